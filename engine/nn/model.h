@@ -1,0 +1,24 @@
+/* The inside tier of <cygnet/nn.h>: what fl/ and sdk/ need beyond it. */
+#ifndef ENGINE_NN_MODEL_H
+#define ENGINE_NN_MODEL_H
+
+#include "base/stop.h"
+#include "engine/nn/executor.h"
+
+#include <cygnet/nn.h>
+
+/* As cygnet_model_create, on the given executor (borrowed for the model's life;
+ * options->n_threads is ignored). */
+cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,
+                           struct nn_executor *executor, cygnet_error *err);
+
+/* Lets another thread end a step or an evaluation early: looked at before each
+ * call of the list. A stopped step returns ECANCELLED and leaves weights and
+ * optimiser state as they were before it. NULL: never (the default). */
+void model_set_stop(cygnet_model *model, const cygnet_stop *stop);
+
+/* Loss of each example of the last train_step or evaluate batch, n of them;
+ * borrowed until the next call. For the statistical utility of a round. */
+const float *model_example_losses(const cygnet_model *model);
+
+#endif

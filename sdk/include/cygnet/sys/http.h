@@ -1,0 +1,82 @@
+/* What an HTTP stack must supply. The built-in libcurl one implements this same
+ * interface, so a host can bring its own (OkHttp, NSURLSession, a fake).
+ *
+ * Stability: sys tier. It may change in a minor release.
+ */
+#ifndef CYGNET_SYS_HTTP_H
+#define CYGNET_SYS_HTTP_H
+
+#include <cygnet/status.h>
+#include <cygnet/sys/stop.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CYGNET_HTTP_MAX_HEADERS 32
+#define CYGNET_HTTP_MAX_HEADER_BYTES 8192 /* one header line */
+
+typedef struct cygnet_http_header {
+    const char *name;
+    const char *value;
+} cygnet_http_header;
+
+/* One exchange. All pointers are borrowed for the call.
+ *
+ * method      "GET", "PUT", "POST", "HEAD", "PATCH"
+ * url         absolute http(s) URL
+ * headers     sent as given; the stack adds Host, Content-Length and the like
+ * body        n_body bytes; NULL with 0 for none
+ * max_body    answer bodies beyond this end the exchange with ELIMIT
+ * timeout_ms  for the whole exchange; 0: none
+ * stall_ms    no byte either way for so long ends it with ETIMEOUT; 0: none */
+typedef struct cygnet_http_request {
+    uint32_t struct_size;
+    const char *method;
+    const char *url;
+    const cygnet_http_header *headers;
+    uint32_t n_headers;
+    const void *body;
+    uint64_t body_len;
+    uint64_t max_body;
+    int64_t timeout_ms;
+    int64_t stall_ms;
+} cygnet_http_request;
+
+/* Where the answer goes. Called on the performing thread, in this order: header
+ * for each header line, then body for each piece. A non-OK return ends the
+ * exchange and is what perform answers.
+ *
+ * header  name in lower case, value trimmed; at most CYGNET_HTTP_MAX_HEADERS
+ * body    status is the final HTTP status
+ * sent    progress of the request body; may be NULL */
+typedef struct cygnet_http_sink {
+    cygnet_status (*header)(const char *name, const char *value, void *user);
+    cygnet_status (*body)(int http_status, const void *data, size_t len, void *user);
+    void (*sent)(uint64_t body_bytes, void *user);
+    void *user;
+} cygnet_http_sink;
+
+/* An HTTP stack. `perform` and `wake` get the stack itself.
+ *
+ * Requirements on perform: verifies certificate and host name; follows no
+ * redirect to another origin and at most three in all; no cookies; does not
+ * decompress; any HTTP status is CYGNET_OK with *http_status set; network
+ * trouble is ENETWORK, TLS trouble ETLS with a message that says what is wrong
+ * with the certificate. Blocks. Looks at *stop at least every 100 ms wherever
+ * it is (resolving, connecting, transferring) and returns ECANCELLED when it is
+ * set. One exchange at a time per stack. */
+typedef struct cygnet_http {
+    uint32_t struct_size;
+    cygnet_status (*perform)(struct cygnet_http *http, int *http_status,
+                             const cygnet_http_request *request,
+                             const cygnet_http_sink *sink, const cygnet_stop *stop,
+                             cygnet_error *err);
+} cygnet_http;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

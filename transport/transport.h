@@ -1,0 +1,47 @@
+/* What transport/ offers to sdk/: the built-in HTTP stack and the dialects. */
+#ifndef TRANSPORT_TRANSPORT_H
+#define TRANSPORT_TRANSPORT_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/store.h"
+
+#include <cygnet/sys/coordinator.h>
+#include <cygnet/sys/http.h>
+
+/* The libcurl stack.
+ * ca_file  PEM bundle; NULL: the system's store
+ * allow_loopback_http  accept http:// towards loopback addresses only
+ * out  receives the stack; destroy with curl_http_destroy
+ * Errors: ENOMEM, EUNSUPPORTED (a libcurl without TLS). */
+cygnet_status curl_http_create(cygnet_http **out, const char *ca_file,
+                               int allow_loopback_http, const cygnet_allocator *alloc,
+                               cygnet_error *err);
+void curl_http_destroy(cygnet_http *http); /* accepts NULL */
+
+/* Everything is borrowed for the coordinator's life.
+ *
+ * cache       blobs by hash, bounded by max_cache_bytes (least recently used go)
+ * auth_token  as cygnet_host.auth_token; may be NULL */
+struct native_config {
+    const char *server_url;
+    cygnet_http *http;
+    struct store *cache;
+    uint64_t max_cache_bytes;
+    uint64_t max_model_bytes;
+    int allow_loopback_http;
+    const struct clock *clock;
+    const struct log *log;
+    int (*auth_token)(char *token, size_t size, int refresh, void *user);
+    void *auth_user;
+    const cygnet_allocator *alloc;
+};
+
+/* The native dialect (docs/protocol.md).
+ * Errors: EINVAL (server_url: not https, no host, credentials in it), ENOMEM. */
+cygnet_status native_coordinator_create(cygnet_coordinator **out,
+                                        const struct native_config *config,
+                                        cygnet_error *err);
+void native_coordinator_destroy(cygnet_coordinator *coordinator); /* accepts NULL */
+
+#endif
