@@ -1,0 +1,52 @@
+/* Codec "none": the float32 deltas as they are. */
+#include "base/error.h"
+#include "fl/codec.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static uint64_t max_bytes(const cygnet_tensor *like)
+{
+    return like->size_bytes;
+}
+
+static cygnet_status encode(const struct codec_writer *w, const cygnet_tensor *like,
+                            const float *delta, size_t index, cygnet_error *err)
+{
+    cygnet_tensor *stored;
+    cygnet_status st = cygnet_tensors_add(&stored, w->container, like->name, CYGNET_F32,
+                                          like->shape, like->n_dims, err);
+
+    (void)index;
+    if (st == CYGNET_OK && like->size_bytes > 0)
+        memcpy(stored->data, delta, (size_t)like->size_bytes);
+    return st;
+}
+
+static cygnet_status decode(float *delta, const struct codec_reader *r,
+                            const cygnet_tensor *like, const cygnet_tensor *stored,
+                            cygnet_error *err)
+{
+    (void)r;
+    if (stored->dtype != CYGNET_F32)
+        return fail(err, CYGNET_ESHAPE, 0, "update: tensor \"%s\" is %s, not F32",
+                    like->name, cygnet_dtype_name(stored->dtype));
+    if (stored->n_dims != like->n_dims ||
+        memcmp(stored->shape, like->shape, like->n_dims * sizeof(like->shape[0])) != 0)
+        return fail(err, CYGNET_ESHAPE, 0,
+                    "update: tensor \"%s\" has another shape than the global weights",
+                    like->name);
+    if (like->size_bytes > 0)
+        memcpy(delta, stored->data, (size_t)like->size_bytes);
+    return CYGNET_OK;
+}
+
+static const char *const no_stages[] = {NULL};
+
+const struct codec codec_none = {
+    .name = "none",
+    .stages = no_stages,
+    .max_bytes = max_bytes,
+    .encode = encode,
+    .decode = decode,
+};
