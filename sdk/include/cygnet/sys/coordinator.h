@@ -20,6 +20,7 @@ extern "C" {
 #define CYGNET_COLLECTION_MAX 128
 #define CYGNET_CODEC_MAX 64
 #define CYGNET_SHA256_HEX 64
+#define CYGNET_UNSUPPORTED_MAX 64
 
 /* Whether an upload may be sent again. */
 typedef enum cygnet_delivery {
@@ -34,7 +35,10 @@ typedef enum cygnet_retry_reason {
     CYGNET_RETRY_STAY_AWAY = 2 /* kill switch: a long time */
 } cygnet_retry_reason;
 
-/* What the client says of itself at check-in. Strings are borrowed. */
+/* What the client says of itself at check-in. Strings are borrowed.
+ *
+ * architectures, codecs  names it can work with, ended by NULL; the whole list
+ *                        may be NULL: not told */
 typedef struct cygnet_check_in {
     uint32_t struct_size;
     const char *population;
@@ -46,6 +50,8 @@ typedef struct cygnet_check_in {
     double last_utility;  /* statistical utility of the last round; NaN: none */
     double samples_per_s; /* of the last round; NaN: unknown */
     cygnet_device_state device;
+    const char *const *architectures;
+    const char *const *codecs;
 } cygnet_check_in;
 
 /* A unit of work, with every default filled in and every limit checked. Fixed
@@ -61,7 +67,9 @@ typedef struct cygnet_check_in {
  * steps         optimiser steps; 0: by epochs
  * max_examples  use at most so many of the device's examples; 0: all
  * seed          of shuffling and stochastic rounding
- * codec         of the update: "none", "int8", ... */
+ * codec         of the update: "none", "int8", ...
+ * unsupported   not empty: what the task requires and this dialect does not know;
+ *               the round must be declined (outcome aborted) with this reason */
 typedef struct cygnet_task {
     char id[CYGNET_TASK_ID_MAX + 1];
     char token[CYGNET_TOKEN_MAX + 1];
@@ -91,6 +99,7 @@ typedef struct cygnet_task {
     cygnet_requirement idle;
     cygnet_requirement unmetered;
     int32_t min_battery_percent;
+    char unsupported[CYGNET_UNSUPPORTED_MAX + 1];
 } cygnet_task;
 
 /* The answer to a check-in: a task, or a window [min_s, max_s] (seconds from
@@ -126,6 +135,7 @@ typedef struct cygnet_round_report {
     uint64_t bytes_down;
 } cygnet_round_report;
 
+/* bytes  moved since the call began (a total, not a step) */
 typedef void (*cygnet_progress)(uint64_t bytes, void *user);
 
 /* A dialect. Calls block, come from one thread at a time, look at *stop at

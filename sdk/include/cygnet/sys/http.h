@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define CYGNET_HTTP_MAX_HEADERS 32
+#define CYGNET_HTTP_MAX_HEADERS 64        /* header lines of one answer */
 #define CYGNET_HTTP_MAX_HEADER_BYTES 8192 /* one header line */
 
 typedef struct cygnet_http_header {
@@ -59,11 +59,12 @@ typedef struct cygnet_http_sink {
     void *user;
 } cygnet_http_sink;
 
-/* An HTTP stack. `perform` and `wake` get the stack itself.
+/* An HTTP stack. `perform` gets the stack itself.
  *
  * Requirements on perform: verifies certificate and host name; follows no
  * redirect to another origin and at most three in all; no cookies; does not
- * decompress; any HTTP status is CYGNET_OK with *http_status set; network
+ * decompress; any HTTP status is CYGNET_OK with *http_status set. On failure
+ * *http_status is the status when its line had arrived, else 0. Network
  * trouble is ENETWORK, TLS trouble ETLS with a message that says what is wrong
  * with the certificate. Blocks. Looks at *stop at least every 100 ms wherever
  * it is (resolving, connecting, transferring) and returns ECANCELLED when it is
