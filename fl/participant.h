@@ -9,19 +9,12 @@
 #include "base/stop.h"
 #include "base/store.h"
 #include "engine/nn/executor.h"
+#include "fl/eligibility.h"
 
 #include <cygnet/cygnet.h>
 #include <cygnet/sys/coordinator.h>
 
 struct participant;
-
-/* What the device's owner asks for; a task can only make it stricter. */
-struct eligibility_rule {
-    cygnet_requirement charging;
-    cygnet_requirement idle;
-    cygnet_requirement unmetered;
-    int32_t min_battery_percent;
-};
 
 /* Everything is borrowed for the participant's life. In `host` the data hooks and
  * device_state are set; event and log may be NULL.
@@ -46,7 +39,11 @@ struct participant_config {
     cygnet_stop *look_again;
 };
 
-/* Loads what an earlier process left in the store. No network I/O. */
+/* Loads what an earlier process left in the store, or draws an identity and saves
+ * it. No network I/O.
+ * out  receives the participant; destroy with participant_destroy
+ * Errors: EINVAL (a hook is missing), EFORMAT (the saved state is damaged; nothing is
+ * overwritten), ESTORAGE, ENOSPC, EHOST (no random bytes), ENOMEM. */
 cygnet_status participant_create(struct participant **out,
                                  const struct participant_config *config,
                                  cygnet_error *err);
@@ -59,7 +56,11 @@ cygnet_status participant_run_once(struct participant *p, cygnet_report *report,
 cygnet_status participant_run_until(struct participant *p, uint64_t max_rounds,
                                     cygnet_report *report, cygnet_error *err);
 
+/* Borrowed until reset or destroy. */
 const char *participant_client_id(const struct participant *p);
+
+/* Draws a new identity; a round that was under way is forgotten with the old one.
+ * Errors: ESTORAGE, ENOSPC, ENOMEM (the identity is then the old one), EHOST. */
 cygnet_status participant_reset_identity(struct participant *p, cygnet_error *err);
 
 /* Accepts NULL. */

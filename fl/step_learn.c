@@ -1,0 +1,315 @@
+/* From assigned to encoded: weights, local training, the update on disk. */
+#include "base/crypto.h"
+#include "base/error.h"
+#include "engine/nn/model.h"
+#include "fl/participant_inside.h"
+#include "fl/trainer.h"
+#include "fl/update.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_EVERY_MS 1000
+#define PUBLISH_EVERY_MS 100
+#define UPLOAD_RESERVE_SHARE 20 /* of the deadline: one part in so many */
+
+/* What the step holds while it lasts. */
+struct lesson {
+    struct participant *p;
+    cygnet_tensors *global;
+    struct dataset data;
+    cygnet_model *model;
+    struct trainer_result result;
+    int64_t look_ms;
+    int64_t publish_ms;
+    int64_t renew_ms;
+    cygnet_status watch_status;
+    cygnet_error watch_error;
+};
+
+/* ---- Weights --------------------------------------------------------------- */
+
+static void count_down(uint64_t bytes, void *user)
+{
+    struct participant *p = user;
+
+    p->round.report.bytes_down = bytes;
+}
+
+static cygnet_status fetch(struct lesson *l, cygnet_error *err)
+{
+    struct participant *p = l->p;
+    cygnet_coordinator *c = p->config.coordinator;
+    int64_t began_ms = participant_mono_ms(p);
+    uint32_t n_failures = 0;
+    cygnet_status st;
+
+    do {
+        st = c->fetch(c, &l->global, &p->round.record.task, count_down, p, p->config.stop,
+                      err);
+    } while (st != CYGNET_OK && participant_try_again(&st, p, ++n_failures, err));
+    if (st != CYGNET_OK)
+        return st;
+    p->fetch_ms = participant_mono_ms(p) - began_ms;
+    p->round.record.bytes_down = p->round.report.bytes_down;
+    st = update_check_weights(l->global, err);
+    return st == CYGNET_OK ? round_enter(&p->round, CYGNET_PHASE_FETCHED, err) : st;
+}
+
+/* ---- Model ----------------------------------------------------------------- */
+
+static cygnet_status build_model(struct lesson *l, cygnet_error *err)
+{
+    const struct participant *p = l->p;
+    const cygnet_task *task = &p->round.record.task;
+    cygnet_model_options options;
+    cygnet_status st;
+
+    cygnet_model_options_init(&options);
+    options.architecture = task->architecture;
+    options.n_classes = task->n_classes;
+    options.n_input_dims = task->n_input_dims;
+    memcpy(options.input, task->input, sizeof(options.input));
+    options.max_batch =
+        l->data.n_examples < task->batch ? (uint32_t)l->data.n_examples : task->batch;
+    options.max_bytes = p->config.max_train_bytes;
+    options.allocator = p->config.alloc;
+    st = model_create(&l->model, &options, p->config.executor, err);
+    if (st == CYGNET_ENOTFOUND || st == CYGNET_EINVAL)
+        return fail(err, CYGNET_EUNSUPPORTED, 0,
+                    "task \"%s\": architecture \"%s\" cannot be built here", task->id,
+                    task->architecture);
+    if (st != CYGNET_OK)
+        return st;
+    st = cygnet_model_set_weights(l->model, l->global, err);
+    if (st == CYGNET_ENOTFOUND || st == CYGNET_EINVAL) {
+        err->status = CYGNET_ESHAPE; /* the message names the tensor */
+        return CYGNET_ESHAPE;
+    }
+    return st;
+}
+
+/* ---- Training -------------------------------------------------------------- */
+
+static void look_at_device(struct lesson *l)
+{
+    struct participant *p = l->p;
+    int64_t now = participant_mono_ms(p);
+
+    if (now < l->look_ms && !cygnet_stopped(p->config.look_again))
+        return;
+    if (p->config.look_again)
+        stop_clear(p->config.look_again);
+    l->look_ms = now + LOOK_EVERY_MS;
+    l->watch_status = participant_qualify(p, &l->watch_error);
+}
+
+/* A renewal that did not get through is tried again at the next third. */
+static void renew_lease(struct lesson *l)
+{
+    struct participant *p = l->p;
+    cygnet_coordinator *c = p->config.coordinator;
+    cygnet_task *task = &p->round.record.task;
+    cygnet_receipt receipt = CYGNET_RECEIPT_ACCEPTED;
+    uint32_t lease_s = task->lease_s;
+    int64_t now = participant_mono_ms(p);
+
+    if (!c->renew || task->lease_s == 0 || now < l->renew_ms)
+        return;
+    if (c->renew(c, &receipt, &lease_s, task, p->config.stop, NULL) == CYGNET_OK) {
+        if (receipt != CYGNET_RECEIPT_ACCEPTED) {
+            p->round.report.outcome = CYGNET_OUTCOME_TOO_LATE;
+            (void)snprintf(p->round.report.message, sizeof(p->round.report.message),
+                           "the coordinator has ended the lease");
+        }
+        if (lease_s > 0)
+            task->lease_s = lease_s;
+    }
+    l->renew_ms = now + (int64_t)task->lease_s * 1000 / 3;
+}
+
+static bool go_on(void *user, uint64_t step, uint64_t n_steps)
+{
+    struct lesson *l = user;
+    struct participant *p = l->p;
+    int64_t now = participant_mono_ms(p);
+
+    p->round.report.step = step;
+    p->round.report.n_steps = n_steps;
+    if (now >= l->publish_ms) {
+        l->publish_ms = now + PUBLISH_EVERY_MS;
+        round_publish(&p->round);
+    }
+    look_at_device(l);
+    if (l->watch_status == CYGNET_OK && p->round.report.outcome == CYGNET_OUTCOME_NONE)
+        renew_lease(l);
+    return l->watch_status == CYGNET_OK && p->round.report.outcome == CYGNET_OUTCOME_NONE;
+}
+
+/* The update may take as long as the weights took, or a twentieth of the time. */
+static int64_t finish_by_ms(const struct participant *p)
+{
+    int64_t reserve_ms =
+        (int64_t)p->round.record.task.deadline_s * 1000 / UPLOAD_RESERVE_SHARE;
+
+    if (p->fetch_ms > reserve_ms)
+        reserve_ms = p->fetch_ms;
+    return p->deadline_ms - reserve_ms;
+}
+
+static void keep_metrics(struct participant *p, const struct trainer_result *result)
+{
+    struct round_record *record = &p->round.record;
+    cygnet_report *report = &p->round.report;
+
+    record->examples = report->examples = result->examples;
+    record->steps = report->step = result->steps;
+    report->n_steps = result->n_steps;
+    record->loss_first = report->loss_first = result->loss_first;
+    record->loss_last = report->loss_last = result->loss_last;
+    record->accuracy = report->accuracy = result->accuracy;
+    record->train_ms = report->train_ms = result->train_ms;
+    record->utility = result->utility;
+    if (result->samples_per_s > 0.0)
+        record->samples_per_s = result->samples_per_s;
+}
+
+static void abort_for_time(struct lesson *l)
+{
+    struct participant *p = l->p;
+    cygnet_report *report = &p->round.report;
+    int64_t left_ms = finish_by_ms(p) - participant_mono_ms(p);
+
+    report->outcome = CYGNET_OUTCOME_ABORTED;
+    if (left_ms > 0)
+        (void)snprintf(report->message, sizeof(report->message),
+                       "training needs about %" PRId64 " s and %" PRId64 " s are left",
+                       l->result.needs_ms / 1000, left_ms / 1000);
+    else
+        (void)snprintf(report->message, sizeof(report->message),
+                       "no time is left before the deadline");
+}
+
+static cygnet_status train(struct lesson *l, cygnet_error *err)
+{
+    struct participant *p = l->p;
+    const struct trainer trainer = {
+        .task = &p->round.record.task,
+        .data = &l->data,
+        .model = l->model,
+        .clock = p->config.clock,
+        .stop = p->config.stop,
+        .finish_by_ms = finish_by_ms(p),
+        .samples_per_s = p->round.record.samples_per_s,
+        .go_on = go_on,
+        .user = l,
+        .alloc = p->config.alloc,
+    };
+    cygnet_status st = round_enter(&p->round, CYGNET_PHASE_TRAINING, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    l->look_ms = participant_mono_ms(p) + LOOK_EVERY_MS;
+    l->renew_ms =
+        participant_mono_ms(p) + (int64_t)p->round.record.task.lease_s * 1000 / 3;
+    st = trainer_run(&l->result, &trainer, err);
+    if (st == CYGNET_OK && l->watch_status != CYGNET_OK) {
+        *err = l->watch_error;
+        st = l->watch_status;
+    }
+    if (st != CYGNET_OK)
+        return st;
+    keep_metrics(p, &l->result);
+    if (l->result.end == TRAINER_NO_TIME)
+        abort_for_time(l);
+    if (p->round.report.outcome != CYGNET_OUTCOME_NONE)
+        return CYGNET_OK;
+    return round_enter(&p->round, CYGNET_PHASE_TRAINED, err);
+}
+
+/* ---- Update ---------------------------------------------------------------- */
+
+static cygnet_status make_update(struct update *out, struct lesson *l, cygnet_error *err)
+{
+    const struct round_record *record = &l->p->round.record;
+    struct update_content content = {
+        .global = l->global,
+        .codec = record->task.codec,
+        .round = record->task.round,
+        .examples = record->examples,
+        .steps = record->steps,
+        .seed = record->task.seed,
+        .max_bytes = record->task.max_update_bytes,
+        .alloc = l->p->config.alloc,
+    };
+    cygnet_tensors *local;
+    cygnet_status st = cygnet_model_get_weights(&local, l->model, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    content.local = local;
+    st = update_encode(out, &content, err);
+    cygnet_tensors_destroy(local);
+    return st;
+}
+
+/* The bytes first, then the record that speaks of them. */
+static cygnet_status keep_update(struct participant *p, const struct update *update,
+                                 cygnet_error *err)
+{
+    struct round_record *record = &p->round.record;
+    cygnet_status st = sha256_hex(record->update_sha256, update->data, update->len, err);
+
+    record->update_bytes = update->len;
+    if (st == CYGNET_OK)
+        st = store_replace(p->config.store, UPDATE_FILE, update->data, update->len, err);
+    return st == CYGNET_OK ? round_enter(&p->round, CYGNET_PHASE_ENCODED, err) : st;
+}
+
+static cygnet_status encode(struct lesson *l, cygnet_error *err)
+{
+    struct update update = {0};
+    cygnet_status st = make_update(&update, l, err);
+
+    if (st == CYGNET_OK)
+        st = keep_update(l->p, &update, err);
+    update_clear(&update);
+    return st;
+}
+
+/* ---- The whole ------------------------------------------------------------- */
+
+static cygnet_status open_data(struct lesson *l, cygnet_error *err)
+{
+    struct participant *p = l->p;
+    struct round_record *record = &p->round.record;
+    cygnet_status st = dataset_open(&l->data, p->config.host, &record->task, err);
+
+    if (st == CYGNET_OK)
+        memcpy(record->snapshot_id, l->data.snapshot_id, sizeof(record->snapshot_id));
+    return st;
+}
+
+static cygnet_status qualify(struct lesson *l, cygnet_error *err)
+{
+    return participant_qualify(l->p, err);
+}
+
+cygnet_status step_learn(struct participant *p, cygnet_error *err)
+{
+    static cygnet_status (*const parts[])(struct lesson *, cygnet_error *) = {
+        qualify, fetch, open_data, build_model, qualify, train, encode,
+    };
+    struct lesson l = {.p = p};
+    cygnet_status st = CYGNET_OK;
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && st == CYGNET_OK &&
+                       p->round.report.outcome == CYGNET_OUTCOME_NONE;
+         i++)
+        st = parts[i](&l, err);
+    dataset_close(&l.data);
+    cygnet_model_destroy(l.model);
+    cygnet_tensors_destroy(l.global);
+    return st;
+}

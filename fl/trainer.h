@@ -1,0 +1,66 @@
+/* Local training of one round: the task's epochs or steps over the host's data, as
+ * long as the deadline allows. */
+#ifndef FL_TRAINER_H
+#define FL_TRAINER_H
+
+#include "base/clock.h"
+#include "fl/dataset.h"
+
+#include <stdbool.h>
+
+/* Everything is borrowed for the call.
+ *
+ * model            has the global weights and room for the batch
+ * finish_by_ms     mono time at which training has to be over
+ * samples_per_s    speed of an earlier round; NaN: unknown
+ * stop             ends with ECANCELLED; also given to the model
+ * go_on            asked after each step; false ends with TRAINER_STOPPED */
+struct trainer {
+    const cygnet_task *task;
+    struct dataset *data;
+    cygnet_model *model;
+    const struct clock *clock;
+    const cygnet_stop *stop;
+    int64_t finish_by_ms;
+    double samples_per_s;
+    bool (*go_on)(void *user, uint64_t step, uint64_t n_steps);
+    void *user;
+    const cygnet_allocator *alloc;
+};
+
+/* How it ended. */
+enum trainer_end {
+    TRAINER_DONE,    /* all steps were taken */
+    TRAINER_EARLY,   /* the time was up; what was learnt can be sent */
+    TRAINER_NO_TIME, /* less than a tenth of the work would fit before the deadline */
+    TRAINER_STOPPED  /* go_on said no */
+};
+
+/* examples       distinct examples that were used
+ * loss_first     mean over the first epoch, before each step; NaN: no step
+ * loss_last      mean over the last whole epoch; over what there is if none is whole
+ * accuracy       over the same examples as loss_last
+ * utility        |B| sqrt(mean loss^2) over the same examples, |B| = examples.
+ *                Source: Lai et al., "Oort", OSDI 2021, eq. 2
+ * samples_per_s  NaN: too quick to tell
+ * needs_ms       with TRAINER_NO_TIME: the predicted length of the training */
+struct trainer_result {
+    enum trainer_end end;
+    uint64_t examples;
+    uint64_t steps;
+    uint64_t n_steps;
+    double loss_first;
+    double loss_last;
+    double accuracy;
+    double utility;
+    double samples_per_s;
+    int64_t train_ms;
+    int64_t needs_ms;
+};
+
+/* Errors: EHOST, EDATA, ENUMERIC (each with the step and its examples), ECANCELLED,
+ * ENOMEM. */
+cygnet_status trainer_run(struct trainer_result *out, const struct trainer *trainer,
+                          cygnet_error *err);
+
+#endif
