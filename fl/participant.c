@@ -279,6 +279,8 @@ static void settle(struct participant *p)
     if (report->outcome == CYGNET_OUTCOME_NONE || !round_has_task(&p->round))
         return;
     memcpy(reason, report->message, sizeof(reason));
+    if (report->outcome == CYGNET_OUTCOME_INTERRUPTED)
+        (void)round_enter(&p->round, CYGNET_PHASE_INTERRUPTED, NULL);
     participant_give_up(p, report->outcome, reason);
 }
 

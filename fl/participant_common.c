@@ -138,20 +138,19 @@ bool participant_report(struct participant *p, cygnet_outcome outcome, const cha
 void participant_give_up(struct participant *p, cygnet_outcome outcome,
                          const char *reason)
 {
-    if (participant_report(p, outcome, reason) &&
-        p->round.record.state != CYGNET_PHASE_ELIGIBLE)
+    if (participant_report(p, outcome, reason))
         (void)round_enter(&p->round, CYGNET_PHASE_REPORTED, NULL);
     (void)participant_become_idle(p, NULL);
 }
 
 cygnet_status participant_become_idle(struct participant *p, cygnet_error *err)
 {
-    bool has_update = p->round.record.update_bytes > 0;
+    bool had_task = round_has_task(&p->round);
     cygnet_status st = CYGNET_OK;
 
     if (p->round.record.state != CYGNET_PHASE_IDLE)
         st = round_enter(&p->round, CYGNET_PHASE_IDLE, err);
-    if (has_update) /* only a round that is on record as over leaves it behind */
+    if (had_task && st == CYGNET_OK) /* else the record on disk still speaks of it */
         (void)store_remove(p->config.store, UPDATE_FILE, NULL);
     return st;
 }
