@@ -1,0 +1,374 @@
+"""Builds Cygnet in several ways and runs every test: what CI runs.
+
+    ./check [--full] [--only STAGE]
+
+Each stage builds one directory and runs some suites in it within a budget, given
+for two cores; CYGNET_CHECK_SLOW=2 doubles every budget on a slower machine. The
+end is a table of suites and the line "N passed, N failed". A failed build, a
+budget that ran out, a suite without tests, a test of a suite that no stage runs,
+and a skip that tests/allowed_skips.txt does not list each count as a failure.
+Exit status: 0 when nothing failed.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+ALLOWED_SKIPS = TOP / "tests" / "allowed_skips.txt"
+LOG_TAIL_LINES = 40
+SLOW_SUITE = "slow"  # tests that only --full runs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One build directory and the suites that run in it.
+
+    options      of meson setup; the compiler is chosen by `env`
+    test_setup   of meson test: environment and wrapper, see tests/meson.build
+    """
+
+    name: str
+    build_dir: str
+    budget_min: float
+    suites: tuple
+    options: tuple = ()
+    test_setup: str = ""
+    env: tuple = ()
+    full_only: bool = False
+
+
+LIBRARY_SUITES = ("unit", "kernels", "protocol", "fuzz")
+SANITIZER = ("--buildtype=debugoptimized", "-Db_lundef=false")
+
+STAGES = (
+    Stage("release", "build-check", 4, LIBRARY_SUITES + ("lint", "abi")),
+    Stage("asan", "build-asan", 6, LIBRARY_SUITES,
+          SANITIZER + ("-Db_sanitize=address,undefined",), "asan"),
+    Stage("tsan", "build-tsan", 2, ("threads",),
+          SANITIZER + ("-Db_sanitize=thread",), "tsan"),
+    Stage("e2e", "build-check", 6, ("e2e",)),
+    Stage("torture", "build-check", 4, ("torture",)),
+    Stage("asan-torture", "build-asan", 30, ("torture", "e2e"),
+          SANITIZER + ("-Db_sanitize=address,undefined",), "asan", full_only=True),
+    Stage("clang", "build-clang", 10, LIBRARY_SUITES + ("abi",),
+          env=(("CC", "clang"), ("CXX", "clang++")), full_only=True),
+    Stage("no-blas", "build-no-blas", 10, LIBRARY_SUITES,
+          ("-Dblas=disabled",), full_only=True),
+    Stage("valgrind", "build-check", 30, ("unit", "protocol"),
+          test_setup="valgrind", full_only=True),
+    Stage("tidy", "build-clang", 30, ("tidy",),
+          env=(("CC", "clang"), ("CXX", "clang++")), full_only=True),
+)
+
+
+@dataclass
+class Result:
+    """One test case: a line of TAP, or a whole test that does not speak TAP."""
+
+    name: str
+    state: str  # "passed", "failed" or "skipped"
+    reason: str = ""
+
+
+@dataclass
+class Row:
+    """One suite in one stage."""
+
+    stage: str
+    suite: str
+    seconds: float = 0.0
+    results: list = field(default_factory=list)
+
+    def count(self, state):
+        return sum(result.state == state for result in self.results)
+
+
+# ---- What meson wrote down --------------------------------------------------
+
+TAP_LINE = re.compile(r"^(not )?ok\b\s*\d*\s*(?:- )?\s*(.*)$")
+DIRECTIVE = re.compile(r"^(.*?)\s*#\s*(skip|todo)\b[:\s]*(.*)$", re.IGNORECASE)
+NAMES = (
+    re.compile(r"^[^:/ ]+:(?P<suites>\S+) / (?P<name>.*)$"),  # meson 1.0 to 1.9
+    re.compile(r"^(?P<suites>\S+) - [^:/ ]+:(?P<name>.*)$"),  # later
+)
+
+
+def split_name(name):
+    """The suites and the bare name of a test in testlog.json."""
+    for pattern in NAMES:
+        match = pattern.match(name)
+        if match:
+            return match["suites"].split("+"), match["name"]
+    return [], name
+
+
+def tap_results(text):
+    """The test cases in TAP output."""
+    results = []
+    for line in text.splitlines():
+        match = TAP_LINE.match(line)
+        if not match:
+            continue
+        name, state, reason = match[2], "failed" if match[1] else "passed", ""
+        directive = DIRECTIVE.match(name)
+        if directive:
+            name, reason = directive[1], directive[3]
+            state = "skipped"
+            if not name:  # cmocka puts the name where the reason belongs
+                name, reason = reason, "skipped by the test"
+        results.append(Result(name, state, reason))
+    return results
+
+
+def results_of(entry):
+    """The test cases of one line of testlog.json."""
+    _, name = split_name(entry["name"])
+    output = entry.get("stdout") or ""
+    results = [
+        Result(f"{name}: {case.name}", case.state, case.reason)
+        for case in tap_results(output)
+    ]
+    verdict = entry["result"]
+    if verdict == "SKIP" and not results:
+        last = (output.strip().splitlines() or ["no reason given"])[-1]
+        reason = re.sub(r"^1\.\.0\s*#\s*skip\S*\s*", "", last, flags=re.IGNORECASE)
+        return [Result(name, "skipped", reason)]
+    good = verdict in ("OK", "EXPECTEDFAIL", "SKIP")
+    if not results:
+        return [Result(name, "passed" if good else "failed", verdict)]
+    if not good and all(case.state != "failed" for case in results):
+        results.append(Result(f"{name}: {verdict}", "failed", verdict))
+    return results
+
+
+def read_log(build_dir, logbase):
+    path = build_dir / "meson-logs" / f"{logbase}.json"
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+# ---- Allowed skips ----------------------------------------------------------
+
+
+def read_allowed_skips():
+    patterns = []
+    for line in ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            patterns.append(line.split(": ", 1)[0])
+    return patterns
+
+
+def judge_skips(rows, patterns):
+    """Turns every skip that is not allowed into a failure."""
+    for row in rows:
+        for result in row.results:
+            name = f"{row.suite} / {result.name}"
+            if result.state == "skipped" and not any(
+                fnmatch.fnmatch(name, pattern) for pattern in patterns
+            ):
+                result.state = "failed"
+                result.reason = f"skipped, which is not allowed: {result.reason}"
+
+
+# ---- Running ----------------------------------------------------------------
+
+
+class OverBudget(Exception):
+    pass
+
+
+def run(argv, deadline, log_path, env, show):
+    """Runs a command with its output in a log. Returns the exit status."""
+    with open(log_path, "a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(argv)}\n")
+        log.flush()
+        process = subprocess.Popen(
+            argv, cwd=TOP, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", bufsize=1,
+            start_new_session=True)
+        timed_out = []
+
+        def stop(*_):
+            timed_out.append(True)
+            os.killpg(process.pid, signal.SIGTERM)
+
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.01))
+        try:
+            for line in process.stdout:
+                log.write(line)
+                if show.match(line):
+                    print("  " + line.rstrip(), flush=True)
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    if timed_out:
+        raise OverBudget
+    return status
+
+
+def tail(path, n_lines=LOG_TAIL_LINES):
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join("    " + line for line in lines[-n_lines:])
+
+
+NOTHING = re.compile(r"(?!)")
+TEST_LINE = re.compile(r"^\s*\d+/\d+ ")
+
+
+class Runner:
+    def __init__(self, full, slow):
+        self.full = full
+        self.slow = slow
+        self.rows = []
+        self.known_suites = set()
+
+    def stage(self, stage):
+        """Builds and tests; every trouble becomes a failed row."""
+        print(f"== {stage.name} ({stage.build_dir})", flush=True)
+        build_dir = TOP / stage.build_dir
+        build_dir.mkdir(exist_ok=True)
+        log = build_dir / f"check-{stage.name}.log"
+        log.write_text("", encoding="utf-8")
+        start = time.monotonic()
+        deadline = start + stage.budget_min * 60 * self.slow
+        try:
+            self.build(stage, build_dir, log, deadline)
+            self.known_suites |= suites_of(build_dir)
+            self.test(stage, build_dir, log, deadline)
+        except OverBudget:
+            self.trouble(stage, f"did not end within {stage.budget_min:g} minutes", log)
+        except subprocess.CalledProcessError as error:
+            self.trouble(stage, f"{' '.join(error.cmd[:2])} failed", log)
+        print(f"   {stage.name}: {time.monotonic() - start:.0f} s", flush=True)
+
+    def trouble(self, stage, what, log):
+        print(f"   {stage.name} {what}; the end of {log}:\n{tail(log)}", flush=True)
+        self.rows.append(Row(stage.name, "build", 0.0, [Result(what, "failed", what)]))
+
+    def build(self, stage, build_dir, log, deadline):
+        start = time.monotonic()
+        env = dict(os.environ, **dict(stage.env))
+        commands = [["meson", "compile", "-C", str(build_dir)]]
+        if not (build_dir / "build.ninja").exists():
+            shutil.rmtree(build_dir / "meson-private", ignore_errors=True)
+            commands.insert(0, ["meson", "setup", str(build_dir), "--werror",
+                                *stage.options])
+        for command in commands:
+            if run(command, deadline, log, env, NOTHING) != 0:
+                raise subprocess.CalledProcessError(1, command)
+        print(f"   built in {time.monotonic() - start:.0f} s", flush=True)
+
+    def test(self, stage, build_dir, log, deadline):
+        logbase = f"testlog-{stage.test_setup}" if stage.test_setup else "testlog"
+        (build_dir / "meson-logs" / f"{logbase}.json").unlink(missing_ok=True)
+        command = ["meson", "test", "-C", str(build_dir), "--no-rebuild"]
+        for suite in stage.suites:
+            command += ["--suite", suite]
+        if not self.full:
+            command += ["--no-suite", SLOW_SUITE]
+        if stage.test_setup:
+            command += ["--setup", stage.test_setup]
+        env = dict(os.environ, CYGNET_CHECK="1")
+        try:
+            run(command, deadline, log, env, TEST_LINE)
+        finally:
+            self.collect(stage, read_log(build_dir, logbase))
+
+    def collect(self, stage, entries):
+        rows = {suite: Row(stage.name, suite) for suite in stage.suites}
+        for entry in entries:
+            suites, name = split_name(entry["name"])
+            row = rows[next(suite for suite in stage.suites if suite in suites)]
+            row.seconds += entry["duration"]
+            results = results_of(entry)
+            row.results += results
+            if any(result.state == "failed" for result in results):
+                show_failure(name, entry)
+        for row in rows.values():
+            if not row.results:
+                row.results.append(Result("(suite)", "failed", "ran no tests"))
+        self.rows += rows.values()
+
+
+def suites_of(build_dir):
+    """The suites of every test in a build directory."""
+    text = subprocess.run(["meson", "introspect", str(build_dir), "--tests"], check=True,
+                          capture_output=True, text=True).stdout
+    return {suite.split(":")[-1] for test in json.loads(text) for suite in test["suite"]}
+
+
+def show_failure(name, entry):
+    print(f"\n   FAILED {name} (exit status {entry.get('returncode')})")
+    for stream in ("stdout", "stderr"):
+        lines = (entry.get(stream) or "").splitlines()
+        if lines:
+            print(f"   --- the end of {stream}")
+            print("\n".join("    " + line for line in lines[-LOG_TAIL_LINES:]))
+    print(flush=True)
+
+
+# ---- The end ----------------------------------------------------------------
+
+
+def print_table(rows):
+    print(f"\n{'stage':<14}{'suite':<12}{'tests':>7}{'failed':>8}{'skipped':>9}"
+          f"{'seconds':>9}")
+    for row in rows:
+        print(f"{row.stage:<14}{row.suite:<12}{len(row.results):>7}"
+              f"{row.count('failed'):>8}{row.count('skipped'):>9}{row.seconds:>9.1f}")
+    for state in ("skipped", "failed"):
+        lines = [(row, result) for row in rows for result in row.results
+                 if result.state == state]
+        for row, result in lines:
+            print(f"{state}: {row.stage}: {row.suite} / {result.name}: {result.reason}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="./check", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true",
+                        help="also what does not fit the budget")
+    parser.add_argument("--only", action="append", metavar="STAGE",
+                        choices=[stage.name for stage in STAGES],
+                        help="run this stage (may be given several times)")
+    options = parser.parse_args()
+
+    runner = Runner(options.full, float(os.environ.get("CYGNET_CHECK_SLOW", "1")))
+    start = time.monotonic()
+    for stage in STAGES:
+        if stage.name in options.only if options.only else (
+                options.full or not stage.full_only):
+            runner.stage(stage)
+    covered = {suite for stage in STAGES for suite in stage.suites} | {SLOW_SUITE}
+    for suite in sorted(runner.known_suites - covered):
+        runner.rows.append(Row("-", suite, 0.0, [
+            Result("(suite)", "failed", "no stage of tools/check.py runs it")]))
+
+    judge_skips(runner.rows, read_allowed_skips())
+    print_table(runner.rows)
+    n_passed = sum(row.count("passed") for row in runner.rows)
+    n_failed = sum(row.count("failed") for row in runner.rows)
+    print(f"\n{time.monotonic() - start:.0f} seconds")
+    print(f"{n_passed} passed, {n_failed} failed", flush=True)
+    return 1 if n_failed or not n_passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
