@@ -286,6 +286,7 @@ typedef struct cygnet_options {
     const cygnet_allocator *allocator;
 } cygnet_options;
 
+/* Sets struct_size and every default. */
 CYGNET_API void cygnet_options_init(cygnet_options *options);
 
 /* Builds a client, takes the lock on its state directory and loads what an
@@ -350,6 +351,8 @@ CYGNET_API void cygnet_client_destroy(cygnet_client *client);
 /* Sets struct_size and every field to "nothing yet". */
 CYGNET_API void cygnet_report_init(cygnet_report *report);
 
+/* The name for logs, for instance "checked_in"; "unknown" for a value that this
+ * version does not know. Static text. */
 CYGNET_API const char *cygnet_phase_name(cygnet_phase phase);
 CYGNET_API const char *cygnet_outcome_name(cygnet_outcome outcome);
 

@@ -67,6 +67,7 @@ typedef struct cygnet_metrics {
     uint64_t n;
 } cygnet_metrics;
 
+/* Set struct_size and every default. */
 CYGNET_API void cygnet_model_options_init(cygnet_model_options *options);
 CYGNET_API void cygnet_sgd_init(cygnet_sgd *sgd);
 

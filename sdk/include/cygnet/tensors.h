@@ -70,6 +70,7 @@ CYGNET_API cygnet_status cygnet_tensors_add(cygnet_tensor **out, cygnet_tensors 
                                             const uint64_t *shape, uint32_t n_dims,
                                             cygnet_error *err);
 
+/* The number of tensors in the list. */
 CYGNET_API size_t cygnet_tensors_count(const cygnet_tensors *list);
 
 /* Borrowed until the list is destroyed; NULL when index is out of range. */
