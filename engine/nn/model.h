@@ -12,6 +12,11 @@
 cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,
                            struct nn_executor *executor, cygnet_error *err);
 
+/* The model will call `release` on its executor when it is destroyed; `bytes` is
+ * what the executor holds, and counts as planned. */
+void model_adopt_executor(cygnet_model *model,
+                          void (*release)(struct nn_executor *executor), uint64_t bytes);
+
 /* Lets another thread end a step or an evaluation early: looked at before each
  * call of the list. A stopped step returns ECANCELLED and leaves weights and
  * optimiser state as they were before it. NULL: never (the default). */

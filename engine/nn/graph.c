@@ -1,0 +1,182 @@
+/* Building the intermediate representation. */
+#include "engine/nn/graph.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "engine/nn/array.h"
+#include "engine/nn/op.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void graph_init(struct graph *graph, const cygnet_allocator *alloc)
+{
+    memset(graph, 0, sizeof(*graph));
+    graph->alloc = alloc;
+    graph->input = graph->labels = graph->logits = graph->loss = NO_TENSOR;
+}
+
+void graph_clear(struct graph *graph)
+{
+    mem_free(graph->alloc, graph->tensors);
+    mem_free(graph->alloc, graph->nodes);
+    graph_init(graph, graph->alloc);
+}
+
+cygnet_status graph_finish(const struct graph *graph, cygnet_error *err)
+{
+    if (graph->status != CYGNET_OK)
+        return fail(err, graph->status, 0, "%s", graph->error.message);
+    assert(graph->input >= 0 && graph->logits >= 0 && graph->loss >= 0);
+    return CYGNET_OK;
+}
+
+int graph_fail(struct graph *graph, cygnet_status status, const char *format, ...)
+{
+    va_list args;
+
+    if (graph->status != CYGNET_OK)
+        return NO_TENSOR;
+    graph->status = status;
+    va_start(args, format);
+    (void)vsnprintf(graph->error.message, sizeof(graph->error.message), format, args);
+    va_end(args);
+    return NO_TENSOR;
+}
+
+static bool is_too_large(const struct shape *shape)
+{
+    size_t elements = 1;
+
+    for (uint32_t d = 0; d < shape->n_dims; d++) {
+        if (shape->dim[d] > GRAPH_MAX_ELEMENTS / elements)
+            return true;
+        elements *= shape->dim[d];
+    }
+    return false;
+}
+
+static bool has_zero(const struct shape *shape)
+{
+    for (uint32_t d = 0; d < shape->n_dims; d++) {
+        if (shape->dim[d] == 0)
+            return true;
+    }
+    return false;
+}
+
+int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
+                 const struct shape *shape)
+{
+    struct tensor *tensor;
+
+    if (graph->status != CYGNET_OK)
+        return NO_TENSOR;
+    if (has_zero(shape))
+        return graph_fail(graph, CYGNET_ESHAPE, "%s: a dimension is 0", name);
+    if (is_too_large(shape))
+        return graph_fail(graph, CYGNET_ESHAPE, "%s: more than %zu elements", name,
+                          GRAPH_MAX_ELEMENTS);
+    if (!array_grow(&graph->tensors, &graph->cap_tensors, graph->n_tensors,
+                    sizeof(*graph->tensors), graph->alloc))
+        return graph_fail(graph, CYGNET_ENOMEM, "out of memory for the model's graph");
+    tensor = &graph->tensors[graph->n_tensors];
+    (void)snprintf(tensor->name, sizeof(tensor->name), "%s", name);
+    tensor->kind = kind;
+    tensor->shape = *shape;
+    tensor->producer = -1;
+    tensor->needs_grad = kind == TENSOR_PARAMETER;
+    return (int)graph->n_tensors++;
+}
+
+int graph_input(struct graph *graph, const struct shape *shape)
+{
+    assert(graph->input == NO_TENSOR);
+    graph->input = graph_tensor(graph, TENSOR_INPUT, "input", shape);
+    return graph->input;
+}
+
+int graph_parameter(struct graph *graph, const char *owner, const char *suffix,
+                    const struct shape *shape, size_t fan_in)
+{
+    char name[GRAPH_MAX_NAME];
+    int length = snprintf(name, sizeof(name), "%s.%s", owner, suffix);
+    int tensor;
+
+    assert(length > 0 && (size_t)length < sizeof(name));
+    (void)length;
+    tensor = graph_tensor(graph, TENSOR_PARAMETER, name, shape);
+    if (tensor != NO_TENSOR)
+        graph->tensors[tensor].fan_in = fan_in;
+    return tensor;
+}
+
+static struct node *add_node(struct graph *graph)
+{
+    if (!array_grow(&graph->nodes, &graph->cap_nodes, graph->n_nodes,
+                    sizeof(*graph->nodes), graph->alloc)) {
+        (void)graph_fail(graph, CYGNET_ENOMEM, "out of memory for the model's graph");
+        return NULL;
+    }
+    return &graph->nodes[graph->n_nodes++];
+}
+
+/* The output tensor of a node whose inputs are set. */
+static int add_output(struct graph *graph, const struct node *node)
+{
+    struct shape shape = {0};
+    cygnet_error error = {0};
+    cygnet_status st = op_of(node)->infer(&shape, graph, node, &error);
+    int out;
+
+    if (st != CYGNET_OK)
+        return graph_fail(graph, st, "%s: %s", node->name, error.message);
+    out = graph_tensor(graph, TENSOR_ACTIVATION, node->name, &shape);
+    for (uint32_t i = 0; out != NO_TENSOR && i < node->n_in; i++)
+        graph->tensors[out].needs_grad |= graph->tensors[node->in[i]].needs_grad;
+    return out;
+}
+
+int graph_node(struct graph *graph, enum op_kind kind, const char *name,
+               const union op_params *params, const int *in, uint32_t n_in)
+{
+    struct node *node;
+
+    assert(n_in <= NODE_MAX_INPUTS);
+    for (uint32_t i = 0; i < n_in; i++) {
+        if (in[i] == NO_TENSOR)
+            return NO_TENSOR;
+    }
+    node = graph->status == CYGNET_OK ? add_node(graph) : NULL;
+    if (!node)
+        return NO_TENSOR;
+    (void)snprintf(node->name, sizeof(node->name), "%s", name);
+    node->kind = kind;
+    node->params = *params;
+    node->n_in = n_in;
+    memcpy(node->in, in, n_in * sizeof(*in));
+    node->out = add_output(graph, node);
+    if (node->out == NO_TENSOR)
+        return NO_TENSOR;
+    graph->tensors[node->out].producer = (int)(node - graph->nodes);
+    for (uint32_t i = 0; i < n_in; i++)
+        graph->tensors[in[i]].n_consumers++;
+    return node->out;
+}
+
+size_t shape_elements(const struct shape *shape)
+{
+    size_t elements = 1;
+
+    for (uint32_t d = 0; d < shape->n_dims; d++)
+        elements *= shape->dim[d];
+    return elements;
+}
+
+bool shape_equal(const struct shape *a, const struct shape *b)
+{
+    return a->n_dims == b->n_dims &&
+           memcmp(a->dim, b->dim, a->n_dims * sizeof(a->dim[0])) == 0;
+}

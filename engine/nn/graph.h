@@ -1,0 +1,139 @@
+/* The intermediate representation: nodes (an op and its parameters) between
+ * tensors (a shape each). Zoo models and importers build one; lowering turns it
+ * into a program. Holds no numbers and no memory plan.
+ *
+ * Shapes are inferred as nodes are added. Building remembers its first failure:
+ * calls after it do nothing and return NO_TENSOR, so only graph_finish needs a
+ * check. */
+#ifndef ENGINE_NN_GRAPH_H
+#define ENGINE_NN_GRAPH_H
+
+#include "engine/nn/kernels.h"
+
+#include <cygnet/alloc.h>
+#include <cygnet/status.h>
+#include <stdbool.h>
+
+#define GRAPH_MAX_DIMS 4
+#define GRAPH_MAX_NAME 64
+#define NODE_MAX_INPUTS 4
+
+/* Elements of one tensor (of one example for activations): also keeps every
+ * extent within BLAS's int. */
+#define GRAPH_MAX_ELEMENTS ((size_t)1 << 30)
+
+#define NO_TENSOR (-1)
+
+/* Activations: one example, without the batch. n_dims 0 is one number. */
+struct shape {
+    uint32_t n_dims;
+    size_t dim[GRAPH_MAX_DIMS];
+};
+
+enum tensor_kind { TENSOR_ACTIVATION, TENSOR_INPUT, TENSOR_LABELS, TENSOR_PARAMETER };
+
+/* needs_grad   a parameter, or computed from one
+ * n_consumers  nodes that read it
+ * producer     the node that writes it; -1: none
+ * fan_in       parameters: inputs that meet in one output, for the initialiser */
+struct tensor {
+    char name[GRAPH_MAX_NAME];
+    enum tensor_kind kind;
+    bool needs_grad;
+    struct shape shape;
+    size_t n_consumers;
+    int producer;
+    size_t fan_in;
+};
+
+/* Add a row in op_table.c for each. */
+enum op_kind {
+    OP_LINEAR,
+    OP_CONV2D,
+    OP_RELU,
+    OP_MAX_POOL2D,
+    OP_FLATTEN,
+    OP_CROSS_ENTROPY,
+    OP_N_KINDS
+};
+
+struct linear_params {
+    size_t n_in;
+    size_t n_out;
+};
+
+struct elementwise_params {
+    size_t elements; /* of one example */
+};
+
+union op_params {
+    struct elementwise_params elementwise;
+    struct linear_params linear;
+    struct conv2d_shape conv2d;
+    struct pool2d_shape pool2d;
+};
+
+struct node {
+    char name[GRAPH_MAX_NAME];
+    enum op_kind kind;
+    union op_params params;
+    uint32_t n_in;
+    int in[NODE_MAX_INPUTS];
+    int out;
+};
+
+struct graph {
+    const cygnet_allocator *alloc;
+    struct tensor *tensors;
+    struct node *nodes;
+    size_t n_tensors, cap_tensors;
+    size_t n_nodes, cap_nodes;
+    int input, labels, logits, loss;
+    cygnet_status status; /* of the first failure */
+    cygnet_error error;
+};
+
+void graph_init(struct graph *graph, const cygnet_allocator *alloc);
+void graph_clear(struct graph *graph);
+
+/* The first failure of the building, if any. */
+cygnet_status graph_finish(const struct graph *graph, cygnet_error *err);
+
+/* For builders: remembers the failure. Always NO_TENSOR. */
+int graph_fail(struct graph *graph, cygnet_status status, const char *format, ...)
+    CYGNET_PRINTF(3, 4);
+
+/* For builders of ops. */
+int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
+                 const struct shape *shape);
+
+/* The model's one input. */
+int graph_input(struct graph *graph, const struct shape *shape);
+
+/* A trainable tensor "owner.suffix". */
+int graph_parameter(struct graph *graph, const char *owner, const char *suffix,
+                    const struct shape *shape, size_t fan_in);
+
+/* Adds a node and infers its output's shape. Inputs of NO_TENSOR are refused
+ * quietly: the failure that made them is already remembered. */
+int graph_node(struct graph *graph, enum op_kind kind, const char *name,
+               const union op_params *params, const int *in, uint32_t n_in);
+
+/* The ops, each in its own file. Geometry that is not given (c_in, h_in, w_in,
+ * h_out, w_out, channels) is filled in. Linear and conv2d make their parameters
+ * name.weight and name.bias. */
+int graph_linear(struct graph *graph, const char *name, int in, size_t n_out);
+int graph_conv2d(struct graph *graph, const char *name, int in,
+                 const struct conv2d_shape *settings);
+int graph_relu(struct graph *graph, const char *name, int in);
+int graph_max_pool2d(struct graph *graph, const char *name, int in,
+                     const struct pool2d_shape *settings);
+int graph_flatten(struct graph *graph, const char *name, int in);
+/* Ends the model: mean cross-entropy of the logits against the labels. */
+int graph_cross_entropy(struct graph *graph, int logits);
+
+/* Product of the dimensions. Shapes in a graph never exceed GRAPH_MAX_ELEMENTS. */
+size_t shape_elements(const struct shape *shape);
+bool shape_equal(const struct shape *a, const struct shape *b);
+
+#endif

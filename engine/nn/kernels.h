@@ -1,0 +1,129 @@
+/* The kernels: arithmetic on one block each, nothing else. kernels_ref.c is the
+ * specification in plain loops; other files have the same signatures and are
+ * chosen by kernels_choose. No kernel allocates, fails or keeps state; scratch
+ * is an argument. docs/numerics.md derives the gradients.
+ *
+ * Layout: row-major, images as C, H, W. Outputs first, then inputs, scratch and
+ * sizes. Outputs do not overlap inputs unless the kernel says so. Backward
+ * kernels *write* their outputs unless the comment says that they add. */
+#ifndef ENGINE_NN_KERNELS_H
+#define ENGINE_NN_KERNELS_H
+
+#include "engine/nn/real.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A block of a dense layer: `rows` examples, some columns of a matrix whose
+ * rows are `ld` apart.
+ *
+ * n_in, n_out  the part of the layer that this block reads and writes
+ * ld_in        row pitch of x, dx and of w and dw (their rows are inputs)
+ * ld_out       row pitch of y and dy */
+struct linear_block {
+    size_t rows;
+    size_t n_in;
+    size_t n_out;
+    size_t ld_in;
+    size_t ld_out;
+};
+
+/* One image of a convolution. h_out and w_out follow from the rest:
+ * (in + 2 pad - dilation (kernel - 1) - 1) / stride + 1. */
+struct conv2d_shape {
+    size_t c_in, h_in, w_in;
+    size_t c_out, h_out, w_out;
+    size_t k_h, k_w;
+    size_t stride_h, stride_w;
+    size_t pad_h, pad_w;
+    size_t dilation_h, dilation_w;
+    size_t groups;
+};
+
+/* One image of a pooling. */
+struct pool2d_shape {
+    size_t channels;
+    size_t h_in, w_in;
+    size_t h_out, w_out;
+    size_t k_h, k_w;
+    size_t stride_h, stride_w;
+    size_t pad_h, pad_w;
+};
+
+/* Settings of one update. */
+struct sgd_rule {
+    real lr;
+    real momentum;
+    real weight_decay;
+};
+
+struct kernels {
+    const char *name;
+
+    /* Called on the caller's thread before each step. */
+    void (*enter)(void);
+
+    /* y[r,o] = b[o] + sum_i x[r,i] w[o,i];  b may be NULL. */
+    void (*linear_forward)(real *y, const real *x, const real *w, const real *b,
+                           const struct linear_block *block);
+    /* dx[r,i] = sum_o dy[r,o] w[o,i] */
+    void (*linear_backward_input)(real *dx, const real *dy, const real *w,
+                                  const struct linear_block *block);
+    /* dw[o,i] = sum_r dy[r,o] x[r,i] */
+    void (*linear_backward_weight)(real *dw, const real *dy, const real *x,
+                                   const struct linear_block *block);
+    /* out[c] = sum_r m[r,c], rows `n_columns` apart. */
+    void (*column_sums)(real *out, const real *m, size_t n_rows, size_t n_columns);
+
+    /* Elements of scratch that the three convolution kernels want. */
+    size_t (*conv2d_scratch)(const struct conv2d_shape *shape);
+    /* y (c_out,h_out,w_out), x (c_in,h_in,w_in), w (c_out,c_in/groups,k_h,k_w),
+     * b (c_out) or NULL */
+    void (*conv2d_forward)(real *y, const real *x, const real *w, const real *b,
+                           real *scratch, const struct conv2d_shape *shape);
+    void (*conv2d_backward_input)(real *dx, const real *dy, const real *w, real *scratch,
+                                  const struct conv2d_shape *shape);
+    /* Adds this image's share to dw and db (db may be NULL). */
+    void (*conv2d_backward_weight)(real *dw, real *db, const real *dy, const real *x,
+                                   real *scratch, const struct conv2d_shape *shape);
+
+    /* y = max(x, 0), NaN stays NaN; y may be x. */
+    void (*relu_forward)(real *y, const real *x, size_t n);
+    /* dx = y > 0 ? dy : 0; dx may be dy. */
+    void (*relu_backward)(real *dx, const real *dy, const real *y, size_t n);
+
+    /* y[..] = largest of the window, padding excluded; `at` receives its index
+     * within the channel plane. Ties: the first in row order; NaN wins. */
+    void (*max_pool2d_forward)(real *y, int32_t *at, const real *x,
+                               const struct pool2d_shape *shape);
+    void (*max_pool2d_backward)(real *dx, const real *dy, const int32_t *at,
+                                const struct pool2d_shape *shape);
+
+    /* loss[r] = log(sum_c exp(z[r,c])) - z[r,label[r]] */
+    void (*cross_entropy_forward)(real *loss, const real *z, const int64_t *label,
+                                  size_t n_rows, size_t n_classes);
+    /* dz[r,c] = scale (softmax(z[r])[c] - [c is label[r]]) */
+    void (*cross_entropy_backward)(real *dz, const real *z, const int64_t *label,
+                                   double scale, size_t n_rows, size_t n_classes);
+
+    /* y += x */
+    void (*add)(real *y, const real *x, size_t n);
+    /* y[e] = sum_p parts[p,e] in the order of p, rows `pitch` apart. */
+    void (*sum_parts)(real *y, const real *parts, size_t n_parts, size_t pitch, size_t n);
+    /* False if any value is NaN or infinite. */
+    bool (*all_finite)(const real *x, size_t n);
+    /* v = momentum v + g + weight_decay w;  w -= lr v. v is neither read nor
+     * written when momentum is 0, as in torch.optim.SGD. */
+    void (*sgd)(real *w, real *v, const real *g, const struct sgd_rule *rule, size_t n);
+};
+
+extern const struct kernels kernels_ref;
+
+/* False, and nothing written, in a build without OpenBLAS or in double. */
+bool kernels_blas(struct kernels *out);
+
+/* The fastest of this build. */
+void kernels_choose(struct kernels *out);
+
+#endif

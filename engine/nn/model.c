@@ -1,0 +1,251 @@
+/* A model's life: building, planning, initial weights, and what it is. */
+#include "engine/nn/model.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/rng.h"
+#include "engine/nn/model_parts.h"
+#include "engine/nn/zoo.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+enum { MAX_BATCH = 65536 };
+
+static void run_serially(struct nn_executor *executor, nn_block block, void *arg,
+                         size_t n_blocks)
+{
+    (void)executor;
+    for (size_t i = 0; i < n_blocks; i++)
+        block(arg, i, 0);
+}
+
+struct nn_executor nn_serial_executor = {run_serially, 1};
+
+void cygnet_model_options_init(cygnet_model_options *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->struct_size = sizeof(*options);
+    options->n_classes = 10;
+    options->max_batch = 32;
+    options->n_threads = 1;
+}
+
+void cygnet_sgd_init(cygnet_sgd *sgd)
+{
+    memset(sgd, 0, sizeof(*sgd));
+    sgd->struct_size = sizeof(*sgd);
+    sgd->lr = 0.01f;
+}
+
+const char *cygnet_architecture_name(uint32_t index)
+{
+    return zoo_name(index);
+}
+
+cygnet_status model_read_options(cygnet_model_options *out,
+                                 const cygnet_model_options *options, cygnet_error *err)
+{
+    cygnet_model_options_init(out);
+    if (!options || options->struct_size != sizeof(*options))
+        return fail(err, CYGNET_EINVAL, 0,
+                    "model options were not set up by cygnet_model_options_init");
+    *out = *options;
+    if (!out->architecture)
+        return fail(err, CYGNET_EINVAL, 0, "no architecture given");
+    if (out->n_input_dims > CYGNET_INPUT_MAX_DIMS)
+        return fail(err, CYGNET_EINVAL, 0, "n_input_dims is %u: want 0 to %d",
+                    out->n_input_dims, CYGNET_INPUT_MAX_DIMS);
+    if (out->max_batch < 1 || out->max_batch > MAX_BATCH)
+        return fail(err, CYGNET_EINVAL, 0, "max_batch is %u: want 1 to %d",
+                    out->max_batch, MAX_BATCH);
+    return CYGNET_OK;
+}
+
+/* PyTorch's default for dense and convolution layers: weights by
+ * kaiming_uniform(a = sqrt 5), whose bound is sqrt(6 / (6 fan_in)), and biases by
+ * the same bound. One stream per tensor, so that a layer's draw does not depend
+ * on the layers before it. */
+static void draw_weights(cygnet_model *model, uint64_t seed)
+{
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        const struct tensor *t = &model->graph.tensors[i];
+        real *w = t->kind == TENSOR_PARAMETER ? model_value(model, i) : NULL;
+        size_t n = w ? shape_elements(&t->shape) : 0;
+        float bound = w ? (float)(1.0 / sqrt((double)t->fan_in)) : 0;
+        struct rng rng;
+
+        rng_init(&rng, seed, t->name, 0);
+        for (size_t e = 0; e < n; e++)
+            w[e] = bound * (2.0f * rng_uniform_f32(&rng) - 1.0f);
+    }
+}
+
+static cygnet_status check_limit(const cygnet_model *model, uint64_t max_bytes,
+                                 cygnet_error *err)
+{
+    uint64_t needed = cygnet_model_planned_bytes(model);
+
+    if (max_bytes == 0 || needed <= max_bytes)
+        return CYGNET_OK;
+    return fail(err, CYGNET_ENOMEM, 0,
+                "the model needs %" PRIu64 " bytes, the limit is %" PRIu64, needed,
+                max_bytes);
+}
+
+static cygnet_status allocate_input(cygnet_model *model, cygnet_error *err)
+{
+    if (model->input_bytes == 0)
+        return CYGNET_OK;
+    model->input = mem_alloc(model->alloc, (size_t)model->input_bytes);
+    return model->input ? CYGNET_OK
+                        : fail(err, CYGNET_ENOMEM, 0, "out of memory for a batch");
+}
+
+static cygnet_status plan_and_allocate(cygnet_model *model, uint64_t max_bytes,
+                                       cygnet_error *err)
+{
+    size_t elements = shape_elements(&model->graph.tensors[model->graph.input].shape);
+    cygnet_status st = lower_graph(&model->program, &model->graph, &model->kernels,
+                                   model->max_batch, model->executor->n_workers, err);
+
+    if (sizeof(real) != sizeof(float))
+        model->input_bytes = (uint64_t)elements * model->max_batch * sizeof(real);
+    if (st == CYGNET_OK)
+        st = check_limit(model, max_bytes, err);
+    if (st == CYGNET_OK)
+        st = program_allocate(&model->program, err);
+    if (st == CYGNET_OK)
+        st = allocate_input(model, err);
+    return st;
+}
+
+cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
+                             const struct kernels *kernels, struct nn_executor *executor,
+                             const cygnet_model_options *options, cygnet_error *err)
+{
+    cygnet_model *model = mem_calloc(graph->alloc, 1, sizeof(*model));
+    cygnet_status st;
+
+    *out = NULL;
+    if (!model) {
+        graph_clear(graph);
+        return fail(err, CYGNET_ENOMEM, 0, "out of memory for a model");
+    }
+    model->alloc = graph->alloc;
+    model->graph = *graph;
+    graph_init(graph, model->alloc);
+    model->kernels = *kernels;
+    model->executor = executor;
+    model->max_batch = options->max_batch;
+    model->n_classes =
+        (uint32_t)shape_elements(&model->graph.tensors[model->graph.logits].shape);
+    st = plan_and_allocate(model, options->max_bytes, err);
+    if (st != CYGNET_OK) {
+        cygnet_model_destroy(model);
+        return st;
+    }
+    draw_weights(model, options->seed);
+    *out = model;
+    return CYGNET_OK;
+}
+
+cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,
+                           struct nn_executor *executor, cygnet_error *err)
+{
+    struct graph graph;
+    struct kernels kernels;
+    cygnet_model_options o;
+    struct shape input = {0};
+    cygnet_status st = model_read_options(&o, options, err);
+
+    *out = NULL;
+    if (st != CYGNET_OK)
+        return st;
+    input.n_dims = o.n_input_dims;
+    for (uint32_t d = 0; d < o.n_input_dims; d++)
+        input.dim[d] = o.input[d];
+    graph_init(&graph, o.allocator);
+    st = zoo_build(&graph, o.architecture, &input, o.n_classes, err);
+    if (st != CYGNET_OK) {
+        graph_clear(&graph);
+        return st;
+    }
+    kernels_choose(&kernels);
+    return model_assemble(out, &graph, &kernels, executor, &o, err);
+}
+
+void model_adopt_executor(cygnet_model *model,
+                          void (*release)(struct nn_executor *executor), uint64_t bytes)
+{
+    model->release = release;
+    model->executor_bytes = bytes;
+}
+
+void cygnet_model_destroy(cygnet_model *model)
+{
+    if (!model)
+        return;
+    if (model->release)
+        model->release(model->executor);
+    mem_free(model->alloc, model->input);
+    program_clear(&model->program);
+    graph_clear(&model->graph);
+    mem_free(model->alloc, model);
+}
+
+void model_set_stop(cygnet_model *model, const cygnet_stop *stop)
+{
+    model->stop = stop;
+}
+
+const float *model_example_losses(const cygnet_model *model)
+{
+    return model->program.buffers[model->program.losses].data;
+}
+
+uint32_t cygnet_model_input_shape(const cygnet_model *model,
+                                  uint32_t shape[CYGNET_INPUT_MAX_DIMS])
+{
+    const struct shape *input = &model->graph.tensors[model->graph.input].shape;
+
+    for (uint32_t d = 0; d < input->n_dims; d++)
+        shape[d] = (uint32_t)input->dim[d];
+    return input->n_dims;
+}
+
+uint32_t cygnet_model_n_classes(const cygnet_model *model)
+{
+    return model->n_classes;
+}
+
+uint64_t cygnet_model_planned_bytes(const cygnet_model *model)
+{
+    const struct graph *g = &model->graph;
+
+    return sizeof(*model) + g->cap_tensors * sizeof(*g->tensors) +
+           g->cap_nodes * sizeof(*g->nodes) + program_bytes(&model->program) +
+           model->input_bytes + model->executor_bytes;
+}
+
+uint64_t cygnet_model_n_parameters(const cygnet_model *model)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        if (model->graph.tensors[i].kind == TENSOR_PARAMETER)
+            n += shape_elements(&model->graph.tensors[i].shape);
+    }
+    return n;
+}
+
+real *model_value(const cygnet_model *model, size_t tensor)
+{
+    return model->program.buffers[model->program.of[tensor].value].data;
+}
+
+real *model_grad(const cygnet_model *model, size_t tensor)
+{
+    return model->program.buffers[model->program.of[tensor].grad].data;
+}

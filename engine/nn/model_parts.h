@@ -1,0 +1,43 @@
+/* The inside of a model: for the files of engine/nn and its tests only. */
+#ifndef ENGINE_NN_MODEL_PARTS_H
+#define ENGINE_NN_MODEL_PARTS_H
+
+#include "engine/nn/model.h"
+#include "engine/nn/program.h"
+
+struct cygnet_model {
+    const cygnet_allocator *alloc;
+    struct graph graph;
+    struct program program;
+    struct kernels kernels;
+    struct nn_executor *executor;
+    void (*release)(struct nn_executor *executor); /* NULL: borrowed */
+    uint64_t executor_bytes;
+    const cygnet_stop *stop;
+    uint32_t max_batch;
+    uint32_t n_classes;
+    real *input; /* x as real; NULL when real is float */
+    uint64_t input_bytes;
+};
+
+/* Makes a model of a finished graph with 1-d logits. Consumes the graph's
+ * memory, also on failure. Weights are drawn from the seed.
+ * Errors: ENOMEM (max_bytes, if not 0, or the allocator). */
+cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
+                             const struct kernels *kernels, struct nn_executor *executor,
+                             const cygnet_model_options *options, cygnet_error *err);
+
+/* Options of any supported struct_size over the defaults. Errors: EINVAL. */
+cygnet_status model_read_options(cygnet_model_options *out,
+                                 const cygnet_model_options *options, cygnet_error *err);
+
+/* The buffer of a tensor. */
+real *model_value(const cygnet_model *model, size_t tensor);
+real *model_grad(const cygnet_model *model, size_t tensor);
+
+/* Forward and backward passes on a checked batch, leaving gradients in place
+ * and weights alone. Errors: as cygnet_model_gradients. */
+cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const float *x,
+                             const int64_t *y, uint32_t n, cygnet_error *err);
+
+#endif

@@ -1,0 +1,49 @@
+/* The op table: one row per kind of node, defined in the op's own file. */
+#ifndef ENGINE_NN_OP_H
+#define ENGINE_NN_OP_H
+
+#include "engine/nn/graph.h"
+#include "engine/nn/lower.h"
+
+/* Work of a node per example; for parameters' own traffic, per step.
+ *
+ * flops  multiplications and additions, each counted
+ * bytes  read and written, every operand once */
+struct op_cost {
+    double forward_flops;
+    double backward_flops;
+    double forward_bytes;
+    double backward_bytes;
+    double weight_bytes;
+};
+
+/* in_place      elementwise: out may share in[0]'s memory, and likewise the
+ *               gradients
+ * view          out is in[0] under another shape: shares its memory always
+ * reads_output  backward reads the node's own output
+ * infer         shape of the output from the inputs' (err: reason, no name)
+ * forward       adds the calls; called once, in node order
+ * backward      adds the calls that write the gradients of inputs that need
+ *               one; called once, in reverse node order */
+struct op {
+    const char *name;
+    bool in_place;
+    bool view;
+    bool reads_output;
+    cygnet_status (*infer)(struct shape *out, const struct graph *graph,
+                           const struct node *node, cygnet_error *err);
+    void (*forward)(struct lowering *l, const struct node *node);
+    void (*backward)(struct lowering *l, const struct node *node);
+    void (*cost)(struct op_cost *out, const struct graph *graph, const struct node *node);
+};
+
+extern const struct op op_linear, op_conv2d, op_relu, op_max_pool2d, op_flatten,
+    op_cross_entropy;
+
+const struct op *op_of(const struct node *node);
+
+/* Shape of a node's input `i`. */
+const struct shape *node_input_shape(const struct graph *graph, const struct node *node,
+                                     uint32_t i);
+
+#endif

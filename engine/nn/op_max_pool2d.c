@@ -1,0 +1,143 @@
+/* Largest value of each window, as PyTorch: padding never wins, ties go to the
+ * first in row order. The winner's index is kept for the backward pass. */
+#include "base/error.h"
+#include "engine/nn/op.h"
+
+#include <assert.h>
+
+enum { ELEMENTS_PER_BLOCK = 8192 };
+
+static size_t axis_outputs(size_t n_in, size_t pad, size_t kernel, size_t stride)
+{
+    return n_in + 2 * pad < kernel ? 0 : (n_in + 2 * pad - kernel) / stride + 1;
+}
+
+int graph_max_pool2d(struct graph *graph, const char *name, int in,
+                     const struct pool2d_shape *settings)
+{
+    union op_params params = {.pool2d = *settings};
+    struct pool2d_shape *s = &params.pool2d;
+    const struct shape *x;
+
+    assert(2 * s->pad_h <= s->k_h && 2 * s->pad_w <= s->k_w);
+    if (in == NO_TENSOR)
+        return NO_TENSOR;
+    x = &graph->tensors[in].shape;
+    if (x->n_dims != 3)
+        return graph_fail(graph, CYGNET_ESHAPE,
+                          "%s: wants an image (channels, height, width), the input has "
+                          "%u dimensions",
+                          name, x->n_dims);
+    s->channels = x->dim[0];
+    s->h_in = x->dim[1];
+    s->w_in = x->dim[2];
+    s->h_out = axis_outputs(s->h_in, s->pad_h, s->k_h, s->stride_h);
+    s->w_out = axis_outputs(s->w_in, s->pad_w, s->k_w, s->stride_w);
+    return graph_node(graph, OP_MAX_POOL2D, name, &params, &in, 1);
+}
+
+static cygnet_status infer(struct shape *out, const struct graph *graph,
+                           const struct node *node, cygnet_error *err)
+{
+    const struct pool2d_shape *s = &node->params.pool2d;
+
+    (void)graph;
+    if (s->h_out == 0 || s->w_out == 0)
+        return fail(err, CYGNET_ESHAPE, 0,
+                    "a %zux%zu window does not fit a %zux%zu input", s->k_h, s->k_w,
+                    s->h_in, s->w_in);
+    *out = (struct shape){3, {s->channels, s->h_out, s->w_out}};
+    return CYGNET_OK;
+}
+
+static size_t image_in(const struct pool2d_shape *s)
+{
+    return s->channels * s->h_in * s->w_in;
+}
+
+static size_t image_out(const struct pool2d_shape *s)
+{
+    return s->channels * s->h_out * s->w_out;
+}
+
+static void run_forward(const struct call *call, const struct step *step, size_t block,
+                        size_t worker)
+{
+    const struct pool2d_shape *s = &call->node->params.pool2d;
+    struct span rows = call_rows(call, step, block);
+    real *y = step_buffer(step, call, 0);
+    int32_t *at = step_buffer(step, call, 1);
+    const real *x = step_buffer(step, call, 2);
+
+    (void)worker;
+    for (size_t i = rows.first; i < rows.first + rows.n; i++)
+        step->kernels->max_pool2d_forward(y + i * image_out(s), at + i * image_out(s),
+                                          x + i * image_in(s), s);
+}
+
+static void run_backward(const struct call *call, const struct step *step, size_t block,
+                         size_t worker)
+{
+    const struct pool2d_shape *s = &call->node->params.pool2d;
+    struct span rows = call_rows(call, step, block);
+    real *dx = step_buffer(step, call, 0);
+    const real *dy = step_buffer(step, call, 1);
+    const int32_t *at = step_buffer(step, call, 2);
+
+    (void)worker;
+    for (size_t i = rows.first; i < rows.first + rows.n; i++)
+        step->kernels->max_pool2d_backward(dx + i * image_in(s), dy + i * image_out(s),
+                                           at + i * image_out(s), s);
+}
+
+static struct partition row_blocks(const struct pool2d_shape *s)
+{
+    return (struct partition){.rows_per_block =
+                                  lower_rows_for(ELEMENTS_PER_BLOCK, image_in(s))};
+}
+
+static int winners(struct lowering *l, const struct node *node)
+{
+    uint64_t elements = image_out(&node->params.pool2d);
+
+    return lower_saved(l, node, elements * lower_max_batch(l) * sizeof(int32_t));
+}
+
+static void forward(struct lowering *l, const struct node *node)
+{
+    struct partition blocks = row_blocks(&node->params.pool2d);
+    int at = winners(l, node);
+
+    lower_call(l, run_forward, node, &blocks,
+               (const int[]){lower_value(l, node->out), at, lower_value(l, node->in[0])},
+               3);
+}
+
+static void backward(struct lowering *l, const struct node *node)
+{
+    struct partition blocks = row_blocks(&node->params.pool2d);
+    int dx = lower_input_grad(l, node, 0);
+
+    lower_call(l, run_backward, node, &blocks,
+               (const int[]){dx, lower_output_grad(l, node), winners(l, node)}, 3);
+}
+
+static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
+{
+    const struct pool2d_shape *s = &node->params.pool2d;
+    double in = (double)image_in(s), to_out = (double)image_out(s);
+
+    (void)graph;
+    out->forward_flops = to_out * (double)(s->k_h * s->k_w);
+    out->backward_flops = to_out;
+    out->forward_bytes = sizeof(real) * (in + to_out) + sizeof(int32_t) * to_out;
+    out->backward_bytes = out->forward_bytes;
+}
+
+const struct op op_max_pool2d = {
+    .name = "max_pool2d",
+    .infer = infer,
+    .forward = forward,
+    .backward = backward,
+    .cost = cost,
+};

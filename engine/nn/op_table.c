@@ -1,0 +1,19 @@
+/* The op table. */
+#include "engine/nn/op.h"
+
+static const struct op *const table[OP_N_KINDS] = {
+    [OP_LINEAR] = &op_linear,   [OP_CONV2D] = &op_conv2d,
+    [OP_RELU] = &op_relu,       [OP_MAX_POOL2D] = &op_max_pool2d,
+    [OP_FLATTEN] = &op_flatten, [OP_CROSS_ENTROPY] = &op_cross_entropy,
+};
+
+const struct op *op_of(const struct node *node)
+{
+    return table[node->kind];
+}
+
+const struct shape *node_input_shape(const struct graph *graph, const struct node *node,
+                                     uint32_t i)
+{
+    return &graph->tensors[node->in[i]].shape;
+}

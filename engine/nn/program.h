@@ -1,0 +1,146 @@
+/* A lowered graph: buffers with places in one arena, and flat lists of calls.
+ * Made once by lower_graph; running it allocates nothing and cannot fail. */
+#ifndef ENGINE_NN_PROGRAM_H
+#define ENGINE_NN_PROGRAM_H
+
+#include "engine/nn/executor.h"
+#include "engine/nn/graph.h"
+
+#include "base/stop.h"
+
+#define CALL_MAX_BUFFERS 8
+#define BUFFER_ALIGNMENT 64
+
+/* Most partial sums of a weight gradient that is reduced over examples. A part
+ * takes examples part, part + REDUCTION_PARTS, ...: the partition depends on
+ * neither the number of threads nor max_batch. */
+#define REDUCTION_PARTS 8
+
+/* Examples of one block of a matrix product. */
+#define ROWS_PER_BLOCK 64
+
+struct call;
+struct step;
+
+/* A range of rows or columns. */
+struct span {
+    size_t first;
+    size_t n;
+};
+
+typedef void (*call_fn)(const struct call *call, const struct step *step, size_t block,
+                        size_t worker);
+
+/* How a call splits into blocks, fixed by sizes alone:
+ * rows_per_block     examples of a block; 0: all of them
+ * n_columns          independent columns, columns_per_block each; 0: not split
+ * parts              instead: block p takes examples p, p + REDUCTION_PARTS, ... */
+struct partition {
+    size_t rows_per_block;
+    size_t n_columns;
+    size_t columns_per_block;
+    bool parts;
+};
+
+/* One kernel over fixed blocks. buffer[] are indices into the program's. */
+struct call {
+    call_fn run;
+    const struct node *node;
+    struct partition partition;
+    size_t n; /* elements, for calls that are not an op's */
+    int buffer[CALL_MAX_BUFFERS];
+};
+
+/* A piece of memory and the calls [first, last] between which it holds something.
+ * External buffers belong to the caller of the step. */
+struct buffer {
+    uint64_t size;
+    uint64_t offset;
+    uint32_t first, last;
+    bool used, placed;
+    bool external;
+    void *data;
+};
+
+/* Calls [begin, end) of the list. */
+struct call_list {
+    size_t begin;
+    size_t end;
+};
+
+/* Per tensor of the graph; -1: none. */
+struct tensor_buffers {
+    int value;
+    int grad;
+    int velocity;
+};
+
+struct program {
+    const cygnet_allocator *alloc;
+    struct buffer *buffers;
+    struct call *calls;
+    struct tensor_buffers *of; /* [n_tensors] */
+    size_t n_buffers, cap_buffers;
+    size_t n_calls, cap_calls;
+    size_t n_tensors;
+    struct call_list forward, backward, check, update;
+    struct call_list predict; /* the forward list up to the logits */
+    int scratch;              /* n_workers pieces of scratch_bytes */
+    int flags;                /* one byte per block of the check list: not finite */
+    int losses;               /* float per example of the last batch */
+    size_t n_flags;
+    uint64_t scratch_bytes;
+    uint64_t arena_bytes;
+    void *memory; /* as allocated; the arena is aligned within */
+};
+
+/* What a running list needs to know. */
+struct step {
+    const struct program *program;
+    const struct kernels *kernels;
+    size_t n; /* examples */
+    struct sgd_rule rule;
+};
+
+/* Places the buffers and lists the calls; allocates everything but the arena.
+ * Errors: ENOMEM. On failure *out is cleared. */
+cygnet_status lower_graph(struct program *out, const struct graph *graph,
+                          const struct kernels *kernels, size_t max_batch,
+                          size_t n_workers, cygnet_error *err);
+
+/* Allocates the arena, zeroed. Errors: ENOMEM. */
+cygnet_status program_allocate(struct program *program, cygnet_error *err);
+
+/* Accepts a zeroed program. */
+void program_clear(struct program *program);
+
+/* Bytes asked of the allocator by lower_graph and program_allocate. */
+uint64_t program_bytes(const struct program *program);
+
+/* Runs a list; looks at `stop` before each call.
+ * Errors: ECANCELLED, with the rest of the list not run. */
+cygnet_status program_run(const struct step *step, const struct call_list *list,
+                          struct nn_executor *executor, const cygnet_stop *stop,
+                          cygnet_error *err);
+
+/* ---- For the calls of an op ---------------------------------------------- */
+
+static inline void *step_buffer(const struct step *step, const struct call *call,
+                                int slot)
+{
+    return step->program->buffers[call->buffer[slot]].data;
+}
+
+static inline void *step_scratch(const struct step *step, size_t worker)
+{
+    const struct program *p = step->program;
+
+    return (char *)p->buffers[p->scratch].data + worker * p->scratch_bytes;
+}
+
+/* The examples and columns of a block. */
+struct span call_rows(const struct call *call, const struct step *step, size_t block);
+struct span call_columns(const struct call *call, size_t block);
+size_t call_blocks(const struct call *call, size_t n);
+
+#endif

@@ -1,0 +1,325 @@
+/* Steps and evaluations: checks the batch, binds it to the program, runs the
+ * lists. Invariant: weights and optimiser state change only in the update list,
+ * which runs when nothing can go wrong any more. */
+#include "engine/nn/model_parts.h"
+
+#include "base/error.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static size_t input_elements(const cygnet_model *model)
+{
+    return shape_elements(&model->graph.tensors[model->graph.input].shape);
+}
+
+static bool floats_finite(const float *x, size_t n)
+{
+    int bad = 0; /* no early exit, so that it vectorises */
+
+    for (size_t i = 0; i < n; i++)
+        bad |= !(x[i] >= -FLT_MAX && x[i] <= FLT_MAX);
+    return !bad;
+}
+
+static cygnet_status check_inputs(const cygnet_model *model, const float *x, uint64_t n,
+                                  cygnet_error *err)
+{
+    size_t elements = input_elements(model);
+
+    if (floats_finite(x, (size_t)n * elements))
+        return CYGNET_OK;
+    for (uint64_t row = 0; row < n; row++) {
+        if (!floats_finite(x + row * elements, elements))
+            return fail(err, CYGNET_ENUMERIC, 0,
+                        "example %" PRIu64 " of the batch holds NaN or infinity", row);
+    }
+    return CYGNET_OK;
+}
+
+static cygnet_status check_labels(const cygnet_model *model, const int64_t *y, uint64_t n,
+                                  cygnet_error *err)
+{
+    for (uint64_t row = 0; row < n; row++) {
+        if (y[row] < 0 || y[row] >= (int64_t)model->n_classes)
+            return fail(err, CYGNET_EDATA, 0,
+                        "label of example %" PRIu64 " is %" PRId64 ": want 0 to %u", row,
+                        y[row], model->n_classes - 1);
+    }
+    return CYGNET_OK;
+}
+
+static cygnet_status check_count(const cygnet_model *model, uint32_t n, cygnet_error *err)
+{
+    if (n >= 1 && n <= model->max_batch)
+        return CYGNET_OK;
+    return fail(err, CYGNET_EINVAL, 0, "a batch of %u examples: want 1 to %u", n,
+                model->max_batch);
+}
+
+static cygnet_status check_batch(const cygnet_model *model, const float *x,
+                                 const int64_t *y, uint32_t n, cygnet_error *err)
+{
+    cygnet_status st = check_count(model, n, err);
+
+    if (st == CYGNET_OK)
+        st = check_labels(model, y, n, err);
+    if (st == CYGNET_OK)
+        st = check_inputs(model, x, n, err);
+    return st;
+}
+
+/* Points an external buffer at the caller's memory, which no call writes. */
+static void bind(cygnet_model *model, int tensor, const void *data)
+{
+    struct program *p = &model->program;
+
+    memcpy(&p->buffers[p->of[tensor].value].data, &data, sizeof(data));
+}
+
+static struct step begin(cygnet_model *model, const float *x, const int64_t *y, size_t n)
+{
+    struct step step = {.program = &model->program, .kernels = &model->kernels, .n = n};
+    const void *input = x;
+
+    if (model->input) {
+        for (size_t i = 0; i < n * input_elements(model); i++)
+            model->input[i] = x[i];
+        input = model->input;
+    }
+    bind(model, model->graph.input, input);
+    bind(model, model->graph.labels, y);
+    model->kernels.enter();
+    return step;
+}
+
+/* First example for which the node's output is not finite; n: none. */
+static size_t bad_example(const cygnet_model *model, const struct node *node, size_t n)
+{
+    size_t elements = shape_elements(&model->graph.tensors[node->out].shape);
+    const real *out = model_value(model, (size_t)node->out);
+
+    for (size_t row = 0; row < n; row++) {
+        if (!model->kernels.all_finite(out + row * elements, elements))
+            return row;
+    }
+    return n;
+}
+
+/* Runs the forward list again, call by call, to say where it went wrong. */
+static cygnet_status fail_numeric(cygnet_model *model, const struct step *step,
+                                  cygnet_error *err)
+{
+    for (size_t i = model->program.forward.begin; i < model->program.forward.end; i++) {
+        const struct node *node = model->program.calls[i].node;
+        struct call_list one = {i, i + 1};
+        size_t row;
+
+        (void)program_run(step, &one, model->executor, NULL, NULL);
+        row = bad_example(model, node, step->n);
+        if (row < step->n)
+            return fail(err, CYGNET_ENUMERIC, 0,
+                        "layer %s gives NaN or infinity for example %zu of the batch",
+                        node->name, row);
+    }
+    return fail(err, CYGNET_ENUMERIC, 0, "the loss is NaN or infinity");
+}
+
+static size_t first_largest(const real *row, size_t n)
+{
+    size_t best = 0;
+
+    for (size_t i = 1; i < n; i++) {
+        if (row[i] > row[best])
+            best = i;
+    }
+    return best;
+}
+
+/* Sums up the forward pass: metrics->loss is the sum, not the mean. */
+static void read_metrics(cygnet_model *model, cygnet_metrics *metrics, const int64_t *y,
+                         size_t n)
+{
+    const real *loss = model_value(model, (size_t)model->graph.loss);
+    const real *logits = model_value(model, (size_t)model->graph.logits);
+    float *copy = model->program.buffers[model->program.losses].data;
+
+    memset(metrics, 0, sizeof(*metrics));
+    metrics->struct_size = sizeof(*metrics);
+    metrics->n = n;
+    for (size_t r = 0; r < n; r++) {
+        const real *row = logits + r * model->n_classes;
+
+        copy[r] = (float)loss[r];
+        metrics->loss += (double)loss[r];
+        metrics->correct += (int64_t)first_largest(row, model->n_classes) == y[r];
+    }
+}
+
+/* Forward pass and its sums. */
+static cygnet_status run_forward(cygnet_model *model, const struct step *step,
+                                 cygnet_metrics *sums, const int64_t *y,
+                                 cygnet_error *err)
+{
+    cygnet_status st =
+        program_run(step, &model->program.forward, model->executor, model->stop, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    read_metrics(model, sums, y, step->n);
+    return isfinite(sums->loss) ? CYGNET_OK : fail_numeric(model, step, err);
+}
+
+/* Hands the sums over as means. */
+static void report(cygnet_metrics *out, const cygnet_metrics *sums)
+{
+    if (!out)
+        return;
+    *out = *sums;
+    out->loss = sums->loss / (double)sums->n;
+}
+
+static cygnet_status check_gradients(cygnet_model *model, const struct step *step,
+                                     cygnet_error *err)
+{
+    const struct program *p = &model->program;
+    const unsigned char *flags = p->buffers[p->flags].data;
+    cygnet_status st = program_run(step, &p->check, model->executor, model->stop, err);
+
+    if (st != CYGNET_OK || !memchr(flags, 1, p->n_flags))
+        return st;
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        const struct tensor *t = &model->graph.tensors[i];
+
+        if (t->kind == TENSOR_PARAMETER && p->of[i].grad >= 0 &&
+            !model->kernels.all_finite(model_grad(model, i), shape_elements(&t->shape)))
+            return fail(err, CYGNET_ENUMERIC, 0,
+                        "the gradient of %s holds NaN or infinity", t->name);
+    }
+    return fail(err, CYGNET_ENUMERIC, 0, "a gradient holds NaN or infinity");
+}
+
+static cygnet_status run_to_gradients(cygnet_model *model, const struct step *step,
+                                      cygnet_metrics *sums, const int64_t *y,
+                                      cygnet_error *err)
+{
+    cygnet_status st = run_forward(model, step, sums, y, err);
+
+    if (st == CYGNET_OK)
+        st = program_run(step, &model->program.backward, model->executor, model->stop,
+                         err);
+    if (st == CYGNET_OK)
+        st = check_gradients(model, step, err);
+    return st;
+}
+
+cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const float *x,
+                             const int64_t *y, uint32_t n, cygnet_error *err)
+{
+    cygnet_status st = check_batch(model, x, y, n, err);
+    cygnet_metrics sums;
+    struct step step;
+
+    if (st != CYGNET_OK)
+        return st;
+    step = begin(model, x, y, n);
+    st = run_to_gradients(model, &step, &sums, y, err);
+    if (st == CYGNET_OK)
+        report(metrics, &sums);
+    return st;
+}
+
+static cygnet_status check_rule(const cygnet_sgd *sgd, cygnet_error *err)
+{
+    if (!sgd || sgd->struct_size != sizeof(*sgd))
+        return fail(err, CYGNET_EINVAL, 0, "sgd was not set up by cygnet_sgd_init");
+    if (!(sgd->lr >= 0 && sgd->lr <= FLT_MAX))
+        return fail(err, CYGNET_EINVAL, 0, "lr is %g: want 0 or more", (double)sgd->lr);
+    if (!(sgd->momentum >= 0 && sgd->momentum <= FLT_MAX))
+        return fail(err, CYGNET_EINVAL, 0, "momentum is %g: want 0 or more",
+                    (double)sgd->momentum);
+    if (!(sgd->weight_decay >= 0 && sgd->weight_decay <= FLT_MAX))
+        return fail(err, CYGNET_EINVAL, 0, "weight_decay is %g: want 0 or more",
+                    (double)sgd->weight_decay);
+    return CYGNET_OK;
+}
+
+cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metrics,
+                                      const float *x, const int64_t *y, uint32_t n,
+                                      const cygnet_sgd *sgd, cygnet_error *err)
+{
+    cygnet_status st = check_rule(sgd, err);
+    cygnet_metrics sums;
+    struct step step;
+
+    if (st == CYGNET_OK)
+        st = check_batch(model, x, y, n, err);
+    if (st != CYGNET_OK)
+        return st;
+    step = begin(model, x, y, n);
+    step.rule = (struct sgd_rule){sgd->lr, sgd->momentum, sgd->weight_decay};
+    st = run_to_gradients(model, &step, &sums, y, err);
+    if (st != CYGNET_OK)
+        return st;
+    (void)program_run(&step, &model->program.update, model->executor, NULL, NULL);
+    report(metrics, &sums);
+    return CYGNET_OK;
+}
+
+/* One chunk of an evaluation, added to `total`. */
+static cygnet_status evaluate_chunk(cygnet_model *model, cygnet_metrics *total,
+                                    const float *x, const int64_t *y, size_t n,
+                                    cygnet_error *err)
+{
+    struct step step = begin(model, x, y, n);
+    cygnet_metrics sums;
+    cygnet_status st = run_forward(model, &step, &sums, y, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    total->loss += sums.loss;
+    total->correct += sums.correct;
+    return CYGNET_OK;
+}
+
+cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics,
+                                    const float *x, const int64_t *y, uint64_t n,
+                                    cygnet_error *err)
+{
+    cygnet_metrics total = {.struct_size = sizeof(total), .n = n};
+    size_t elements = input_elements(model);
+    cygnet_status st;
+
+    if (n == 0 || n > SIZE_MAX / sizeof(float) / elements)
+        return fail(err, CYGNET_EINVAL, 0, "evaluate: %" PRIu64 " examples", n);
+    st = check_labels(model, y, n, err);
+    if (st == CYGNET_OK)
+        st = check_inputs(model, x, n, err);
+    for (uint64_t at = 0; st == CYGNET_OK && at < n; at += model->max_batch) {
+        uint64_t left = n - at;
+        size_t chunk = left < model->max_batch ? (size_t)left : model->max_batch;
+
+        st = evaluate_chunk(model, &total, x + at * elements, y + at, chunk, err);
+    }
+    if (st == CYGNET_OK)
+        report(metrics, &total);
+    return st;
+}
+
+cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const float *x,
+                                  uint32_t n, cygnet_error *err)
+{
+    cygnet_status st = check_count(model, n, err);
+    struct step step;
+
+    if (st == CYGNET_OK)
+        st = check_inputs(model, x, n, err);
+    if (st != CYGNET_OK)
+        return st;
+    step = begin(model, x, NULL, n);
+    st = program_run(&step, &model->program.predict, model->executor, model->stop, err);
+    for (size_t i = 0; st == CYGNET_OK && i < (size_t)n * model->n_classes; i++)
+        logits[i] = (float)model_value(model, (size_t)model->graph.logits)[i];
+    return st;
+}
