@@ -38,6 +38,11 @@ size_t json_count(const struct json *value); /* members or elements; else 0 */
 const struct json *json_at(const struct json *value, size_t index);
 const char *json_key_at(const struct json *object, size_t index);
 
+/* Walking in constant time a step: for (v = json_at(list, 0); v; v = json_next(v)).
+ * json_key is the name of a member found that way. */
+const struct json *json_next(const struct json *value);
+const char *json_key(const struct json *member);
+
 /* The value itself; the fallback when it is NULL or of another type. */
 const char *json_text(const struct json *string, const char *fallback);
 double json_number(const struct json *number, double fallback);

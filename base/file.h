@@ -1,0 +1,26 @@
+/* Files that are replaced whole: the steps that base/file.c and the directory
+ * store share. Functions without an err report through errno. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <cygnet/status.h>
+#include <stddef.h>
+
+#define FILE_PATH_MAX 4096
+#define FILE_TEMPORARY_PREFIX ".tmp-"
+
+/* All the bytes, over short writes and EINTR. 0 or -1. */
+int file_write_all(int fd, const void *data, size_t len);
+
+/* Opens a fresh temporary file in the folder of `path`; writes its name to tmp
+ * (FILE_PATH_MAX bytes). The descriptor, or -1. */
+int file_open_temporary(char *tmp, const char *path);
+
+/* fsync, close, rename to path, fsync of the folder. Closes fd in any case and
+ * removes tmp on failure. 0 or -1. */
+int file_publish(int fd, const char *tmp, const char *path);
+
+/* Creates the folder and its parents, mode 0700. 0 or -1. */
+int file_make_folders(const char *path);
+
+#endif
