@@ -1,0 +1,417 @@
+/* See db.h. One statement per call: the tables are small and calls are rare. */
+#include "db.h"
+
+#include "../common/complain.h"
+
+#include <math.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct db {
+    sqlite3 *sql;
+};
+
+#define SCHEMA_VERSION 1
+
+static const char schema[] =
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+    "CREATE TABLE clients(id TEXT PRIMARY KEY) WITHOUT ROWID;"
+    "CREATE TABLE rounds(round INTEGER, attempt INTEGER, state INTEGER NOT NULL,"
+    " base TEXT NOT NULL, result TEXT NOT NULL, wanted INTEGER NOT NULL,"
+    " target INTEGER NOT NULL, n_accepted INTEGER NOT NULL, n_failed INTEGER NOT NULL,"
+    " bytes_up INTEGER NOT NULL, bytes_down INTEGER NOT NULL,"
+    " opened_wall_ms INTEGER NOT NULL, seconds REAL NOT NULL, loss REAL, accuracy REAL,"
+    " PRIMARY KEY(round, attempt));"
+    "CREATE TABLE seats(n INTEGER PRIMARY KEY, round INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL, client TEXT NOT NULL, token TEXT UNIQUE,"
+    " state INTEGER NOT NULL, sha256 TEXT NOT NULL, examples INTEGER NOT NULL,"
+    " UNIQUE(round, attempt, client));"
+    "CREATE TABLE reports(token TEXT PRIMARY KEY, json TEXT NOT NULL);"
+    "PRAGMA user_version=1;";
+
+static cygnet_status broken(struct db *db, const char *what, cygnet_error *err)
+{
+    int code = sqlite3_errcode(db->sql);
+    cygnet_status st = code == SQLITE_FULL    ? CYGNET_ENOSPC
+                       : code == SQLITE_NOMEM ? CYGNET_ENOMEM
+                       : code == SQLITE_NOTADB || code == SQLITE_CORRUPT
+                           ? CYGNET_EFORMAT
+                           : CYGNET_ESTORAGE;
+
+    return complain(err, st, 0, "database: %s: %s", what, sqlite3_errmsg(db->sql));
+}
+
+static cygnet_status run(struct db *db, const char *sql, cygnet_error *err)
+{
+    if (sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return broken(db, "a statement failed", err);
+    return CYGNET_OK;
+}
+
+static cygnet_status prepare(sqlite3_stmt **out, struct db *db, const char *sql,
+                             cygnet_error *err)
+{
+    if (sqlite3_prepare_v2(db->sql, sql, -1, out, NULL) != SQLITE_OK)
+        return broken(db, "a statement is refused", err);
+    return CYGNET_OK;
+}
+
+static void put_text(sqlite3_stmt *q, int at, const char *text)
+{
+    sqlite3_bind_text(q, at, text, -1, SQLITE_TRANSIENT);
+}
+
+static void put_u64(sqlite3_stmt *q, int at, uint64_t value)
+{
+    sqlite3_bind_int64(q, at, (sqlite3_int64)value);
+}
+
+static uint64_t get_u64(sqlite3_stmt *q, int at)
+{
+    return (uint64_t)sqlite3_column_int64(q, at);
+}
+
+static void get_text(char *out, size_t size, sqlite3_stmt *q, int at)
+{
+    const unsigned char *text = sqlite3_column_text(q, at);
+
+    snprintf(out, size, "%s", text ? (const char *)text : "");
+}
+
+/* Ends a statement that returns no rows. */
+static cygnet_status finish(struct db *db, sqlite3_stmt *q, const char *what,
+                            cygnet_error *err)
+{
+    cygnet_status st = CYGNET_OK;
+
+    if (sqlite3_step(q) != SQLITE_DONE)
+        st = broken(db, what, err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+static cygnet_status migrate(struct db *db, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(&q, db, "PRAGMA user_version", err);
+    int version;
+
+    if (st != CYGNET_OK)
+        return st;
+    if (sqlite3_step(q) != SQLITE_ROW) {
+        st = broken(db, "cannot read its version", err);
+        sqlite3_finalize(q);
+        return st;
+    }
+    version = sqlite3_column_int(q, 0);
+    sqlite3_finalize(q);
+    if (version > SCHEMA_VERSION)
+        return complain(err, CYGNET_EFORMAT, 0, "database: version %d is newer than %d",
+                     version, SCHEMA_VERSION);
+    if (version == SCHEMA_VERSION)
+        return CYGNET_OK;
+    st = db_begin(db, err);
+    if (st == CYGNET_OK)
+        st = run(db, schema, err);
+    if (st == CYGNET_OK)
+        st = db_commit(db, err);
+    if (st != CYGNET_OK)
+        db_rollback(db);
+    return st;
+}
+
+cygnet_status db_open(struct db **out, const char *path, cygnet_error *err)
+{
+    struct db *db = calloc(1, sizeof *db);
+    cygnet_status st;
+
+    *out = NULL;
+    if (!db)
+        return complain(err, CYGNET_ENOMEM, 0, "out of memory for the database");
+    if (sqlite3_open(path, &db->sql) != SQLITE_OK)
+        st = broken(db, path, err);
+    else
+        st = run(db,
+                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                 "PRAGMA foreign_keys=ON;",
+                 err);
+    if (st == CYGNET_OK)
+        st = migrate(db, err);
+    if (st == CYGNET_OK)
+        *out = db;
+    else
+        db_close(db);
+    return st;
+}
+
+void db_close(struct db *db)
+{
+    if (db)
+        sqlite3_close(db->sql);
+    free(db);
+}
+
+cygnet_status db_begin(struct db *db, cygnet_error *err)
+{
+    return run(db, "BEGIN IMMEDIATE", err);
+}
+
+cygnet_status db_commit(struct db *db, cygnet_error *err)
+{
+    return run(db, "COMMIT", err);
+}
+
+void db_rollback(struct db *db)
+{
+    (void)run(db, "ROLLBACK", NULL);
+}
+
+cygnet_status db_get(struct db *db, const char *key, char *out, size_t size,
+                     cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(&q, db, "SELECT value FROM meta WHERE key=?", err);
+    int code;
+
+    *out = '\0';
+    if (st != CYGNET_OK)
+        return st;
+    put_text(q, 1, key);
+    code = sqlite3_step(q);
+    if (code == SQLITE_ROW)
+        get_text(out, size, q, 0);
+    else if (code != SQLITE_DONE)
+        st = broken(db, "cannot read a setting", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+cygnet_status db_put(struct db *db, const char *key, const char *value, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st =
+        prepare(&q, db, "INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)", err);
+
+    if (st != CYGNET_OK)
+        return st;
+    put_text(q, 1, key);
+    put_text(q, 2, value);
+    return finish(db, q, "cannot keep a setting", err);
+}
+
+cygnet_status db_put_client(struct db *db, const char *id, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st =
+        prepare(&q, db, "INSERT OR IGNORE INTO clients(id) VALUES(?)", err);
+
+    if (st != CYGNET_OK)
+        return st;
+    put_text(q, 1, id);
+    return finish(db, q, "cannot keep a client", err);
+}
+
+cygnet_status db_load_clients(struct db *db, struct clients *clients, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(&q, db, "SELECT id FROM clients ORDER BY id", err);
+    int code = SQLITE_DONE;
+
+    while (st == CYGNET_OK && (code = sqlite3_step(q)) == SQLITE_ROW) {
+        char id[CLIENT_ID_MAX + 1];
+        struct client *client;
+        get_text(id, sizeof id, q, 0);
+        st = clients_add(&client, clients, id, err);
+    }
+    if (st == CYGNET_OK && code != SQLITE_DONE)
+        st = broken(db, "cannot read the clients", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+static void put_real(sqlite3_stmt *q, int at, double value)
+{
+    if (isnan(value))
+        sqlite3_bind_null(q, at);
+    else
+        sqlite3_bind_double(q, at, value);
+}
+
+static double get_real(sqlite3_stmt *q, int at)
+{
+    if (sqlite3_column_type(q, at) == SQLITE_NULL)
+        return (double)NAN;
+    return sqlite3_column_double(q, at);
+}
+
+cygnet_status db_put_round(struct db *db, const struct round_row *row, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(
+        &q, db, "INSERT OR REPLACE INTO rounds VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        err);
+
+    if (st != CYGNET_OK)
+        return st;
+    put_u64(q, 1, row->round);
+    put_u64(q, 2, row->attempt);
+    put_u64(q, 3, row->state);
+    put_text(q, 4, row->base);
+    put_text(q, 5, row->result);
+    put_u64(q, 6, row->wanted);
+    put_u64(q, 7, row->target);
+    put_u64(q, 8, row->n_accepted);
+    put_u64(q, 9, row->n_failed);
+    put_u64(q, 10, row->bytes_up);
+    put_u64(q, 11, row->bytes_down);
+    sqlite3_bind_int64(q, 12, row->opened_wall_ms);
+    put_real(q, 13, row->seconds);
+    put_real(q, 14, row->loss);
+    put_real(q, 15, row->accuracy);
+    return finish(db, q, "cannot keep a round", err);
+}
+
+static void get_round(struct round_row *row, sqlite3_stmt *q)
+{
+    row->round = get_u64(q, 0);
+    row->attempt = get_u64(q, 1);
+    row->state = (enum round_state)get_u64(q, 2);
+    get_text(row->base, sizeof row->base, q, 3);
+    get_text(row->result, sizeof row->result, q, 4);
+    row->wanted = (uint32_t)get_u64(q, 5);
+    row->target = (uint32_t)get_u64(q, 6);
+    row->n_accepted = (uint32_t)get_u64(q, 7);
+    row->n_failed = (uint32_t)get_u64(q, 8);
+    row->bytes_up = get_u64(q, 9);
+    row->bytes_down = get_u64(q, 10);
+    row->opened_wall_ms = sqlite3_column_int64(q, 11);
+    row->seconds = sqlite3_column_double(q, 12);
+    row->loss = get_real(q, 13);
+    row->accuracy = get_real(q, 14);
+}
+
+cygnet_status db_load_rounds(struct db *db,
+                             cygnet_status (*each)(const struct round_row *row,
+                                                   void *user, cygnet_error *err),
+                             void *user, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st =
+        prepare(&q, db, "SELECT * FROM rounds ORDER BY round, attempt", err);
+    int code = SQLITE_DONE;
+
+    while (st == CYGNET_OK && (code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct round_row row;
+        get_round(&row, q);
+        st = each(&row, user, err);
+    }
+    if (st == CYGNET_OK && code != SQLITE_DONE)
+        st = broken(db, "cannot read the rounds", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+cygnet_status db_put_seat(struct db *db, const struct seat *seat, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(
+        &q, db,
+        "INSERT INTO seats(round, attempt, client, token, state, sha256, examples)"
+        " VALUES(?,?,?,?,?,?,?) ON CONFLICT(round, attempt, client) DO UPDATE SET"
+        " token=excluded.token, state=excluded.state, sha256=excluded.sha256,"
+        " examples=excluded.examples",
+        err);
+
+    if (st != CYGNET_OK)
+        return st;
+    put_u64(q, 1, seat->round);
+    put_u64(q, 2, seat->attempt);
+    put_text(q, 3, seat->client_id);
+    if (seat->token[0])
+        put_text(q, 4, seat->token);
+    else
+        sqlite3_bind_null(q, 4);
+    put_u64(q, 5, seat->state);
+    put_text(q, 6, seat->sha256);
+    put_u64(q, 7, seat->examples);
+    return finish(db, q, "cannot keep a participant", err);
+}
+
+static void get_seat(struct seat *seat, sqlite3_stmt *q)
+{
+    *seat = (struct seat){0};
+    seat->round = get_u64(q, 0);
+    seat->attempt = get_u64(q, 1);
+    get_text(seat->client_id, sizeof seat->client_id, q, 2);
+    get_text(seat->token, sizeof seat->token, q, 3);
+    seat->state = (enum seat_state)get_u64(q, 4);
+    get_text(seat->sha256, sizeof seat->sha256, q, 5);
+    seat->examples = get_u64(q, 6);
+}
+
+#define SEAT_COLUMNS "round, attempt, client, token, state, sha256, examples"
+
+cygnet_status db_load_seats(struct db *db, uint64_t round, uint64_t attempt,
+                            cygnet_status (*each)(const struct seat *seat, void *user,
+                                                  cygnet_error *err),
+                            void *user, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(&q, db,
+                               "SELECT " SEAT_COLUMNS " FROM seats"
+                               " WHERE round=? AND attempt=? ORDER BY n",
+                               err);
+    int code = SQLITE_DONE;
+
+    if (st == CYGNET_OK) {
+        put_u64(q, 1, round);
+        put_u64(q, 2, attempt);
+    }
+    while (st == CYGNET_OK && (code = sqlite3_step(q)) == SQLITE_ROW) {
+        struct seat seat;
+        get_seat(&seat, q);
+        st = each(&seat, user, err);
+    }
+    if (st == CYGNET_OK && code != SQLITE_DONE)
+        st = broken(db, "cannot read the participants", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+cygnet_status db_find_token(struct seat *out, struct db *db, const char *token,
+                            cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st =
+        prepare(&q, db, "SELECT " SEAT_COLUMNS " FROM seats WHERE token=?", err);
+    int code;
+
+    if (st != CYGNET_OK)
+        return st;
+    put_text(q, 1, token);
+    code = sqlite3_step(q);
+    if (code == SQLITE_ROW)
+        get_seat(out, q);
+    else if (code == SQLITE_DONE)
+        st = complain(err, CYGNET_ENOTFOUND, 0, "the token is unknown");
+    else
+        st = broken(db, "cannot look a token up", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+cygnet_status db_put_report(struct db *db, const char *token, const char *json,
+                            cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st =
+        prepare(&q, db, "INSERT OR REPLACE INTO reports(token, json) VALUES(?, ?)", err);
+
+    if (st != CYGNET_OK)
+        return st;
+    put_text(q, 1, token);
+    put_text(q, 2, json);
+    return finish(db, q, "cannot keep a report", err);
+}
