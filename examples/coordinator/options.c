@@ -2,10 +2,11 @@
 #include "options.h"
 
 #include "../common/complain.h"
+#include "../common/options.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,44 +110,16 @@ static bool parse_u64(uint64_t *out, const char *text, char **end)
     return errno == 0;
 }
 
-static cygnet_status set_u32(void *field, const struct option_row *row, const char *text,
-                             cygnet_error *err)
+static cygnet_status set_u32(void *field, const struct option_row *row, const char *name,
+                             const char *text, cygnet_error *err)
 {
-    uint64_t value;
-    char *end;
+    uint64_t value = 0;
+    cygnet_status st = option_count(&value, name, text, (uint64_t)row->min,
+                                    (uint64_t)row->max, err);
 
-    if (!parse_u64(&value, text, &end) || *end)
-        return bad(row->name, text, "a whole number", err);
-    if ((double)value < row->min || (double)value > row->max)
-        return complain(err, CYGNET_EINVAL, 0, "--%s: %s is outside %.0f..%.0f", row->name,
-                     text, row->min, row->max);
-    *(uint32_t *)field = (uint32_t)value;
-    return CYGNET_OK;
-}
-
-static cygnet_status set_u64(void *field, const struct option_row *row, const char *text,
-                             cygnet_error *err)
-{
-    char *end;
-
-    if (!parse_u64(field, text, &end) || *end)
-        return bad(row->name, text, "a whole number", err);
-    return CYGNET_OK;
-}
-
-static cygnet_status set_real(void *field, const struct option_row *row, const char *text,
-                              cygnet_error *err)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (end == text || *end || !isfinite(value))
-        return bad(row->name, text, "a number", err);
-    if (value < row->min || value > row->max)
-        return complain(err, CYGNET_EINVAL, 0, "--%s: %s is outside %g..%g", row->name, text,
-                     row->min, row->max);
-    *(double *)field = value;
-    return CYGNET_OK;
+    if (st == CYGNET_OK)
+        *(uint32_t *)field = (uint32_t)value;
+    return st;
 }
 
 static cygnet_status set_address(struct options *o, const char *text, cygnet_error *err)
@@ -167,28 +140,6 @@ static cygnet_status set_address(struct options *o, const char *text, cygnet_err
     o->host[len] = '\0';
     o->port = (uint16_t)port;
     return CYGNET_OK;
-}
-
-static cygnet_status set_shape(struct options *o, const char *text, cygnet_error *err)
-{
-    const char *at = text;
-    uint32_t n = 0;
-
-    while (n < CYGNET_INPUT_MAX_DIMS) {
-        uint64_t value;
-        char *end;
-        if (!parse_u64(&value, at, &end) || value < 1 || value > 65536)
-            break;
-        o->input[n++] = (uint32_t)value;
-        if (*end == '\0') {
-            o->n_input_dims = n;
-            return CYGNET_OK;
-        }
-        if (*end != 'x')
-            break;
-        at = end + 1;
-    }
-    return bad("input", text, "a shape like 1x28x28", err);
 }
 
 static const char *requirement(const char *word, size_t len)
@@ -247,7 +198,9 @@ static cygnet_status set(struct options *o, const struct option_row *row,
                          const char *text, cygnet_error *err)
 {
     void *field = (char *)o + row->offset;
+    char name[32];
 
+    snprintf(name, sizeof name, "--%s", row->name);
     switch (row->kind) {
     case TEXT:
         memcpy(field, &text, sizeof text);
@@ -256,15 +209,15 @@ static cygnet_status set(struct options *o, const struct option_row *row,
         *(bool *)field = true;
         return CYGNET_OK;
     case U32:
-        return set_u32(field, row, text, err);
+        return set_u32(field, row, name, text, err);
     case U64:
-        return set_u64(field, row, text, err);
+        return option_count(field, name, text, 0, UINT64_MAX, err);
     case REAL:
-        return set_real(field, row, text, err);
+        return option_number(field, name, text, row->min, row->max, err);
     case U16_ADDRESS:
         return set_address(o, text, err);
     case SHAPE:
-        return set_shape(o, text, err);
+        return option_shape(o->input, &o->n_input_dims, name, text, err);
     case ELIGIBILITY:
         return set_eligibility(o, text, err);
     case LOG:

@@ -69,6 +69,16 @@ uint32_t rounds_count_failed(const struct round *round)
     return n;
 }
 
+/* Somebody who has gone silent, and whose seat nobody could take. */
+static bool has_overdue_seat(const struct round *round)
+{
+    for (size_t i = 0; i < round->n_seats; i++)
+        if (round->seats[i].state != SEAT_ACCEPTED && seat_is_taken(&round->seats[i]) &&
+            round->seats[i].overdue)
+            return true;
+    return false;
+}
+
 /* Somebody from whom an update may still be hoped for in time. */
 static bool has_active_seat(const struct round *round)
 {
@@ -267,9 +277,12 @@ static cygnet_status decide(struct rounds *r, int64_t now, cygnet_error *err)
     struct round *round = &r->round;
     uint32_t n = round->row.n_accepted;
     bool enough = n >= at_least(r->options->min_fraction, round->row.wanted);
+    bool settled = !has_active_seat(round);
 
-    if (n >= round->row.wanted || (enough && !has_active_seat(round))) {
+    if (n >= round->row.wanted || (enough && settled)) {
         r->phase = PHASE_CLOSING;
+    } else if (settled && !has_overdue_seat(round)) {
+        return fail_round(r, err); /* nobody is left who could still come back */
     } else if (now >= round->deadline_ms) {
         round->by_deadline = true;
         if (!enough)
@@ -367,6 +380,7 @@ cygnet_status rounds_check_in(enum answer *out, struct seat *copy, struct rounds
     if (seat && seat->state == SEAT_INVITED)
         st = assign(r, seat, err);
     if (st == CYGNET_OK && seat && seat->state == SEAT_ASSIGNED) {
+        client->present = true;
         set_lease(r, seat);
         *copy = *seat;
         *out = ANSWER_TASK;
@@ -400,6 +414,14 @@ enum verdict rounds_judge(struct rounds *r, uint64_t round, const char *token,
     if (!seat_is_taken(seat))
         return VERDICT_GONE;
     return r->phase == PHASE_OPEN ? VERDICT_GO : VERDICT_CLOSED;
+}
+
+static void mark_present(struct rounds *r, const struct seat *seat)
+{
+    struct client *client = clients_find(&r->clients, seat->client_id);
+
+    if (client)
+        client->present = true;
 }
 
 static cygnet_status keep_accepted(struct rounds *r, const struct seat *seat,
@@ -442,18 +464,17 @@ cygnet_status rounds_accept(struct rounds *r, const char *token, const char *sha
         return st;
     *seat = next;
     r->round.row = row;
+    mark_present(r, seat);
     return rounds_tick(r, err);
 }
 
 void rounds_renew(struct rounds *r, const char *token)
 {
     struct seat *seat = seat_of_token(&r->round, token);
-    struct client *client = seat ? clients_find(&r->clients, seat->client_id) : NULL;
 
     if (!seat)
         return;
-    if (client)
-        client->present = true;
+    mark_present(r, seat);
     if (seat->state == SEAT_ASSIGNED)
         set_lease(r, seat);
 }
