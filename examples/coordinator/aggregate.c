@@ -44,7 +44,8 @@ cygnet_status aggregate_create(struct aggregate **out, const cygnet_tensors *glo
         a->sums = calloc(n ? n : 1, sizeof *a->sums);
     if (!a || !a->sums) {
         free(a);
-        return complain(err, CYGNET_ENOMEM, 0, "out of memory for the sum of %zu weights", n);
+        return complain(err, CYGNET_ENOMEM, 0, "out of memory for the sum of %zu weights",
+                        n);
     }
     a->n_sums = n;
     *out = a;
@@ -64,11 +65,12 @@ static cygnet_status check_values(const cygnet_tensor *t, cygnet_error *err)
 
     for (size_t i = 0; i < elements(t); i++) {
         if (!isfinite(values[i]))
-            return complain(err, CYGNET_ENUMERIC, 0, "tensor %s: element %zu is not finite",
-                         t->name, i);
+            return complain(err, CYGNET_ENUMERIC, 0,
+                            "tensor %s: element %zu is not finite", t->name, i);
         if (fabs((double)values[i]) > AGGREGATE_MAX_DELTA)
-            return complain(err, CYGNET_ELIMIT, 0, "tensor %s: element %zu is beyond +-%g",
-                         t->name, i, AGGREGATE_MAX_DELTA);
+            return complain(err, CYGNET_ELIMIT, 0,
+                            "tensor %s: element %zu is beyond +-%g", t->name, i,
+                            AGGREGATE_MAX_DELTA);
     }
     return CYGNET_OK;
 }
@@ -77,11 +79,12 @@ static cygnet_status check_tensor(const cygnet_tensor *t, const cygnet_tensor *g
                                   cygnet_error *err)
 {
     if (strcmp(t->name, g->name) != 0)
-        return complain(err, CYGNET_ESHAPE, 0, "tensor %s is where %s is expected", t->name,
-                     g->name);
+        return complain(err, CYGNET_ESHAPE, 0, "tensor %s is where %s is expected",
+                        t->name, g->name);
     if (t->dtype != CYGNET_F32 || t->n_dims != g->n_dims ||
         memcmp(t->shape, g->shape, t->n_dims * sizeof t->shape[0]) != 0)
-        return complain(err, CYGNET_ESHAPE, 0, "tensor %s is not as in the model", t->name);
+        return complain(err, CYGNET_ESHAPE, 0, "tensor %s is not as in the model",
+                        t->name);
     return check_values(t, err);
 }
 
@@ -93,14 +96,14 @@ cygnet_status aggregate_check(const cygnet_tensors *deltas, const cygnet_tensors
 
     if (examples < 1 || examples > AGGREGATE_MAX_EXAMPLES)
         return complain(err, CYGNET_ELIMIT, 0, "%llu examples are outside 1..%llu",
-                     (unsigned long long)examples,
-                     (unsigned long long)AGGREGATE_MAX_EXAMPLES);
+                        (unsigned long long)examples,
+                        (unsigned long long)AGGREGATE_MAX_EXAMPLES);
     if (cygnet_tensors_count(deltas) != n)
         return complain(err, CYGNET_ESHAPE, 0, "%zu tensors where the model has %zu",
-                     cygnet_tensors_count(deltas), n);
+                        cygnet_tensors_count(deltas), n);
     for (size_t i = 0; st == CYGNET_OK && i < n; i++)
-        st = check_tensor(cygnet_tensors_at(deltas, i), cygnet_tensors_at(global, i),
-                          err);
+        st =
+            check_tensor(cygnet_tensors_at(deltas, i), cygnet_tensors_at(global, i), err);
     return st;
 }
 
@@ -143,7 +146,7 @@ cygnet_status aggregate_add(struct aggregate *a, const cygnet_tensors *deltas,
 
     if (a->n_updates >= AGGREGATE_MAX_UPDATES)
         return complain(err, CYGNET_ELIMIT, 0, "a round takes at most %llu updates",
-                     (unsigned long long)AGGREGATE_MAX_UPDATES);
+                        (unsigned long long)AGGREGATE_MAX_UPDATES);
     for (size_t i = 0; i < cygnet_tensors_count(deltas); i++) {
         const cygnet_tensor *t = cygnet_tensors_at(deltas, i);
         const float *values = t->data;
@@ -182,8 +185,8 @@ static cygnet_status apply_tensor(cygnet_tensors *out, const cygnet_tensor *g,
     for (size_t i = 0; i < elements(g); i++) {
         float value = (float)((double)old[i] + to_double(sums[i]) * factor);
         if (!isfinite(value))
-            return complain(err, CYGNET_ENUMERIC, 0, "weight %zu of %s left float's range", i,
-                         g->name);
+            return complain(err, CYGNET_ENUMERIC, 0,
+                            "weight %zu of %s left float's range", i, g->name);
         ((float *)t->data)[i] = value;
     }
     return CYGNET_OK;

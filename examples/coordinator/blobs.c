@@ -89,8 +89,9 @@ static enum MHD_Result send_span(struct request *q, int fd, const struct span *s
     }
     if (q->visit)
         visit_allow_download(q->visit);
-    result = MHD_queue_response(
-        q->connection, span->partial ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, response);
+    result = MHD_queue_response(q->connection,
+                                span->partial ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK,
+                                response);
     MHD_destroy_response(response);
     return result;
 }

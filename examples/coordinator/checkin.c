@@ -1,6 +1,7 @@
 /* POST /v1/check-in: a task, or when to come back. */
 #include "request.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Seconds from which a client draws its next check-in. Short, because a round of

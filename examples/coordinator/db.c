@@ -109,7 +109,7 @@ static cygnet_status migrate(struct db *db, cygnet_error *err)
     sqlite3_finalize(q);
     if (version > SCHEMA_VERSION)
         return complain(err, CYGNET_EFORMAT, 0, "database: version %d is newer than %d",
-                     version, SCHEMA_VERSION);
+                        version, SCHEMA_VERSION);
     if (version == SCHEMA_VERSION)
         return CYGNET_OK;
     st = db_begin(db, err);
@@ -249,9 +249,10 @@ static double get_real(sqlite3_stmt *q, int at)
 cygnet_status db_put_round(struct db *db, const struct round_row *row, cygnet_error *err)
 {
     sqlite3_stmt *q = NULL;
-    cygnet_status st = prepare(
-        &q, db, "INSERT OR REPLACE INTO rounds VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        err);
+    cygnet_status st =
+        prepare(&q, db,
+                "INSERT OR REPLACE INTO rounds VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                err);
 
     if (st != CYGNET_OK)
         return st;

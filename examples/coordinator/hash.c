@@ -45,9 +45,9 @@ int hash_from_repr_digest(uint8_t digest[HASH_BYTES], const char *header)
         return 0;
     begin += sizeof key - 1;
     end = strchr(begin, ':');
-    if (!end || mbedtls_base64_decode(bytes, sizeof bytes, &n,
-                                      (const unsigned char *)begin,
-                                      (size_t)(end - begin)) != 0)
+    if (!end ||
+        mbedtls_base64_decode(bytes, sizeof bytes, &n, (const unsigned char *)begin,
+                              (size_t)(end - begin)) != 0)
         return 0;
     if (n != HASH_BYTES)
         return 0;

@@ -98,7 +98,8 @@ static const struct option_row rows[] = {
 static cygnet_status bad(const char *name, const char *value, const char *wanted,
                          cygnet_error *err)
 {
-    return complain(err, CYGNET_EINVAL, 0, "--%s: \"%.80s\" is not %s", name, value, wanted);
+    return complain(err, CYGNET_EINVAL, 0, "--%s: \"%.80s\" is not %s", name, value,
+                    wanted);
 }
 
 static bool parse_u64(uint64_t *out, const char *text, char **end)
@@ -114,8 +115,8 @@ static cygnet_status set_u32(void *field, const struct option_row *row, const ch
                              const char *text, cygnet_error *err)
 {
     uint64_t value = 0;
-    cygnet_status st = option_count(&value, name, text, (uint64_t)row->min,
-                                    (uint64_t)row->max, err);
+    cygnet_status st =
+        option_count(&value, name, text, (uint64_t)row->min, (uint64_t)row->max, err);
 
     if (st == CYGNET_OK)
         *(uint32_t *)field = (uint32_t)value;
@@ -157,8 +158,9 @@ static bool set_condition(struct options *o, const char *item, size_t len)
     static const struct {
         const char *key;
         size_t offset;
-    } keys[] = {
-        {"charging=", AT(charging)}, {"idle=", AT(idle)}, {"unmetered=", AT(unmetered)}};
+    } keys[] = {{"charging=", AT(charging)},
+                {"idle=", AT(idle)},
+                {"unmetered=", AT(unmetered)}};
     uint64_t percent;
     char *end;
 
@@ -248,7 +250,8 @@ static cygnet_status take(struct options *o, int *i, int argc, char **argv,
     const char *value = "";
 
     if (strncmp(word, "--", 2) != 0 || !(row = find(name, len)))
-        return complain(err, CYGNET_EINVAL, 0, "unknown option \"%.80s\" (see --help)", word);
+        return complain(err, CYGNET_EINVAL, 0, "unknown option \"%.80s\" (see --help)",
+                        word);
     if (row->kind == FLAG && name[len] == '=')
         return complain(err, CYGNET_EINVAL, 0, "--%s takes no value", row->name);
     if (name[len] == '=')
@@ -299,10 +302,11 @@ static bool is_population(const char *text)
 static cygnet_status check_door(const struct options *o, cygnet_error *err)
 {
     if (o->plain_http && (o->tls_cert || o->tls_key))
-        return complain(err, CYGNET_EINVAL, 0, "--plain-http and --tls-* exclude each other");
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--plain-http and --tls-* exclude each other");
     if (o->plain_http && !is_loopback(o->host))
-        return complain(err, CYGNET_EINVAL, 0, "--plain-http: %s is not a loopback address",
-                     o->host);
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--plain-http: %s is not a loopback address", o->host);
     if (!o->plain_http && (!o->tls_cert || !o->tls_key))
         return complain(err, CYGNET_EINVAL, 0, "--tls-cert and --tls-key are required");
     return CYGNET_OK;
@@ -312,9 +316,9 @@ static cygnet_status check(struct options *o, cygnet_error *err)
 {
     if (!o->state_dir || !o->population || !o->model)
         return complain(err, CYGNET_EINVAL, 0, "--%s is required (see --help)",
-                     !o->state_dir    ? "state-dir"
-                     : !o->population ? "population"
-                                      : "model");
+                        !o->state_dir    ? "state-dir"
+                        : !o->population ? "population"
+                                         : "model");
     if (!is_population(o->population))
         return bad("population", o->population,
                    "1 to 32 letters, digits, '.', '_', '-', '/'", err);

@@ -63,8 +63,8 @@ uint32_t rounds_count_failed(const struct round *round)
 
     for (size_t i = 0; i < round->n_seats; i++) {
         const struct seat *seat = &round->seats[i];
-        n += !seat_is_taken(seat) || (seat->state != SEAT_ACCEPTED &&
-                                      (seat->overdue || round->by_deadline));
+        n += !seat_is_taken(seat) ||
+             (seat->state != SEAT_ACCEPTED && (seat->overdue || round->by_deadline));
     }
     return n;
 }

@@ -137,8 +137,7 @@ static bool take_word(char *out, size_t size, const char **path, const char *all
 }
 
 #define DIGITS "0123456789"
-#define TOKEN_LETTERS                                                                    \
-    DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+#define TOKEN_LETTERS DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 
 /* "/v1/rounds/{round}/{kind}/{token}" */
 static bool match_round(struct request *q, const char *path, const char *kind)
@@ -298,8 +297,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
 
 static bool declares_too_much(const struct pending *p)
 {
-    const char *text = MHD_lookup_connection_value(
-        p->request.connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *text = MHD_lookup_connection_value(p->request.connection, MHD_HEADER_KIND,
+                                                   MHD_HTTP_HEADER_CONTENT_LENGTH);
 
     return text && strtoull(text, NULL, 10) > p->max_body;
 }
@@ -480,14 +479,16 @@ static cygnet_status start_daemon(struct server *s, int fd, cygnet_error *err)
 
     if (!o->plain_http)
         flags |= MHD_USE_TLS;
-    s->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_complaint, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        o->request_timeout_s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_ARRAY,
-        o->plain_http ? none : tls, MHD_OPTION_END);
+    s->daemon =
+        MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER,
+                         on_complaint, s, MHD_OPTION_LISTEN_SOCKET, fd,
+                         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_BYTES,
+                         MHD_OPTION_CONNECTION_TIMEOUT, o->request_timeout_s,
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_ARRAY,
+                         o->plain_http ? none : tls, MHD_OPTION_END);
     if (s->daemon)
         return CYGNET_OK;
     close(fd);

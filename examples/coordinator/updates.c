@@ -47,8 +47,8 @@ static cygnet_status decode(struct incoming *in, const struct request *q,
                             cygnet_error *err)
 {
     const cygnet_tensors *weights = global_weights(in->global);
-    cygnet_status st = cygnet_update_decode(&in->deltas, &in->info, q->body, q->len,
-                                            weights, NULL, err);
+    cygnet_status st =
+        cygnet_update_decode(&in->deltas, &in->info, q->body, q->len, weights, NULL, err);
 
     if (st != CYGNET_OK)
         return st;
@@ -172,9 +172,9 @@ enum MHD_Result lease_post(struct request *q)
 
 static bool is_outcome(const char *text)
 {
-    static const char *const outcomes[] = {"none",     "completed", "not_eligible",
-                                           "declined", "too_late",  "aborted",
-                                           "interrupted", "failed", "finished"};
+    static const char *const outcomes[] = {"none",        "completed", "not_eligible",
+                                           "declined",    "too_late",  "aborted",
+                                           "interrupted", "failed",    "finished"};
 
     for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++)
         if (strcmp(outcomes[i], text) == 0)
