@@ -26,6 +26,11 @@ def dead_links(root, name, text):
     ]
 
 
+def unlisted(index, pages):
+    linked = set(LINK.findall(index)) | {"README.md"}
+    return [f"docs/README.md does not list {page}" for page in pages if page not in linked]
+
+
 def main():
     root = top()
     tap = Tap()
@@ -41,6 +46,10 @@ def main():
     for path in sorted([*root.glob("*.md"), *root.glob("docs/**/*.md")]):
         name = path.relative_to(root).as_posix()
         dead += dead_links(root, name, read(root, name))
+    index = read(root, "docs/README.md")
+    pages = sorted(p.relative_to(root / "docs").as_posix() for p in root.glob("docs/**/*.md"))
+    tap.finds("a page that the index forgets", unlisted("[a](a.md)", ["a.md", "b.md"]))
+    tap.ok("docs/README.md lists every page", unlisted(index, pages))
     tap.ok("links between documents lead somewhere", dead)
     tap.end()
 

@@ -26,7 +26,12 @@ BANNED = (
 )
 # Kernels take outputs, inputs, parameters and sizes; tables of kernels as well.
 KERNELS = re.compile(r"engine/nn/(kernel|ref_|blas_)[^/]*$|engine/nn/[^/]*kernels?[^/]*$")
-MANY_PARAMETERS = {"upload"}  # as cygnet/sys/coordinator.h has it
+MANY_PARAMETERS = {
+    "upload": "as cygnet/sys/coordinator.h has it",
+    "json_read_u64": "the allowed range, and what the message speaks of",
+    "json_read_u32": "as json_read_u64",
+    "json_read_double": "as json_read_u64",
+}
 TEXT_FILES = (".c", ".h", ".cpp", ".py", ".md", ".build", ".sh", ".txt")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|root|home/\w+|Users/\w+)/")
 TODO = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\(#\d+\)|: ?#\d+| #\d+)")
