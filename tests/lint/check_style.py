@@ -28,6 +28,7 @@ BANNED = (
 KERNELS = re.compile(r"engine/nn/(kernel|ref_|blas_)[^/]*$|engine/nn/[^/]*kernels?[^/]*$")
 MANY_PARAMETERS = {
     "upload": "as cygnet/sys/coordinator.h has it",
+    "on_request": "as libmicrohttpd has it",
     "json_read_u64": "the allowed range, and what the message speaks of",
     "json_read_u32": "as json_read_u64",
     "json_read_double": "as json_read_u64",
