@@ -54,7 +54,7 @@ cygnet_status files_open(struct files *f, const char *root, cygnet_error *err)
     f->lock_fd = -1;
     if (strlen(root) >= sizeof f->root)
         return complain(err, CYGNET_ELIMIT, 0, "--state-dir: the path is too long");
-    snprintf(f->root, sizeof f->root, "%s", root);
+    memcpy(f->root, root, strlen(root) + 1);
     st = make_folder(root, err);
     if (st == CYGNET_OK)
         st = take_lock(f, err);
