@@ -17,7 +17,7 @@ C_HEADERS = set(
     string tgmath time uchar wchar wctype""".split()
 )
 POSIX_HEADERS = set(
-    """arpa/inet dirent fcntl getopt glob grp libgen net/if netdb netinet/in poll
+    """arpa/inet dirent fcntl ftw getopt glob grp libgen net/if netdb netinet/in poll
     pthread pwd sched spawn strings sys/eventfd sys/file sys/ioctl sys/mman sys/random
     sys/resource sys/select sys/socket sys/stat sys/statvfs sys/sysinfo sys/time
     sys/types sys/un sys/utsname sys/wait syslog termios unistd""".split()

@@ -1,0 +1,48 @@
+/* What cygnet-client was asked to do: the command line, checked. */
+#ifndef CLIENT_OPTIONS_H
+#define CLIENT_OPTIONS_H
+
+#include "partition.h"
+
+#include <cygnet/cygnet.h>
+#include <stdbool.h>
+
+/* Texts are borrowed from argv.
+ *
+ * rounds          accepted updates after which to stop; 0: see until_done
+ * n_input_dims    0: the task's own shape
+ * assumed         some condition was given by --assume; the others are unknown */
+struct client_options {
+    const char *server;
+    const char *population;
+    const char *state_dir;
+    const char *data;
+    const char *ca_file;
+    const char *token;
+    const char *token_file;
+    uint32_t classes;
+    uint32_t n_input_dims;
+    uint32_t input[4];
+    uint32_t shard;
+    uint32_t n_shards;
+    struct partition_spec partition;
+    uint64_t seed;
+    uint32_t rounds;
+    uint32_t threads;
+    bool until_done;
+    bool log_json;
+    bool verbose;
+    bool loopback_http;
+    bool help;
+    bool version;
+    bool assumed;
+    cygnet_device_state assume;
+};
+
+extern const char CLIENT_HELP[];
+
+/* Errors: EINVAL. */
+cygnet_status client_options_parse(struct client_options *out, int argc, char **argv,
+                                   cygnet_error *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* What cygnet-fleet live was asked to do: the command line, checked. */
+#ifndef FLEET_OPTIONS_H
+#define FLEET_OPTIONS_H
+
+#include "partition.h"
+
+#include <cygnet/nn.h>
+#include <stdbool.h>
+
+/* Texts are borrowed from argv.
+ *
+ * n_input_dims   0: what the model wants
+ * participants   0: all clients
+ * partition      how the clients are told to split; partition_text in words
+ * seed           0 on the command line: drawn from the system by the parser
+ * target_accuracy  above 1: none
+ * out            NULL: nothing is kept
+ * bin_dir        NULL: beside this program */
+struct fleet_options {
+    const char *data;
+    uint32_t classes;
+    uint32_t n_input_dims;
+    uint32_t input[4];
+    const char *model;
+    uint32_t clients;
+    uint32_t participants;
+    uint32_t rounds;
+    uint32_t epochs;
+    uint32_t batch;
+    double lr;
+    double momentum;
+    double alpha;
+    const char *partition;
+    char partition_text[64];
+    struct partition_spec partition_spec;
+    const char *codec;
+    uint64_t seed;
+    double target_accuracy;
+    double over_commitment;
+    uint32_t deadline_s;
+    uint32_t lease_s;
+    uint32_t threads;
+    const char *out;
+    const char *bin_dir;
+    bool help;
+};
+
+extern const char FLEET_LIVE_HELP[];
+
+/* argv[0] is the subcommand. Errors: EINVAL. */
+cygnet_status fleet_options_parse(struct fleet_options *out, int argc, char **argv,
+                                  cygnet_error *err);
+
+#endif
