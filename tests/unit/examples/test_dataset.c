@@ -1,7 +1,7 @@
 /* The data formats: the bundled digits, well-formed files, and a table of
  * malformed ones with the line that each is refused with. */
-#include "dataset.h"
-#include "idx.h"
+#include "examples/common/dataset.h"
+#include "examples/common/idx.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,7 @@ static int set_up(void **state)
     *state = folder;
     if (!folder)
         return 1;
-    strcpy(folder->path, "/tmp/cygnet-dataset-XXXXXX");
+    snprintf(folder->path, sizeof(folder->path), "/tmp/cygnet-dataset-XXXXXX");
     return mkdtemp(folder->path) ? 0 : 1;
 }
 

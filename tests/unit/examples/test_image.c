@@ -1,5 +1,5 @@
 /* Resizing, channels and scale against values worked out by hand. */
-#include "image.h"
+#include "examples/common/image.h"
 
 #include <float.h>
 #include <math.h>

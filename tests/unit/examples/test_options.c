@@ -1,7 +1,7 @@
 /* The command line: what is taken and what is refused, in words. */
-#include "command_line.h"
-#include "options.h"
-#include "partition.h"
+#include "examples/common/command_line.h"
+#include "examples/common/options.h"
+#include "examples/common/partition.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

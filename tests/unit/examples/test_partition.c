@@ -1,5 +1,5 @@
 /* Properties that every partition has, and what skew does. */
-#include "partition.h"
+#include "examples/common/partition.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
