@@ -110,11 +110,11 @@ static cygnet_status build_dialect(cygnet_client *client, cygnet_error *err)
         st = curl_http_create(&client->http, options->ca_file,
                               options->allow_loopback_http, options->allocator, err);
         if (st != CYGNET_OK)
-            return fail_within(err, st, "ca_file");
+            return st == CYGNET_EINVAL ? fail_within(err, st, "ca_file") : st;
         config.http = client->http;
     }
     st = native_coordinator_create(&client->dialect, &config, err);
-    return st == CYGNET_OK ? st : fail_within(err, st, "server_url");
+    return st == CYGNET_EINVAL ? fail_within(err, st, "server_url") : st;
 }
 
 static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)

@@ -241,24 +241,27 @@ struct cygnet_coordinator;
 
 /* How to build a client. cygnet_options_init sets every default.
  *
- * server_url     "https://host[:port][/prefix]"; required
+ * server_url     "https://host[:port][/prefix]"; required, but with `coordinator`
  * population     the name under which the coordinator groups devices; required;
- *                at most 128 bytes of letters, digits, '.', '_', '-', '/'
+ *                at most 128 bytes of letters, digits, '.', '_', '-', '/', with
+ *                no part between slashes empty, "." or ".."
  * state_dir      must survive; created if absent, mode 0700; one client at a time
- *                (default on Linux: $XDG_STATE_HOME/cygnet/<population>)
+ *                (default on Linux: $XDG_STATE_HOME/cygnet/<population>, with '+'
+ *                for '/')
  * cache_dir      may be emptied at any time (default: state_dir/cache)
  * ca_file        PEM bundle of trusted roots; NULL: the system's
  * allow_loopback_http  accept http:// towards 127.0.0.0/8, [::1] and localhost
  *                only, for tests; never in production
  * charging, idle, unmetered, min_battery_percent   see docs/eligibility.md
  *                (defaults: required, preferred, required, 0)
- * n_threads      threads to train with (default 1)
+ * n_threads      threads to train with, 1..64 (default 1)
  * max_model_bytes      refuse larger models (default 256 MiB)
  * max_cache_bytes      bound of the cache directory (default 512 MiB)
  * max_train_bytes      memory that training may plan (default: no limit)
  * seed           fixes what the client draws at random (retry windows, client
  *                id); 0: from the system. For simulations and tests.
- * host           hooks; borrowed until the client is destroyed; required
+ * host           hooks; the struct is copied, what `user` points to is borrowed
+ *                until the client is destroyed; required
  * http           an own HTTP stack (<cygnet/sys/http.h>); borrowed; NULL: libcurl
  * coordinator    an own dialect (<cygnet/sys/coordinator.h>); borrowed; NULL:
  *                the native one at server_url
@@ -313,7 +316,8 @@ CYGNET_API cygnet_status cygnet_client_check_in(cygnet_client *client,
  * went on without us. Blocks; another thread may cancel.
  * Errors: ECANCELLED, ENETWORK, ETLS, ESERVER, EREFUSED, EPROTOCOL, EAUTH,
  * EHASH, EFORMAT, ESHAPE, EUNSUPPORTED, EDATA, ENUMERIC, EHOST, ESTORAGE,
- * ENOSPC, ELIMIT, ENOMEM, ETIMEOUT. After an error the client may be used
+ * ENOSPC, ELIMIT, ENOMEM, ETIMEOUT, ESTATE (another call drives the client, or
+ * a hook called back), EINVAL (report). After an error the client may be used
  * again; report->next_check_in_ms says when that makes sense. */
 CYGNET_API cygnet_status cygnet_client_run_once(cygnet_client *client,
                                                 cygnet_report *report, cygnet_error *err);
