@@ -1,0 +1,182 @@
+/* What the engine's tests share. */
+#include "fixture.h"
+
+#include "engine/nn/zoo.h"
+
+#include <string.h>
+
+static uint64_t fnv1a(const char *name)
+{
+    uint64_t h = UINT64_C(0xCBF29CE484222325);
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001B3);
+    return h;
+}
+
+static uint64_t hash_bits(uint64_t seed, const char *name, size_t i)
+{
+    uint64_t z =
+        (seed ^ fnv1a(name)) + (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+double hash_value(uint64_t seed, const char *name, size_t i)
+{
+    return (double)(hash_bits(seed, name, i) >> 40) * 0x1p-23 - 1.0;
+}
+
+int64_t hash_label(uint64_t seed, size_t i, uint32_t n_classes)
+{
+    return (int64_t)((hash_bits(seed, "labels", i) >> 33) % n_classes);
+}
+
+double weight_scale(size_t fan_in)
+{
+    double scale = 1;
+
+    while (1 / (scale * scale) < (double)fan_in)
+        scale /= 2;
+    return scale;
+}
+
+void hash_fill(real *out, uint64_t seed, const char *name, size_t n, double scale)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (real)(scale * hash_value(seed, name, i));
+}
+
+void hash_fill_f32(float *out, uint64_t seed, const char *name, size_t n, double scale)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)(scale * hash_value(seed, name, i));
+}
+
+void hash_fill_labels(int64_t *out, uint64_t seed, size_t n, uint32_t n_classes)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = hash_label(seed, i, n_classes);
+}
+
+size_t tensor_elements(const cygnet_model *model, size_t tensor)
+{
+    return shape_elements(&model->graph.tensors[tensor].shape);
+}
+
+void hash_weights(cygnet_model *model, uint64_t seed)
+{
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        const struct tensor *t = &model->graph.tensors[i];
+
+        if (t->kind == TENSOR_PARAMETER)
+            hash_fill(model_value(model, i), seed, t->name, tensor_elements(model, i),
+                      weight_scale(t->fan_in));
+    }
+}
+
+static int add_input(struct graph *graph, uint32_t n_dims, const size_t *dim)
+{
+    struct shape shape = {.n_dims = n_dims};
+    int in;
+
+    memcpy(shape.dim, dim, n_dims * sizeof(*dim));
+    in = graph_input(graph, &shape);
+    assert_true(in >= 0);
+    graph->tensors[in].needs_grad = true;
+    return in;
+}
+
+static int add_op(struct graph *graph, const char *kind, const size_t *p)
+{
+    if (strcmp(kind, "linear") == 0)
+        return graph_linear(graph, "op", add_input(graph, 1, p), p[1]);
+    if (strcmp(kind, "relu") == 0)
+        return graph_relu(graph, "op", add_input(graph, 1, p));
+    if (strcmp(kind, "conv2d") == 0) {
+        struct conv2d_shape s = {.c_out = p[3],
+                                 .k_h = p[4],
+                                 .k_w = p[5],
+                                 .stride_h = p[6],
+                                 .stride_w = p[7],
+                                 .pad_h = p[8],
+                                 .pad_w = p[9],
+                                 .dilation_h = p[10],
+                                 .dilation_w = p[11],
+                                 .groups = p[12]};
+
+        return graph_conv2d(graph, "op", add_input(graph, 3, p), &s);
+    }
+    if (strcmp(kind, "max_pool2d") == 0) {
+        struct pool2d_shape s = {.k_h = p[3],
+                                 .k_w = p[4],
+                                 .stride_h = p[5],
+                                 .stride_w = p[6],
+                                 .pad_h = p[7],
+                                 .pad_w = p[8]};
+
+        return graph_max_pool2d(graph, "op", add_input(graph, 3, p), &s);
+    }
+    fail_msg("no op %s", kind);
+    return NO_TENSOR;
+}
+
+size_t build_op_graph(struct graph *graph, const char *kind, const size_t *params)
+{
+    int out;
+
+    graph_init(graph, NULL);
+    if (strcmp(kind, "cross_entropy") == 0) {
+        assert_true(graph_cross_entropy(graph, add_input(graph, 1, params)) >= 0);
+        return 0;
+    }
+    out = add_op(graph, kind, params);
+    out = graph_linear(graph, "head", graph_flatten(graph, "flatten", out), 3);
+    assert_true(graph_cross_entropy(graph, out) >= 0);
+    return 0;
+}
+
+cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,
+                               const struct kernels *kernels)
+{
+    cygnet_model_options options;
+    cygnet_model *model;
+
+    cygnet_model_options_init(&options);
+    options.max_batch = max_batch;
+    assert_int_equal(
+        model_assemble(&model, graph, kernels, &nn_serial_executor, &options, NULL),
+        CYGNET_OK);
+    hash_weights(model, FIXTURE_SEED);
+    return model;
+}
+
+cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
+                             uint32_t n_classes, uint32_t max_batch,
+                             const struct kernels *kernels, struct nn_executor *executor)
+{
+    struct graph graph;
+    cygnet_model_options options;
+    cygnet_model *model;
+
+    cygnet_model_options_init(&options);
+    options.max_batch = max_batch;
+    graph_init(&graph, NULL);
+    assert_int_equal(zoo_build(&graph, spec, input, n_classes, NULL), CYGNET_OK);
+    assert_int_equal(model_assemble(&model, &graph, kernels, executor, &options, NULL),
+                     CYGNET_OK);
+    hash_weights(model, FIXTURE_SEED);
+    return model;
+}
+
+size_t find_tensor(const cygnet_model *model, const char *name)
+{
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        if (strcmp(model->graph.tensors[i].name, name) == 0)
+            return i;
+    }
+    fail_msg("no tensor %s", name);
+    return 0;
+}

@@ -1,0 +1,45 @@
+/* What the engine's tests share: the portable hash of tools/make_golden.py, one-op
+ * graphs, and models made for a test. Compiled once per number type. */
+#ifndef TESTS_ENGINE_FIXTURE_H
+#define TESTS_ENGINE_FIXTURE_H
+
+#include "engine/nn/model_parts.h"
+#include "engine/nn/op.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#define FIXTURE_SEED UINT64_C(20260101)
+
+/* Value i of the stream `name`: in [-1, 1), a multiple of 2^-23. */
+double hash_value(uint64_t seed, const char *name, size_t i);
+int64_t hash_label(uint64_t seed, size_t i, uint32_t n_classes);
+/* The largest 2^-k that is at most 1/sqrt(fan_in). */
+double weight_scale(size_t fan_in);
+
+void hash_fill(real *out, uint64_t seed, const char *name, size_t n, double scale);
+void hash_fill_f32(float *out, uint64_t seed, const char *name, size_t n, double scale);
+void hash_fill_labels(int64_t *out, uint64_t seed, size_t n, uint32_t n_classes);
+/* Every parameter from the stream of its name. */
+void hash_weights(cygnet_model *model, uint64_t seed);
+
+/* A graph whose one node of interest is `kind` with the parameters of a golden
+ * case (without the batch); the input has a gradient, so that it can be checked.
+ * Returns the node's index. */
+size_t build_op_graph(struct graph *graph, const char *kind, const size_t *params);
+
+/* A zoo model on the given kernels, weights hashed. */
+cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
+                             uint32_t n_classes, uint32_t max_batch,
+                             const struct kernels *kernels, struct nn_executor *executor);
+/* A model of a finished graph; consumes it. */
+cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,
+                               const struct kernels *kernels);
+
+size_t find_tensor(const cygnet_model *model, const char *name);
+size_t tensor_elements(const cygnet_model *model, size_t tensor);
+
+#endif
