@@ -1,0 +1,216 @@
+/* Derived gradients against central differences, in double. The loss is a whole
+ * graph's, so lowering, memory plan and in-place choices are under test too. */
+#include "fixture.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 5 };
+
+/* Step of the differences. Truncation is of order H^2 = 1e-10 times the third
+ * derivative, rounding of order DBL_EPSILON * loss / H = 5e-11; both are far below
+ * the bound for losses and gradients of order 1. */
+#define H 1e-5
+#define BOUND 1e-8
+
+struct setup {
+    cygnet_model *model;
+    real *x;
+    int64_t y[BATCH];
+    size_t n_x;
+};
+
+static void begin(struct setup *s, struct graph *graph)
+{
+    struct program *p;
+
+    s->model = make_graph_model(graph, BATCH, &kernels_ref);
+    p = &s->model->program;
+    s->n_x = BATCH * tensor_elements(s->model, (size_t)s->model->graph.input);
+    s->x = malloc(s->n_x * sizeof(*s->x));
+    assert_non_null(s->x);
+    hash_fill(s->x, FIXTURE_SEED, "x", s->n_x, 1.0);
+    hash_fill_labels(s->y, FIXTURE_SEED, BATCH, s->model->n_classes);
+    p->buffers[p->of[s->model->graph.input].value].data = s->x;
+    p->buffers[p->of[s->model->graph.labels].value].data = s->y;
+}
+
+static void end(struct setup *s)
+{
+    free(s->x);
+    cygnet_model_destroy(s->model);
+}
+
+static void run_list(struct setup *s, const struct call_list *list)
+{
+    struct step step = {.program = &s->model->program,
+                        .kernels = &s->model->kernels,
+                        .n = BATCH};
+
+    assert_int_equal(program_run(&step, list, s->model->executor, NULL, NULL), CYGNET_OK);
+}
+
+static double loss_of(struct setup *s)
+{
+    const real *loss;
+    double sum = 0;
+
+    run_list(s, &s->model->program.forward);
+    loss = model_value(s->model, (size_t)s->model->graph.loss);
+    for (size_t i = 0; i < BATCH; i++)
+        sum += (double)loss[i];
+    return sum / BATCH;
+}
+
+static void check_slope(struct setup *s, real *value, double derived, const char *name)
+{
+    real was = *value;
+    double above, below, slope;
+
+    *value = was + (real)H;
+    above = loss_of(s);
+    *value = was - (real)H;
+    below = loss_of(s);
+    *value = was;
+    slope = (above - below) / (2 * H);
+    if (!(fabs(slope - derived) <= BOUND))
+        fail_msg("%s: derived %.12g, difference %.12g", name, derived, slope);
+}
+
+/* Every element of the input and of every parameter. */
+static void check_all(struct setup *s)
+{
+    const struct graph *g = &s->model->graph;
+
+    for (size_t t = 0; t < g->n_tensors; t++) {
+        bool is_input = (int)t == g->input;
+        size_t n = is_input ? s->n_x : tensor_elements(s->model, t);
+        real *derived;
+
+        if (!is_input && g->tensors[t].kind != TENSOR_PARAMETER)
+            continue;
+        derived = malloc(n * sizeof(*derived));
+        assert_non_null(derived);
+        run_list(s, &s->model->program.forward);
+        run_list(s, &s->model->program.backward);
+        memcpy(derived, model_grad(s->model, t), n * sizeof(*derived));
+        for (size_t i = 0; i < n; i++)
+            check_slope(s, is_input ? &s->x[i] : &model_value(s->model, t)[i],
+                        (double)derived[i], g->tensors[t].name);
+        free(derived);
+    }
+}
+
+static void check_op(const char *kind, const size_t *params)
+{
+    struct graph graph;
+    struct setup s;
+
+    (void)build_op_graph(&graph, kind, params);
+    begin(&s, &graph);
+    check_all(&s);
+    end(&s);
+}
+
+static void test_linear_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("linear", (const size_t[]){7, 4});
+}
+
+static void test_convolution_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("conv2d", (const size_t[]){2, 6, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1});
+    check_op("conv2d", (const size_t[]){4, 7, 8, 6, 3, 2, 2, 3, 1, 2, 1, 2, 2});
+    check_op("conv2d", (const size_t[]){3, 4, 4, 3, 3, 3, 1, 1, 1, 1, 1, 1, 3});
+}
+
+static void test_relu_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("relu", (const size_t[]){19});
+}
+
+static void test_max_pool_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("max_pool2d", (const size_t[]){2, 6, 6, 2, 2, 2, 2, 0, 0});
+    check_op("max_pool2d", (const size_t[]){1, 5, 7, 3, 3, 1, 2, 1, 1});
+}
+
+static void test_cross_entropy_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("cross_entropy", (const size_t[]){6, 1});
+}
+
+/* conv - relu (in place) - pool - flatten - relu (through a view) - linear. */
+static void test_in_place_chain_gradient_is_the_slope(void **state)
+{
+    const struct conv2d_shape conv = {.c_out = 3,
+                                      .k_h = 3,
+                                      .k_w = 3,
+                                      .stride_h = 1,
+                                      .stride_w = 1,
+                                      .pad_h = 1,
+                                      .pad_w = 1,
+                                      .dilation_h = 1,
+                                      .dilation_w = 1,
+                                      .groups = 1};
+    const struct pool2d_shape pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2};
+    struct graph graph;
+    struct setup s;
+    int t;
+
+    (void)state;
+    graph_init(&graph, NULL);
+    t = graph_input(&graph, &(struct shape){3, {1, 6, 6}});
+    graph.tensors[t].needs_grad = true;
+    t = graph_relu(&graph, "relu", graph_conv2d(&graph, "conv", t, &conv));
+    t = graph_flatten(&graph, "flatten", graph_max_pool2d(&graph, "pool", t, &pool));
+    t = graph_linear(&graph, "fc", graph_relu(&graph, "again", t), 4);
+    assert_true(graph_cross_entropy(&graph, t) >= 0);
+    begin(&s, &graph);
+    check_all(&s);
+    end(&s);
+}
+
+/* The same weights in two layers: their gradient is a sum. */
+static void test_shared_weights_gradient_is_the_slope(void **state)
+{
+    union op_params params = {.linear = {6, 6}};
+    struct graph graph;
+    struct setup s;
+    int t, w, b;
+
+    (void)state;
+    graph_init(&graph, NULL);
+    t = graph_input(&graph, &(struct shape){1, {6}});
+    graph.tensors[t].needs_grad = true;
+    w = graph_parameter(&graph, "shared", "weight", &(struct shape){2, {6, 6}}, 6);
+    b = graph_parameter(&graph, "shared", "bias", &(struct shape){1, {6}}, 6);
+    t = graph_node(&graph, OP_LINEAR, "one", &params, (const int[]){t, w, b}, 3);
+    t = graph_relu(&graph, "relu", t);
+    t = graph_node(&graph, OP_LINEAR, "two", &params, (const int[]){t, w, b}, 3);
+    assert_true(graph_cross_entropy(&graph, t) >= 0);
+    begin(&s, &graph);
+    check_all(&s);
+    end(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linear_gradient_is_the_slope),
+        cmocka_unit_test(test_convolution_gradient_is_the_slope),
+        cmocka_unit_test(test_relu_gradient_is_the_slope),
+        cmocka_unit_test(test_max_pool_gradient_is_the_slope),
+        cmocka_unit_test(test_cross_entropy_gradient_is_the_slope),
+        cmocka_unit_test(test_in_place_chain_gradient_is_the_slope),
+        cmocka_unit_test(test_shared_weights_gradient_is_the_slope),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,697 @@
+/* A model as its users see it: repeatable, safe on bad input, and within its
+ * planned memory. */
+#include "fixture.h"
+
+#include "base/stop.h"
+#include "engine/nn/place.h"
+#include "engine/pool/pool.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_N = 40, IMAGE = 28 * 28 };
+
+static float images[MAX_N * IMAGE];
+static int64_t labels[MAX_N];
+
+static const cygnet_sgd momentum_rule = {sizeof(cygnet_sgd), 0.05f, 0.9f, 5e-4f};
+
+static int set_up(void **state)
+{
+    (void)state;
+    hash_fill_f32(images, FIXTURE_SEED, "x", MAX_N * IMAGE, 1.0);
+    hash_fill_labels(labels, FIXTURE_SEED, MAX_N, 10);
+    return 0;
+}
+
+static cygnet_model *make_model(const char *architecture, uint32_t max_batch,
+                                uint32_t n_threads)
+{
+    cygnet_model_options options;
+    cygnet_model *model;
+    cygnet_error err;
+
+    cygnet_model_options_init(&options);
+    options.architecture = architecture;
+    options.max_batch = max_batch;
+    options.n_threads = n_threads;
+    options.seed = 7;
+    if (cygnet_model_create(&model, &options, &err) != CYGNET_OK)
+        fail_msg("%s", err.message);
+    return model;
+}
+
+static void train(cygnet_model *model, uint32_t n)
+{
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, n,
+                                             &momentum_rule, NULL),
+                     CYGNET_OK);
+}
+
+static bool same_weights(const cygnet_model *a, const cygnet_model *b)
+{
+    for (size_t i = 0; i < a->graph.n_tensors; i++) {
+        if (a->graph.tensors[i].kind == TENSOR_PARAMETER &&
+            memcmp(model_value(a, i), model_value(b, i),
+                   tensor_elements(a, i) * sizeof(real)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Steps of uneven batches, then a comparison bit by bit. */
+static void check_same_run(cygnet_model *a, cygnet_model *b)
+{
+    static const uint32_t batches[] = {13, 1, 7, 8, 13, 2};
+
+    for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
+        train(a, batches[i]);
+        train(b, batches[i]);
+        assert_true(same_weights(a, b));
+    }
+    cygnet_model_destroy(a);
+    cygnet_model_destroy(b);
+}
+
+static void test_threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; cygnet_architecture_name(i); i++) {
+        const char *name = cygnet_architecture_name(i);
+
+        for (uint32_t n_threads = 2; n_threads <= 4; n_threads++)
+            check_same_run(make_model(name, 13, 1), make_model(name, 13, n_threads));
+    }
+}
+
+static void test_max_batch_does_not_change_a_bit(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; cygnet_architecture_name(i); i++) {
+        const char *name = cygnet_architecture_name(i);
+
+        check_same_run(make_model(name, 13, 1), make_model(name, 100, 1));
+    }
+}
+
+static void test_reference_kernels_repeat_bit_for_bit(void **state)
+{
+    struct pool *pool;
+    cygnet_model *a, *b;
+
+    (void)state;
+    assert_int_equal(pool_create(&pool, 3, NULL, NULL), CYGNET_OK);
+    a = make_zoo_model("lenet5", &(struct shape){0}, 10, 13, &kernels_ref,
+                       &nn_serial_executor);
+    b = make_zoo_model("lenet5", &(struct shape){0}, 10, 13, &kernels_ref,
+                       pool_executor(pool));
+    check_same_run(a, b);
+    pool_destroy(pool);
+}
+
+/* Images with a bright bar whose place is the label: linearly separable, so that
+ * every model must learn the 40 of them. Guessing costs ln 10 = 2.3; 0.1 means that
+ * the right class gets 90 %. */
+static void check_learns(const char *architecture, int n_steps)
+{
+    static float x[MAX_N * IMAGE];
+    cygnet_model *model = make_model(architecture, MAX_N, 1);
+    cygnet_metrics first, last;
+
+    for (size_t i = 0; i < MAX_N * IMAGE; i++)
+        x[i] = 0.25f * images[i] +
+               ((int64_t)(i % IMAGE / 56) == labels[i / IMAGE] ? 1.0f : 0.0f);
+    assert_int_equal(cygnet_model_evaluate(model, &first, x, labels, MAX_N, NULL),
+                     CYGNET_OK);
+    for (int i = 0; i < n_steps; i++)
+        assert_int_equal(cygnet_model_train_step(model, NULL, x, labels, MAX_N,
+                                                 &momentum_rule, NULL),
+                         CYGNET_OK);
+    assert_int_equal(cygnet_model_evaluate(model, &last, x, labels, MAX_N, NULL),
+                     CYGNET_OK);
+    assert_true(fabs(first.loss - log(10)) < 0.5);
+    assert_true(last.loss < 0.1);
+    assert_int_equal(last.correct, MAX_N);
+    cygnet_model_destroy(model);
+}
+
+static void test_models_learn_a_separable_task(void **state)
+{
+    (void)state;
+    check_learns("logistic", 60);
+    check_learns("mlp:hidden=32", 60);
+    check_learns("lenet5", 150);
+}
+
+static void test_evaluate_goes_over_max_batch(void **state)
+{
+    cygnet_model *small = make_model("mlp", 8, 1);
+    cygnet_model *large = make_model("mlp", 23, 1);
+    cygnet_metrics a, b;
+
+    (void)state;
+    assert_int_equal(cygnet_model_evaluate(small, &a, images, labels, 23, NULL),
+                     CYGNET_OK);
+    assert_int_equal(cygnet_model_evaluate(large, &b, images, labels, 23, NULL),
+                     CYGNET_OK);
+    assert_int_equal(a.n, 23);
+    assert_int_equal(a.correct, b.correct);
+    /* 784-term sums in two orders, each within n eps of exact */
+    assert_true(fabs(a.loss - b.loss) <= 784 * (double)FLT_EPSILON * b.loss);
+    cygnet_model_destroy(small);
+    cygnet_model_destroy(large);
+}
+
+static void test_logits_and_example_losses_explain_the_metrics(void **state)
+{
+    cygnet_model *model = make_model("logistic", 9, 1);
+    float logits[9 * 10];
+    cygnet_metrics metrics;
+    double sum = 0;
+
+    (void)state;
+    assert_int_equal(cygnet_model_logits(model, logits, images, 9, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_model_evaluate(model, &metrics, images, labels, 9, NULL),
+                     CYGNET_OK);
+    for (size_t r = 0; r < 9; r++) {
+        double exps = 0;
+
+        for (size_t c = 0; c < 10; c++)
+            exps += exp((double)logits[r * 10 + c]);
+        sum += log(exps) - (double)logits[r * 10 + (size_t)labels[r]];
+        assert_true(fabs((double)model_example_losses(model)[r] - log(exps) +
+                         (double)logits[r * 10 + (size_t)labels[r]]) < 1e-5);
+    }
+    assert_true(fabs(sum / 9 - metrics.loss) < 1e-6 * metrics.loss);
+    cygnet_model_destroy(model);
+}
+
+/* Without momentum and decay a step is w - lr g, so that g can be read off. */
+static void test_gradients_are_what_a_step_uses(void **state)
+{
+    static const cygnet_sgd plain = {sizeof(cygnet_sgd), 0.5f, 0, 0};
+    cygnet_model *model = make_model("logistic", 9, 1);
+    cygnet_model *before = make_model("logistic", 9, 1);
+    cygnet_tensors *grads;
+    const float *g;
+    size_t w = find_tensor(model, "linear.weight");
+
+    (void)state;
+    assert_int_equal(
+        cygnet_model_gradients(&grads, NULL, model, images, labels, 9, NULL), CYGNET_OK);
+    assert_true(same_weights(model, before));
+    assert_int_equal(
+        cygnet_model_train_step(model, NULL, images, labels, 9, &plain, NULL), CYGNET_OK);
+    g = cygnet_tensors_find(grads, "linear.weight")->data;
+    for (size_t i = 0; i < tensor_elements(model, w); i++)
+        assert_true(model_value(model, w)[i] == model_value(before, w)[i] - 0.5f * g[i]);
+    cygnet_tensors_destroy(grads);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(before);
+}
+
+/* A failing step and what it must leave alone. */
+static void check_refused(cygnet_model *model, uint32_t n, cygnet_status want,
+                          const char *message)
+{
+    cygnet_model *twin = make_model("logistic", 9, 1);
+    cygnet_error err = {0};
+
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, n,
+                                             &momentum_rule, &err),
+                     want);
+    assert_non_null(strstr(err.message, message));
+    assert_true(same_weights(model, twin));
+    cygnet_model_destroy(twin);
+}
+
+static void test_nan_in_the_input_is_refused(void **state)
+{
+    cygnet_model *model = make_model("logistic", 9, 1);
+
+    (void)state;
+    images[4 * IMAGE + 3] = NAN;
+    check_refused(model, 9, CYGNET_ENUMERIC, "example 4");
+    images[4 * IMAGE + 3] = -INFINITY;
+    check_refused(model, 9, CYGNET_ENUMERIC, "example 4");
+    (void)set_up(NULL);
+    cygnet_model_destroy(model);
+}
+
+static void test_a_label_out_of_range_is_refused(void **state)
+{
+    cygnet_model *model = make_model("logistic", 9, 1);
+
+    (void)state;
+    labels[5] = 10;
+    check_refused(model, 9, CYGNET_EDATA, "example 5 is 10");
+    labels[5] = -1;
+    check_refused(model, 9, CYGNET_EDATA, "example 5 is -1");
+    (void)set_up(NULL);
+    check_refused(model, 0, CYGNET_EINVAL, "0 examples");
+    check_refused(model, 10, CYGNET_EINVAL, "10 examples");
+    cygnet_model_destroy(model);
+}
+
+static void test_overflow_names_layer_and_example(void **state)
+{
+    cygnet_model *model = make_model("mlp", 9, 1);
+    cygnet_model *twin = make_model("mlp", 9, 1);
+    cygnet_error err;
+
+    (void)state;
+    images[6 * IMAGE] = FLT_MAX;
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9,
+                                             &momentum_rule, &err),
+                     CYGNET_OK);
+    cygnet_model_destroy(model);
+    model = make_model("mlp", 9, 1);
+    for (size_t i = 0; i < IMAGE; i++)
+        images[6 * IMAGE + i] = FLT_MAX;
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9,
+                                             &momentum_rule, &err),
+                     CYGNET_ENUMERIC);
+    assert_non_null(strstr(err.message, "example 6"));
+    assert_true(same_weights(model, twin));
+    (void)set_up(NULL);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(twin);
+}
+
+static void test_a_silly_rule_is_refused(void **state)
+{
+    cygnet_model *model = make_model("logistic", 9, 1);
+    cygnet_sgd rule = momentum_rule;
+
+    (void)state;
+    rule.lr = NAN;
+    assert_int_equal(
+        cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
+        CYGNET_EINVAL);
+    rule = momentum_rule;
+    rule.momentum = -1;
+    assert_int_equal(
+        cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
+        CYGNET_EINVAL);
+    rule = (cygnet_sgd){0};
+    assert_int_equal(
+        cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
+        CYGNET_EINVAL);
+    cygnet_model_destroy(model);
+}
+
+/* Sets the stop word when its n-th job comes. */
+struct stopping {
+    struct nn_executor executor;
+    struct cygnet_stop stop;
+    int left;
+};
+
+static void run_and_stop(struct nn_executor *executor, nn_block block, void *arg,
+                         size_t n_blocks)
+{
+    struct stopping *s = (struct stopping *)executor;
+
+    if (s->left-- == 0)
+        stop_set(&s->stop);
+    nn_serial_executor.run(&nn_serial_executor, block, arg, n_blocks);
+}
+
+static void test_a_stopped_step_changes_nothing_wherever_it_is(void **state)
+{
+    cygnet_status st = CYGNET_ECANCELLED;
+
+    (void)state;
+    for (int at = 0; st == CYGNET_ECANCELLED; at++) {
+        struct stopping s = {.executor = {run_and_stop, 1}, .left = at};
+        cygnet_model *model = make_zoo_model("lenet5", &(struct shape){0}, 10, 9,
+                                             &kernels_ref, &s.executor);
+        cygnet_model *twin = make_zoo_model("lenet5", &(struct shape){0}, 10, 9,
+                                            &kernels_ref, &nn_serial_executor);
+
+        model_set_stop(model, &s.stop);
+        st = cygnet_model_train_step(model, NULL, images, labels, 9, &momentum_rule, NULL);
+        if (st == CYGNET_OK)
+            train(twin, 9);
+        assert_true(same_weights(model, twin));
+        model_set_stop(model, NULL);
+        train(model, 9); /* the optimiser's state is as before, too */
+        train(twin, 9);
+        assert_true(same_weights(model, twin));
+        cygnet_model_destroy(model);
+        cygnet_model_destroy(twin);
+        assert_true(at < 100);
+    }
+    assert_int_equal(st, CYGNET_OK);
+}
+
+/* ---- Memory -------------------------------------------------------------- */
+
+struct counting {
+    uint64_t live;
+    int calls;
+    int fail_at; /* -1: never */
+};
+
+enum { HEADER = 64 };
+
+static void *counting_resize(void *ptr, size_t size, void *user)
+{
+    struct counting *c = user;
+    size_t old = 0;
+    char *block = ptr ? (char *)ptr - HEADER : NULL;
+
+    if (c->calls++ == c->fail_at)
+        return NULL;
+    if (block)
+        memcpy(&old, block, sizeof(old));
+    block = realloc(block, size + HEADER);
+    assert_non_null(block);
+    memcpy(block, &size, sizeof(size));
+    c->live += size - old;
+    return block + HEADER;
+}
+
+static void counting_release(void *ptr, void *user)
+{
+    struct counting *c = user;
+    char *block = (char *)ptr - HEADER;
+    size_t old;
+
+    memcpy(&old, block, sizeof(old));
+    c->live -= old;
+    free(block);
+}
+
+static cygnet_model_options counted_options(const cygnet_allocator *allocator)
+{
+    cygnet_model_options options;
+
+    cygnet_model_options_init(&options);
+    options.architecture = "lenet5";
+    options.max_batch = 9;
+    options.n_threads = 2;
+    options.allocator = allocator;
+    return options;
+}
+
+static void test_planned_bytes_are_what_is_allocated_and_a_step_adds_none(void **state)
+{
+    struct counting c = {.fail_at = -1};
+    const cygnet_allocator allocator = {counting_resize, counting_release, &c};
+    cygnet_model_options options = counted_options(&allocator);
+    cygnet_model *model;
+    float logits[90];
+    int calls;
+
+    (void)state;
+    assert_int_equal(cygnet_model_create(&model, &options, NULL), CYGNET_OK);
+    assert_int_equal(c.live, cygnet_model_planned_bytes(model));
+    calls = c.calls;
+    train(model, 9);
+    train(model, 4);
+    assert_int_equal(cygnet_model_evaluate(model, NULL, images, labels, 30, NULL),
+                     CYGNET_OK);
+    assert_int_equal(cygnet_model_logits(model, logits, images, 9, NULL), CYGNET_OK);
+    assert_int_equal(c.calls, calls);
+    cygnet_model_destroy(model);
+    assert_int_equal(c.live, 0);
+}
+
+static void test_every_refused_allocation_is_reported_and_leaks_nothing(void **state)
+{
+    cygnet_status st = CYGNET_ENOMEM;
+
+    (void)state;
+    for (int at = 0; st == CYGNET_ENOMEM; at++) {
+        struct counting c = {.fail_at = at};
+        const cygnet_allocator allocator = {counting_resize, counting_release, &c};
+        cygnet_model_options options = counted_options(&allocator);
+        cygnet_model *model;
+        cygnet_tensors *weights = NULL;
+
+        st = cygnet_model_create(&model, &options, NULL);
+        if (st == CYGNET_OK)
+            st = cygnet_model_get_weights(&weights, model, NULL);
+        cygnet_tensors_destroy(weights);
+        cygnet_model_destroy(model);
+        assert_int_equal(c.live, 0);
+        assert_true(at < 200);
+    }
+    assert_int_equal(st, CYGNET_OK);
+}
+
+static void test_max_bytes_is_held_and_the_message_says_what_is_needed(void **state)
+{
+    cygnet_model *model = make_model("lenet5", 9, 1);
+    uint64_t needed = cygnet_model_planned_bytes(model) - model->executor_bytes;
+    cygnet_model_options options;
+    char number[32];
+    cygnet_error err;
+
+    (void)state;
+    cygnet_model_destroy(model);
+    cygnet_model_options_init(&options);
+    options.architecture = "lenet5";
+    options.max_batch = 9;
+    options.max_bytes = needed - 1;
+    assert_int_equal(model_create(&model, &options, &nn_serial_executor, &err),
+                     CYGNET_ENOMEM);
+    (void)snprintf(number, sizeof(number), "%" PRIu64, needed);
+    assert_non_null(strstr(err.message, number));
+    options.max_bytes = needed;
+    assert_int_equal(model_create(&model, &options, &nn_serial_executor, &err),
+                     CYGNET_OK);
+    cygnet_model_destroy(model);
+}
+
+/* 60 buffers with hashed sizes and lives. */
+static void test_live_buffers_never_overlap(void **state)
+{
+    struct buffer b[60] = {{0}};
+    uint64_t sum = 0, end;
+
+    (void)state;
+    for (size_t i = 0; i < 60; i++) {
+        b[i].used = true;
+        b[i].size = 1 + (uint64_t)hash_label(3, i, 5000);
+        b[i].first = (uint32_t)hash_label(4, i, 50);
+        b[i].last = b[i].first + (uint32_t)hash_label(5, i, 10);
+        sum += (b[i].size + 63) / 64 * 64;
+    }
+    end = place_buffers(b, 60);
+    assert_true(end < sum / 2); /* lives of 5 in 55 calls leave much to share */
+    for (size_t i = 0; i < 60; i++) {
+        assert_int_equal(b[i].offset % 64, 0);
+        assert_true(b[i].offset + b[i].size <= end);
+        for (size_t j = 0; j < i; j++)
+            assert_true(b[i].first > b[j].last || b[j].first > b[i].last ||
+                        b[i].offset >= b[j].offset + b[j].size ||
+                        b[j].offset >= b[i].offset + b[i].size);
+    }
+}
+
+/* ---- Weights and options ------------------------------------------------- */
+
+static cygnet_tensors *list_with(const char *name, uint64_t rows, uint64_t columns)
+{
+    cygnet_tensors *list;
+
+    assert_int_equal(cygnet_tensors_create(&list, 1 << 20, NULL, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(NULL, list, name, CYGNET_F32,
+                                        (const uint64_t[]){rows, columns}, 2, NULL),
+                     CYGNET_OK);
+    return list;
+}
+
+static cygnet_tensor *add_bias(cygnet_tensors *list, const char *name)
+{
+    cygnet_tensor *bias;
+
+    assert_int_equal(cygnet_tensors_add(&bias, list, name, CYGNET_F32,
+                                        (const uint64_t[]){10}, 1, NULL),
+                     CYGNET_OK);
+    return bias;
+}
+
+static void check_weights_refused(cygnet_tensors *list, cygnet_status want,
+                                  const char *message)
+{
+    cygnet_model *model = make_model("logistic", 9, 1);
+    cygnet_model *twin = make_model("logistic", 9, 1);
+    cygnet_error err;
+
+    assert_int_equal(cygnet_model_set_weights(model, list, &err), want);
+    assert_non_null(strstr(err.message, message));
+    assert_true(same_weights(model, twin));
+    cygnet_tensors_destroy(list);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(twin);
+}
+
+static void test_weights_that_do_not_fit_are_refused_by_name(void **state)
+{
+    cygnet_tensors *list = list_with("linear.weight", 10, 784);
+    cygnet_tensor *bias;
+
+    (void)state;
+    check_weights_refused(list, CYGNET_ENOTFOUND, "linear.bias");
+    list = list_with("linear.weight", 784, 10);
+    (void)add_bias(list, "linear.bias");
+    check_weights_refused(list, CYGNET_ESHAPE,
+                          "linear.weight: expected F32 (10, 784), found F32 (784, 10)");
+    list = list_with("linear.weight", 10, 784);
+    (void)add_bias(list, "linear.bias");
+    (void)add_bias(list, "other.bias");
+    check_weights_refused(list, CYGNET_EINVAL, "other.bias");
+    list = list_with("linear.weight", 10, 784);
+    bias = add_bias(list, "linear.bias");
+    ((float *)bias->data)[3] = NAN;
+    check_weights_refused(list, CYGNET_ENUMERIC, "linear.bias");
+}
+
+static void test_weights_go_out_and_in_and_reset_the_momentum(void **state)
+{
+    cygnet_model *model = make_model("lenet5", 9, 1);
+    cygnet_model *fresh = make_model("lenet5", 9, 1);
+    cygnet_tensors *weights;
+
+    (void)state;
+    assert_int_equal(cygnet_model_get_weights(&weights, fresh, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_count(weights), 10);
+    assert_string_equal(cygnet_tensors_at(weights, 0)->name, "conv1.weight");
+    assert_string_equal(cygnet_tensors_at(weights, 9)->name, "fc3.bias");
+    train(model, 9);
+    assert_false(same_weights(model, fresh));
+    assert_int_equal(cygnet_model_set_weights(model, weights, NULL), CYGNET_OK);
+    assert_true(same_weights(model, fresh));
+    train(model, 9);
+    train(fresh, 9);
+    assert_true(same_weights(model, fresh));
+    cygnet_tensors_destroy(weights);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(fresh);
+}
+
+/* Uniform on [-b, b] with b = 1/sqrt(784): variance b^2/3. Of 7840 draws the mean
+ * has deviation b/sqrt(3 n) and the mean square b^2 sqrt(4/45/n): five are allowed. */
+static void test_initial_weights_have_pytorchs_distribution(void **state)
+{
+    cygnet_model *model = make_model("logistic", 1, 1);
+    size_t w = find_tensor(model, "linear.weight");
+    size_t n = tensor_elements(model, w);
+    double bound = 1.0 / 28, sum = 0, squares = 0;
+
+    (void)state;
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)model_value(model, w)[i];
+
+        assert_true(fabs(v) <= bound * (1 + (double)FLT_EPSILON));
+        sum += v;
+        squares += v * v;
+    }
+    assert_true(fabs(sum / (double)n) < 5 * bound / sqrt(3.0 * (double)n));
+    assert_true(fabs(squares / (double)n - bound * bound / 3) <
+                5 * bound * bound * sqrt(4.0 / 45 / (double)n));
+    cygnet_model_destroy(model);
+}
+
+static void check_create(const char *architecture, const uint32_t *input,
+                         uint32_t n_input_dims, cygnet_status want, const char *message)
+{
+    cygnet_model_options options;
+    cygnet_model *model;
+    cygnet_error err = {0};
+
+    cygnet_model_options_init(&options);
+    options.architecture = architecture;
+    options.n_input_dims = n_input_dims;
+    memcpy(options.input, input, n_input_dims * sizeof(*input));
+    assert_int_equal(cygnet_model_create(&model, &options, &err), want);
+    assert_null(model);
+    assert_non_null(strstr(err.message, message));
+}
+
+static void test_unknown_and_unfit_architectures_are_explained(void **state)
+{
+    const uint32_t small[] = {1, 4, 4};
+    const uint32_t vector[] = {784};
+    const uint32_t huge[] = {65535, 65535, 65535};
+    const uint32_t none[] = {1, 0, 4};
+
+    (void)state;
+    check_create("resnet1", small, 0, CYGNET_ENOTFOUND, "logistic, mlp, lenet5");
+    check_create("lenet5", small, 3, CYGNET_ESHAPE, "conv2");
+    check_create("lenet5", vector, 1, CYGNET_ESHAPE, "conv1: wants an image");
+    check_create("logistic", huge, 3, CYGNET_ESHAPE, "elements");
+    check_create("logistic", none, 3, CYGNET_ESHAPE, "0");
+    check_create("mlp:hidden", small, 0, CYGNET_EINVAL, "key=value");
+    check_create("mlp:hidden=0", small, 0, CYGNET_EINVAL, "hidden");
+    check_create("mlp:hidden=4x", small, 0, CYGNET_EINVAL, "hidden");
+    check_create("mlp:width=4", small, 0, CYGNET_EINVAL, "width");
+    check_create("lenet5:a=1", small, 0, CYGNET_EINVAL, "\"a\"");
+    check_create(NULL, small, 0, CYGNET_EINVAL, "architecture");
+}
+
+static void test_nan_survives_relu_and_max_pool(void **state)
+{
+    const struct pool2d_shape shape = {1, 1, 3, 1, 1, 1, 3, 1, 1, 0, 0};
+    const real x[3] = {1, NAN, 5};
+    real y[3];
+    int32_t at;
+
+    (void)state;
+    kernels_ref.relu_forward(y, x, 3);
+    assert_true(isnan(y[1]));
+    kernels_ref.max_pool2d_forward(y, &at, x, &shape);
+    assert_true(isnan(y[0]));
+}
+
+/* torch.optim.SGD leaves its buffer alone in a step without momentum. */
+static void test_a_step_without_momentum_keeps_the_buffer(void **state)
+{
+    const struct sgd_rule with = {0.5f, 0.5f, 0}, without = {0.5f, 0, 0};
+    real w = 1, v = 0, g = 2;
+
+    (void)state;
+    kernels_ref.sgd(&w, &v, &g, &with, 1);
+    assert_true(w == 0 && v == 2);
+    kernels_ref.sgd(&w, &v, &g, &without, 1);
+    assert_true(w == -1 && v == 2);
+    kernels_ref.sgd(&w, &v, &g, &with, 1);
+    assert_true(w == -2.5f && v == 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_threads_do_not_change_a_bit),
+        cmocka_unit_test(test_max_batch_does_not_change_a_bit),
+        cmocka_unit_test(test_reference_kernels_repeat_bit_for_bit),
+        cmocka_unit_test(test_models_learn_a_separable_task),
+        cmocka_unit_test(test_evaluate_goes_over_max_batch),
+        cmocka_unit_test(test_logits_and_example_losses_explain_the_metrics),
+        cmocka_unit_test(test_gradients_are_what_a_step_uses),
+        cmocka_unit_test(test_nan_in_the_input_is_refused),
+        cmocka_unit_test(test_a_label_out_of_range_is_refused),
+        cmocka_unit_test(test_overflow_names_layer_and_example),
+        cmocka_unit_test(test_a_silly_rule_is_refused),
+        cmocka_unit_test(test_a_stopped_step_changes_nothing_wherever_it_is),
+        cmocka_unit_test(
+            test_planned_bytes_are_what_is_allocated_and_a_step_adds_none),
+        cmocka_unit_test(test_every_refused_allocation_is_reported_and_leaks_nothing),
+        cmocka_unit_test(test_max_bytes_is_held_and_the_message_says_what_is_needed),
+        cmocka_unit_test(test_live_buffers_never_overlap),
+        cmocka_unit_test(test_weights_that_do_not_fit_are_refused_by_name),
+        cmocka_unit_test(test_weights_go_out_and_in_and_reset_the_momentum),
+        cmocka_unit_test(test_initial_weights_have_pytorchs_distribution),
+        cmocka_unit_test(test_unknown_and_unfit_architectures_are_explained),
+        cmocka_unit_test(test_nan_survives_relu_and_max_pool),
+        cmocka_unit_test(test_a_step_without_momentum_keeps_the_buffer),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
