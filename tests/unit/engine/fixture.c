@@ -16,8 +16,7 @@ static uint64_t fnv1a(const char *name)
 
 static uint64_t hash_bits(uint64_t seed, const char *name, size_t i)
 {
-    uint64_t z =
-        (seed ^ fnv1a(name)) + (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t z = (seed ^ fnv1a(name)) + (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
 
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
@@ -146,9 +145,9 @@ cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,
 
     cygnet_model_options_init(&options);
     options.max_batch = max_batch;
-    assert_int_equal(
-        model_assemble(&model, graph, kernels, &nn_serial_executor, &options, NULL),
-        CYGNET_OK);
+    assert_int_equal(model_assemble(&model, graph, kernels, &nn_serial_executor, &options,
+                                    NULL),
+                     CYGNET_OK);
     hash_weights(model, FIXTURE_SEED);
     return model;
 }

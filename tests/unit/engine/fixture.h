@@ -6,10 +6,11 @@
 #include "engine/nn/model_parts.h"
 #include "engine/nn/op.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #define FIXTURE_SEED UINT64_C(20260101)

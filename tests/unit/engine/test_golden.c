@@ -166,7 +166,8 @@ static void check_op(struct golden *g, const struct golden_case *c)
 }
 
 static void check_parameters(struct golden *g, const cygnet_model *model,
-                             const char *prefix, real *(*source)(const cygnet_model *, size_t))
+                             const char *prefix,
+                             real *(*source)(const cygnet_model *, size_t))
 {
     char name[128];
 
@@ -203,9 +204,9 @@ static void check_model(struct golden *g, const struct golden_case *c)
     assert_int_equal(model_backward(model, &metrics, x, y, (uint32_t)n, NULL), CYGNET_OK);
     check_parameters(g, model, "grad", model_grad);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(
-            cygnet_model_train_step(model, &metrics, x, y, (uint32_t)n, &sgd, NULL),
-            CYGNET_OK);
+        assert_int_equal(cygnet_model_train_step(model, &metrics, x, y, (uint32_t)n, &sgd,
+                                                 NULL),
+                         CYGNET_OK);
         losses[i] = (real)metrics.loss;
     }
     check_parameters(g, model, "weight", model_value);

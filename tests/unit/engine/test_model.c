@@ -200,11 +200,12 @@ static void test_gradients_are_what_a_step_uses(void **state)
     size_t w = find_tensor(model, "linear.weight");
 
     (void)state;
-    assert_int_equal(
-        cygnet_model_gradients(&grads, NULL, model, images, labels, 9, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_model_gradients(&grads, NULL, model, images, labels, 9, NULL),
+                     CYGNET_OK);
     assert_true(same_weights(model, before));
-    assert_int_equal(
-        cygnet_model_train_step(model, NULL, images, labels, 9, &plain, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9, &plain,
+                                             NULL),
+                     CYGNET_OK);
     g = cygnet_tensors_find(grads, "linear.weight")->data;
     for (size_t i = 0; i < tensor_elements(model, w); i++)
         assert_true(model_value(model, w)[i] == model_value(before, w)[i] - 0.5f * g[i]);
@@ -288,18 +289,15 @@ static void test_a_silly_rule_is_refused(void **state)
 
     (void)state;
     rule.lr = NAN;
-    assert_int_equal(
-        cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
-        CYGNET_EINVAL);
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
+                     CYGNET_EINVAL);
     rule = momentum_rule;
     rule.momentum = -1;
-    assert_int_equal(
-        cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
-        CYGNET_EINVAL);
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
+                     CYGNET_EINVAL);
     rule = (cygnet_sgd){0};
-    assert_int_equal(
-        cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
-        CYGNET_EINVAL);
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9, &rule, NULL),
+                     CYGNET_EINVAL);
     cygnet_model_destroy(model);
 }
 
@@ -333,7 +331,8 @@ static void test_a_stopped_step_changes_nothing_wherever_it_is(void **state)
                                             &kernels_ref, &nn_serial_executor);
 
         model_set_stop(model, &s.stop);
-        st = cygnet_model_train_step(model, NULL, images, labels, 9, &momentum_rule, NULL);
+        st =
+            cygnet_model_train_step(model, NULL, images, labels, 9, &momentum_rule, NULL);
         if (st == CYGNET_OK)
             train(twin, 9);
         assert_true(same_weights(model, twin));
@@ -680,8 +679,7 @@ int main(void)
         cmocka_unit_test(test_overflow_names_layer_and_example),
         cmocka_unit_test(test_a_silly_rule_is_refused),
         cmocka_unit_test(test_a_stopped_step_changes_nothing_wherever_it_is),
-        cmocka_unit_test(
-            test_planned_bytes_are_what_is_allocated_and_a_step_adds_none),
+        cmocka_unit_test(test_planned_bytes_are_what_is_allocated_and_a_step_adds_none),
         cmocka_unit_test(test_every_refused_allocation_is_reported_and_leaks_nothing),
         cmocka_unit_test(test_max_bytes_is_held_and_the_message_says_what_is_needed),
         cmocka_unit_test(test_live_buffers_never_overlap),
