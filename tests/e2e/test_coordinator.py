@@ -1,0 +1,672 @@
+"""The coordinator as a process: the protocol, durability, hostile input.
+
+Every test speaks HTTP(S) to a real cygnet-coordinator; updates are written with
+the standard library alone."""
+
+import concurrent.futures
+import hashlib
+import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+
+import pytest
+from conftest import wait_for
+from updates import (
+    check_in,
+    digest,
+    get_weights,
+    make_update,
+    put_update,
+    read_safetensors,
+    update_for,
+)
+
+ONE = ["--rounds", "1", "--participants", "1", "--over-commitment", "1"]
+
+
+def rounds(n_rounds, participants, over_commitment=1.0):
+    return [
+        "--rounds", str(n_rounds), "--participants", str(participants),
+        "--over-commitment", str(over_commitment),
+    ]  # fmt: skip
+
+
+def tasks_of(coordinator, numbers):
+    """Checks all in until each that is selected has its task."""
+    answers = {n: check_in(coordinator, n) for n in numbers}
+    for n in numbers:
+        if "task" not in answers[n]:
+            answers[n] = check_in(coordinator, n)
+    return {n: a["task"] for n, a in answers.items() if "task" in a}
+
+
+def wait_finished(coordinator):
+    def finished():
+        status = coordinator.status()
+        return status if status["state"] == "finished" else None
+
+    return wait_for(finished, 8, "the end of the run")
+
+
+def wait_round(coordinator, number):
+    def reached():
+        status = coordinator.status()
+        return status if len(status["history"]) >= number else None
+
+    return wait_for(reached, 8, f"the end of round {number}")
+
+
+def report(coordinator, task, outcome):
+    return coordinator.post_json(
+        f"/v1/rounds/{task['round']}/reports/{task['token']}",
+        {"outcome": outcome, "reason": "", "metrics": None},
+    )
+
+
+# ---- The protocol -----------------------------------------------------------
+
+
+def test_check_in_answers_with_a_complete_task(start_coordinator):
+    coordinator = start_coordinator(*ONE, "--lr", "0.25", "--lease", "17")
+    task = check_in(coordinator, 1)["task"]
+    assert task["id"] == "test-1"
+    assert task["round"] == 1
+    assert 1 <= len(task["token"]) <= 64
+    assert task["lease_s"] == 17
+    assert 0 < task["deadline_s"] <= 600
+    model = task["model"]
+    assert (model["architecture"], model["classes"]) == ("logistic", 3)
+    assert model["input"] == [4]
+    weights = get_weights(coordinator, task)
+    assert hashlib.sha256(weights).hexdigest() == model["weights"]["sha256"]
+    assert len(weights) == model["weights"]["size"]
+    assert task["training"]["optimizer"]["lr"] == 0.25
+    assert task["training"]["epochs"] == 1
+    assert task["update"]["codec"] == "none"
+    assert task["eligibility"]["charging"] == "ignored"
+    assert task["requires"] == []
+
+
+def test_a_round_closes_and_the_run_finishes(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    before = read_safetensors(get_weights(coordinator, task))
+    body = update_for(coordinator, task, step=0.5)
+    answer = put_update(coordinator, task, body)
+    assert answer.status == 200, answer.body
+    status = wait_finished(coordinator)
+    blob = coordinator.request("GET", f"/v1/blobs/{status['model_sha256']}")
+    after = read_safetensors(blob.body)
+    for (name, _, old), (_, _, new) in zip(before, after):
+        for i, (a, b) in enumerate(zip(old, new)):
+            assert b == pytest.approx(a + 0.5 * (1 + i % 5), rel=1e-6), name
+    row = status["history"][0]
+    assert (row["participants"], row["failed"]) == (1, 0)
+    assert row["bytes_up"] == len(body)
+    assert row["bytes_down"] == 2 * len(blob.body)
+    assert row["accuracy"] is None
+    retry = check_in(coordinator, 1)["retry"]
+    assert retry["reason"] == "finished"
+
+
+def test_updates_are_weighted_by_examples(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 2))
+    tasks = tasks_of(coordinator, [1, 2])
+    before = read_safetensors(get_weights(coordinator, tasks[1]))
+    for number, step, examples in ((1, 1.0, 30), (2, -1.0, 10)):
+        body = update_for(coordinator, tasks[number], step, examples)
+        assert put_update(coordinator, tasks[number], body).status == 200
+    status = wait_finished(coordinator)
+    blob = coordinator.request("GET", f"/v1/blobs/{status['model_sha256']}").body
+    old, new = before[0][2][0], read_safetensors(blob)[0][2][0]
+    assert new - old == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_update_is_idempotent(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 2))
+    task = tasks_of(coordinator, [1, 2])[1]
+    body = update_for(coordinator, task)
+    assert put_update(coordinator, task, body).status == 200
+    assert put_update(coordinator, task, body).status == 200
+    assert coordinator.status()["accepted"] == 1
+    other = update_for(coordinator, task, step=0.25)
+    answer = put_update(coordinator, task, other)
+    assert (answer.status, answer.error_code()) == (422, "other_bytes")
+    assert coordinator.status()["accepted"] == 1
+
+
+def test_a_repeat_after_the_round_has_closed_is_still_accepted(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    body = update_for(coordinator, task)
+    assert put_update(coordinator, task, body).status == 200
+    wait_finished(coordinator)
+    assert put_update(coordinator, task, body).status == 200
+    assert len(coordinator.status()["history"]) == 1
+
+
+def test_a_late_update_is_refused_with_409(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 1, 2), "--min-clients", "2")
+    tasks = tasks_of(coordinator, [1, 2])
+    assert len(tasks) == 2
+    first, late = tasks[1], tasks[2]
+    late_body = update_for(coordinator, late)
+    assert put_update(coordinator, first, update_for(coordinator, first)).status == 200
+    status = wait_finished(coordinator)
+    answer = put_update(coordinator, late, late_body)
+    assert (answer.status, answer.error_code()) == (409, "round_closed")
+    assert status["history"][0]["failed"] == 0
+
+
+def test_the_lease_can_be_renewed_and_the_report_is_taken(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    path = f"/v1/rounds/1/leases/{task['token']}"
+    answer = coordinator.request("POST", path)
+    assert (answer.status, answer.json()) == (200, {"lease_s": 30})
+    assert coordinator.request("POST", "/v1/rounds/1/leases/nobody").status == 410
+    assert (
+        coordinator.request("POST", f"/v1/rounds/2/leases/{task['token']}").status == 409
+    )
+    put_update(coordinator, task, update_for(coordinator, task))
+    assert report(coordinator, task, "completed").status == 204
+    assert report(coordinator, task, "exploded").status == 400
+
+
+def test_blobs_support_etag_range_and_if_range(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    url, sha = task["model"]["weights"]["url"], task["model"]["weights"]["sha256"]
+    whole = coordinator.request("GET", url)
+    assert whole.headers["ETag"] == f'"{sha}"'
+    part = coordinator.request(
+        "GET", url, headers={"Range": "bytes=10-", "If-Range": f'"{sha}"'}
+    )
+    assert (part.status, part.body) == (206, whole.body[10:])
+    total = len(whole.body)
+    assert part.headers["Content-Range"] == f"bytes 10-{total - 1}/{total}"
+    middle = coordinator.request("GET", url, headers={"Range": "bytes=4-7"})
+    assert (middle.status, middle.body) == (206, whole.body[4:8])
+    changed = coordinator.request(
+        "GET", url, headers={"Range": "bytes=10-", "If-Range": '"other"'}
+    )
+    assert (changed.status, changed.body) == (200, whole.body)
+    beyond = coordinator.request("GET", url, headers={"Range": f"bytes={total}-"})
+    assert beyond.status == 416
+    fresh = coordinator.request("GET", url, headers={"If-None-Match": f'"{sha}"'})
+    assert (fresh.status, fresh.body) == (304, b"")
+    assert coordinator.request("GET", "/v1/blobs/" + "0" * 64).status == 404
+
+
+def test_status_tells_the_run(start_coordinator):
+    coordinator = start_coordinator(*rounds(3, 2))
+    check_in(coordinator, 1)
+    status = coordinator.status()
+    assert status["population"] == "test"
+    assert (status["state"], status["round"], status["rounds"]) == ("running", 1, 3)
+    assert (status["participants"], status["accepted"], status["checked_in"]) == (2, 0, 1)
+    assert status["history"] == []
+    assert status["current"]["state"] == "waiting"
+
+
+def test_a_client_that_asks_again_gets_its_task_again(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    first = check_in(coordinator, 1)["task"]
+    again = check_in(coordinator, 1)["task"]
+    assert again["token"] == first["token"]
+
+
+def test_a_client_that_cannot_do_the_task_is_sent_away(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    for lack in ({"codecs": ["int8"]}, {"architectures": ["mlp"]}, {"max_model_bytes": 9}):
+        answer = check_in(coordinator, 1, capabilities=lack)
+        assert answer["retry"]["reason"] == "stay_away"
+
+
+def test_plain_http_works_on_loopback_only(start_coordinator, program, tmp_path):
+    coordinator = start_coordinator(*ONE, tls=False)
+    assert "listening on http://127.0.0.1:" in coordinator.process.stdout
+    assert "task" in check_in(coordinator, 1)
+    refused = run_refused(
+        program, tmp_path, "--plain-http", "--listen", "0.0.0.0:0"
+    )
+    assert "not a loopback address" in refused
+
+
+# ---- Selection, leases, deadlines -------------------------------------------
+
+
+def select(start_coordinator, state, order):
+    coordinator = start_coordinator(*rounds(1, 3), "--min-clients", "8", state=state)
+    for number in order:
+        check_in(coordinator, number)
+    chosen = {n: t for n, t in tasks_of(coordinator, order).items()}
+    return {n: t["training"]["seed"] for n, t in chosen.items()}
+
+
+def test_selection_depends_on_the_seed_and_not_on_arrival(start_coordinator):
+    one = select(start_coordinator, "one", range(8))
+    two = select(start_coordinator, "two", [5, 2, 7, 0, 1, 6, 3, 4])
+    assert len(one) == 3
+    assert one == two
+
+
+def test_over_commitment_asks_more_than_it_needs(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 4, 1.5), "--min-clients", "8")
+    tasks = tasks_of(coordinator, range(8))
+    assert len(tasks) == 6
+    for task in list(tasks.values())[:4]:
+        assert put_update(coordinator, task, update_for(coordinator, task)).status == 200
+    row = wait_finished(coordinator)["history"][0]
+    assert (row["participants"], row["asked"]) == (4, 6)
+
+
+def test_an_expired_lease_is_given_to_another(start_coordinator):
+    coordinator = start_coordinator(
+        *rounds(1, 1), "--min-clients", "2", "--lease", "1", "--grace", "60"
+    )
+    tasks = tasks_of(coordinator, [1, 2])
+    assert len(tasks) == 1
+    ((lost, task),) = tasks.items()
+    body = update_for(coordinator, task)
+    other = 3 - lost
+    second = wait_for(lambda: check_in(coordinator, other).get("task"), 8, "replacement")
+    assert put_update(coordinator, task, body).status == 410
+    assert coordinator.request("POST", f"/v1/rounds/1/leases/{task['token']}").status == 410
+    put_update(coordinator, second, update_for(coordinator, second))
+    row = wait_finished(coordinator)["history"][0]
+    assert (row["participants"], row["failed"]) == (1, 1)
+
+
+def test_a_lease_that_nobody_wants_is_kept(start_coordinator):
+    coordinator = start_coordinator(*ONE, "--lease", "1")
+    task = check_in(coordinator, 1)["task"]
+    wait_for(lambda: coordinator.status()["current"]["failed"] == 1, 5, "expiry")
+    assert put_update(coordinator, task, update_for(coordinator, task)).status == 200
+    assert wait_finished(coordinator)["history"][0]["failed"] == 0
+
+
+def test_a_client_that_gives_up_is_replaced_at_once(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 1), "--min-clients", "2")
+    ((first, task),) = tasks_of(coordinator, [1, 2]).items()
+    assert report(coordinator, task, "aborted").status == 204
+    second = check_in(coordinator, 3 - first)["task"]
+    assert second["token"] != task["token"]
+    assert put_update(coordinator, task, update_for(coordinator, task)).status == 410
+
+
+def test_a_selected_client_that_stays_away_is_replaced(start_coordinator):
+    coordinator = start_coordinator(*rounds(2, 1), "--min-clients", "2", "--grace", "1")
+    ((first, task),) = tasks_of(coordinator, [1, 2]).items()
+    put_update(coordinator, task, update_for(coordinator, task))
+    wait_round(coordinator, 1)
+    for number in (1, 2):
+        # Only one of the two checks in: whoever was drawn, it gets the task.
+        answer = wait_for(lambda n=number: check_in(coordinator, n).get("task"), 8, "task")
+        assert answer["round"] == 2
+        break
+
+
+def test_the_deadline_closes_a_round_with_enough_updates(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 2), "--deadline", "2")
+    tasks = tasks_of(coordinator, [1, 2])
+    put_update(coordinator, tasks[1], update_for(coordinator, tasks[1]))
+    row = wait_finished(coordinator)["history"][0]
+    assert (row["participants"], row["failed"]) == (1, 1)
+
+
+def test_a_round_with_too_few_updates_is_repeated(start_coordinator):
+    coordinator = start_coordinator(
+        *rounds(1, 2), "--deadline", "1", "--min-fraction", "1"
+    )
+    tasks = tasks_of(coordinator, [1, 2])
+    before = coordinator.status()["model_sha256"]
+    put_update(coordinator, tasks[1], update_for(coordinator, tasks[1]))
+    wait_for(lambda: coordinator.status()["failed_rounds"] >= 1, 5, "the failure")
+    status = coordinator.status()
+    assert (status["round"], status["history"]) == (1, [])
+    assert status["model_sha256"] == before
+    again = tasks_of(coordinator, [1, 2])
+    assert again[1]["token"] != tasks[1]["token"]
+
+
+# ---- Exact sums, durability -------------------------------------------------
+
+
+def run_in_order(start_coordinator, state, order):
+    coordinator = start_coordinator(*rounds(1, 6), state=state)
+    tasks = tasks_of(coordinator, range(6))
+    bodies = {
+        n: update_for(coordinator, t, step=10.0 ** (n - 4), examples=7 * n + 1)
+        for n, t in tasks.items()
+    }
+    for n in order:
+        assert put_update(coordinator, tasks[n], bodies[n]).status == 200
+    return wait_finished(coordinator)["model_sha256"]
+
+
+def test_the_result_does_not_depend_on_the_order_of_arrival(start_coordinator):
+    one = run_in_order(start_coordinator, "a", [0, 1, 2, 3, 4, 5])
+    two = run_in_order(start_coordinator, "b", [4, 1, 5, 0, 3, 2])
+    assert one == two
+
+
+def test_many_uploads_at_once_are_each_counted_once(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 12))
+    tasks = tasks_of(coordinator, range(12))
+    bodies = {n: update_for(coordinator, t) for n, t in tasks.items()}
+
+    def send(n):
+        return [put_update(coordinator, tasks[n], bodies[n]).status for _ in range(2)]
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert all(s == [200, 200] for s in pool.map(send, tasks))
+    assert wait_finished(coordinator)["history"][0]["participants"] == 12
+
+
+def test_a_killed_coordinator_resumes_the_round(start_coordinator, tmp_path):
+    expected = run_in_order(start_coordinator, "whole", range(6))
+    options = rounds(1, 6)
+    coordinator = start_coordinator(*options, state="cut")
+    tasks = tasks_of(coordinator, range(6))
+    bodies = {
+        n: update_for(coordinator, t, step=10.0 ** (n - 4), examples=7 * n + 1)
+        for n, t in tasks.items()
+    }
+    for n in (2, 0, 5):
+        assert put_update(coordinator, tasks[n], bodies[n]).status == 200
+    coordinator.process.kill()
+
+    coordinator = start_coordinator(*options, state="cut")
+    status = coordinator.status()
+    assert (status["round"], status["accepted"], status["checked_in"]) == (1, 3, 6)
+    for n in (5, 1, 3, 4):  # one of them again
+        assert put_update(coordinator, tasks[n], bodies[n]).status == 200
+    status = wait_finished(coordinator)
+    assert status["history"][0]["participants"] == 6
+    assert status["model_sha256"] == expected
+    assert list((tmp_path / "cut" / "updates").iterdir()) == []
+
+
+def test_a_finished_run_is_still_finished_after_a_restart(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    put_update(coordinator, task, update_for(coordinator, task))
+    before = wait_finished(coordinator)
+    assert coordinator.process.stop() == 0
+    after = start_coordinator(*ONE).status()
+    assert after["state"] == "finished"
+    assert after["model_sha256"] == before["model_sha256"]
+    assert after["history"] == before["history"]
+
+
+def test_exit_when_finished_waits_until_clients_know(start_coordinator, tmp_path):
+    out = tmp_path / "final.safetensors"
+    coordinator = start_coordinator(
+        *ONE, "--exit-when-finished", "--linger", "60", "--out-model", out
+    )
+    task = check_in(coordinator, 1)["task"]
+    put_update(coordinator, task, update_for(coordinator, task))
+    sha = wait_finished(coordinator)["model_sha256"]
+    assert coordinator.process.running()
+    assert check_in(coordinator, 1)["retry"]["reason"] == "finished"
+    assert coordinator.process.wait(5) == 0
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == sha
+
+
+def test_sigterm_and_sigint_end_it_cleanly(start_coordinator):
+    for number, state in ((signal.SIGTERM, "term"), (signal.SIGINT, "int")):
+        coordinator = start_coordinator(*ONE, state=state)
+        check_in(coordinator, 1)
+        coordinator.process.popen.send_signal(number)
+        assert coordinator.process.wait(5) == 0
+        assert coordinator.process.stderr == ""
+
+
+# ---- Hostile input ----------------------------------------------------------
+
+
+def test_malformed_check_ins_are_refused(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    bad = [
+        b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"{}{}", b"{}\0",
+        b'{"population":"test"}', b'{"population":1,"client_id":"a"}',
+        b'{"population":"test","client_id":""}',
+        b'{"population":"test","client_id":"../../etc"}',
+        b'{"population":"test","client_id":"' + b"a" * 65 + b'"}',
+        b"[" * 100000, b'{"a":' * 20 + b"1" + b"}" * 20,
+    ]  # fmt: skip
+    for body in bad:
+        answer = coordinator.request("POST", "/v1/check-in", body)
+        assert (answer.status, answer.error_code()) == (400, "malformed"), body[:40]
+        assert "\n" not in answer.json()["error"]["message"]
+    assert coordinator.status()["checked_in"] == 0
+
+
+def test_unknown_population_path_and_method_are_refused(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    body = {"population": "other", "client_id": "a"}
+    answer = coordinator.post_json("/v1/check-in", body)
+    assert (answer.status, answer.error_code()) == (404, "unknown_population")
+    for path in ("/", "/v1", "/v1/blobs/xyz", "/v1/rounds/1/updates/", "/v1/check-in/",
+                 "/v1/rounds/x/updates/t", "/v1/rounds/1/updates/a.b", "/%2e%2e/x"):  # fmt: skip
+        assert coordinator.request("GET", path).status == 404, path
+    assert coordinator.request("GET", "/v1/check-in").status == 405
+    assert coordinator.request("DELETE", "/v1/status").status == 405
+    assert coordinator.request("POST", "/v1/rounds/1/updates/t").status == 405
+
+
+def test_unusable_updates_are_refused_with_the_reason(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    weights = read_safetensors(get_weights(coordinator, task))
+
+    def changed(value, position=0):
+        return [
+            (n, s, [value if i == position else 0.0 for i in range(len(v))])
+            for n, s, v in weights
+        ]
+
+    zeros = changed(0.0)
+    name, shape, values = zeros[0]
+    bad = {
+        "empty": b"",
+        "garbage": b"\x00" * 64,
+        "huge header": b"\xff" * 8 + b"{}",
+        "cut": make_update(zeros, 1, 1)[:-4],
+        "nan": make_update(changed(float("nan")), 1, 1),
+        "infinite": make_update(changed(float("inf")), 1, 1),
+        "too large": make_update(changed(5000.0), 1, 1),
+        "no examples": make_update(zeros, 1, 0),
+        "too many examples": make_update(zeros, 1, 2**31 + 1),
+        "wrong round": make_update(zeros, 2, 1),
+        "missing tensor": make_update(zeros[1:], 1, 1),
+        "other shape": make_update([(name, shape[::-1], values)] + zeros[1:], 1, 1),
+        "other name": make_update([("x", shape, values)] + zeros[1:], 1, 1),
+        "other version": make_update(zeros, 1, 1, version=9),
+        "other kind": make_update(zeros, 1, 1, kind="weights"),
+    }
+    for what, body in bad.items():
+        answer = put_update(coordinator, task, body)
+        assert (answer.status, answer.error_code()) == (422, "unusable_update"), what
+        assert answer.json()["error"]["message"], what
+    assert coordinator.status()["accepted"] == 0
+    assert put_update(coordinator, task, make_update(zeros, 1, 1)).status == 200
+
+
+def test_tokens_rounds_and_digests_are_checked(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    task = check_in(coordinator, 1)["task"]
+    body = update_for(coordinator, task)
+    stranger = dict(task, token="A" * 32)
+    assert put_update(coordinator, stranger, body).status == 410
+    assert put_update(coordinator, task, body, round_number=2).status == 409
+    wrong = {"Repr-Digest": f"sha-256=:{digest(b'other')}:"}
+    assert put_update(coordinator, task, body, wrong).status == 422
+    for text in ("", "sha-256=:!!:", "md5=:AAAA:", "sha-256=:AAAA:"):
+        answer = put_update(coordinator, task, body, {"Repr-Digest": text})
+        assert (answer.status, answer.error_code()) == (400, "bad_digest"), text
+    assert put_update(coordinator, task, body).status == 200
+
+
+def raw_request(coordinator, data, limit_s=8):
+    """Sends bytes over plain HTTP and returns what comes until the end."""
+    with socket.create_connection((coordinator.host, coordinator.port), limit_s) as s:
+        s.settimeout(limit_s)
+        received = b""
+        try:
+            s.sendall(data)
+            while True:
+                chunk = s.recv(65536)
+                if not chunk:
+                    return received
+                received += chunk
+        except (BrokenPipeError, ConnectionResetError):
+            return received
+
+
+def test_oversized_bodies_are_refused(start_coordinator):
+    coordinator = start_coordinator(*ONE, tls=False)
+    task = check_in(coordinator, 1)["task"]
+    limit = task["update"]["max_bytes"]
+    path = f"/v1/rounds/1/updates/{task['token']}"
+    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode()
+    announced = raw_request(coordinator, head + b"Content-Length: %d\r\n\r\n" % (2**40))
+    assert announced.startswith(b"HTTP/1.1 413"), announced
+    body = b"\0" * (limit + 1)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+    answer = raw_request(coordinator, head + chunked + body + b"\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413"), answer[:80]
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["code"] == "too_large"
+    endless = raw_request(coordinator, head + chunked + body * 8)
+    assert b" 200 " not in endless
+    assert coordinator.status()["accepted"] == 0
+
+
+def test_garbage_on_the_wire_does_no_harm(start_coordinator):
+    coordinator = start_coordinator(*ONE, tls=False)
+    for data in (
+        b"\0" * 100,
+        b"GET\r\n\r\n",
+        b"GET /v1/status HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20000 + b"\r\n",
+        b"POST /v1/check-in HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/check-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+    ):
+        with socket.create_connection((coordinator.host, coordinator.port), 5) as s:
+            try:
+                s.sendall(data)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+    assert coordinator.status()["state"] == "running"
+    assert coordinator.process.running()
+
+
+def test_a_connection_that_trickles_is_closed(start_coordinator):
+    coordinator = start_coordinator(*ONE, "--request-timeout", "1", tls=False)
+    started = time.monotonic()
+    with socket.create_connection((coordinator.host, coordinator.port), 5) as s:
+        s.sendall(b"GET /v1/status HTTP/1.1\r\n")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() < started + 8:
+                s.sendall(b"A: b\r\n")
+                time.sleep(0.1)
+    assert coordinator.status()["state"] == "running"
+
+
+# ---- Starting ---------------------------------------------------------------
+
+
+def run_refused(program, tmp_path, *options, status=None):
+    """Runs it with options that must fail; returns its one line."""
+    argv = [program("cygnet-coordinator"), "--population", "test", "--model", "logistic"]
+    argv += ["--classes", "3", "--input", "4", "--state-dir", tmp_path / "refused"]
+    done = subprocess.run(
+        [str(a) for a in [*argv, *options]], capture_output=True, text=True, timeout=9
+    )
+    assert done.returncode not in (0, None) and done.returncode > 0
+    assert done.stderr.startswith("cygnet-coordinator: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--rounds", "0"], "--rounds"),
+        (["--rounds", "x"], "--rounds"),
+        (["--lr", "nan"], "--lr"),
+        (["--over-commitment", "0.5"], "--over-commitment"),
+        (["--input", "3xx4"], "--input"),
+        (["--eligibility", "charging=maybe"], "--eligibility"),
+        (["--epochs", "1", "--steps", "1"], "exclude"),
+        (["--nonsense"], "unknown option"),
+        (["--seed"], "needs a value"),
+        (["--listen", "nowhere"], "--listen"),
+        (["--listen", "example.invalid:1"], "loopback"),
+        (["--model", "nonsense"], "nonsense"),
+        (["--population", "a b"], "--population"),
+        (["--state-dir", "/proc/nothing/here"], "/proc/nothing/here"),
+        (["--initial-weights", "/nonexistent"], "/nonexistent"),
+        (["--eval", "idx:/nonexistent", "--input", "1x2x2"], "/nonexistent"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(program, tmp_path, options, words):
+    assert words in run_refused(program, tmp_path, "--plain-http", *options)
+
+
+def test_bad_certificates_are_refused(program, tmp_path, certificate):
+    cert, key = certificate
+    junk = tmp_path / "junk.pem"
+    junk.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    cases = [
+        ([], "--tls-cert and --tls-key are required"),
+        (["--tls-cert", "/nonexistent", "--tls-key", key], "/nonexistent"),
+        (["--tls-cert", key, "--tls-key", key], "BEGIN CERTIFICATE"),
+        (["--tls-cert", cert, "--tls-key", cert], "PRIVATE KEY"),
+        (["--tls-cert", junk, "--tls-key", key], "junk.pem"),
+    ]
+    for options, words in cases:
+        line = run_refused(program, tmp_path, "--listen", "127.0.0.1:0", *options)
+        assert words in line
+
+
+def test_a_second_coordinator_on_the_state_directory_is_refused(
+    start_coordinator, program, tmp_path
+):
+    coordinator = start_coordinator(*ONE, tls=False, state="refused")
+    line = run_refused(program, tmp_path, "--plain-http", "--listen", "127.0.0.1:0")
+    assert "another coordinator uses the state directory" in line
+    assert coordinator.status()["state"] == "running"
+
+
+def test_a_state_directory_of_another_run_is_refused(
+    start_coordinator, program, tmp_path
+):
+    start_coordinator(*ONE, tls=False, state="refused").process.stop()
+    line = run_refused(
+        program, tmp_path, "--plain-http", "--listen", "127.0.0.1:0", "--classes", "5"
+    )
+    assert "the state directory is of population test" in line
+
+
+def test_a_damaged_database_is_refused(start_coordinator, program, tmp_path):
+    start_coordinator(*ONE, tls=False, state="refused").process.stop()
+    for name in ("coordinator.db-wal", "coordinator.db-shm"):
+        (tmp_path / "refused" / name).unlink(missing_ok=True)
+    (tmp_path / "refused" / "coordinator.db").write_bytes(b"no database" * 1000)
+    line = run_refused(program, tmp_path, "--plain-http", "--listen", "127.0.0.1:0")
+    assert "database" in line
+
+
+def test_a_newer_database_is_refused(start_coordinator, program, tmp_path):
+    start_coordinator(*ONE, tls=False, state="refused").process.stop()
+    db = sqlite3.connect(tmp_path / "refused" / "coordinator.db")
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    line = run_refused(program, tmp_path, "--plain-http", "--listen", "127.0.0.1:0")
+    assert "newer" in line
