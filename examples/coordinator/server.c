@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define THREADS 4
@@ -21,6 +22,7 @@
 #define JSON_BYTES ((size_t)1 << 20)
 #define BODIES_BYTES ((size_t)1 << 30) /* of all requests at one time; then 503 */
 #define DOWNLOAD_LIMIT_MS (3600 * 1000)
+#define DRAIN_LIMIT_MS 2000
 #define PEM_BYTES ((size_t)1 << 20)
 
 /* A connection, from accept to close. `since_ms` is the last progress. */
@@ -37,8 +39,9 @@ struct server {
     struct MHD_Daemon *daemon;
     char *cert;
     char *key;
-    pthread_mutex_t lock; /* of visits and n_body_bytes */
+    pthread_mutex_t lock; /* of visits, n_requests and n_body_bytes */
     struct visit visits;  /* head of a ring */
+    size_t n_requests;    /* being answered */
     size_t n_body_bytes;
     char complaint[200]; /* what libmicrohttpd said last */
 };
@@ -287,6 +290,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
         visit_progress(s, p->request.visit);
     pthread_mutex_lock(&s->lock);
     s->n_body_bytes -= p->reserved;
+    s->n_requests--;
     pthread_mutex_unlock(&s->lock);
     free(p->request.body);
     free(p);
@@ -337,6 +341,9 @@ static struct pending *pending_create(struct server *s, struct MHD_Connection *c
     p->request.rounds = s->rounds;
     p->request.connection = connection;
     p->request.visit = info ? info->socket_context : NULL;
+    pthread_mutex_lock(&s->lock);
+    s->n_requests++;
+    pthread_mutex_unlock(&s->lock);
     if (p->request.visit)
         visit_progress(s, p->request.visit);
     return p;
@@ -526,12 +533,30 @@ cygnet_status server_create(struct server **out, uint16_t *port, struct rounds *
     return st;
 }
 
+/* libmicrohttpd cuts connections when it stops: whoever is being answered gets
+ * the time to hear it. */
+static void drain(struct server *s)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    int64_t until = rounds_now_ms() + DRAIN_LIMIT_MS;
+    size_t n_requests;
+
+    do {
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&s->lock);
+        n_requests = s->n_requests;
+        pthread_mutex_unlock(&s->lock);
+    } while (n_requests && rounds_now_ms() < until);
+}
+
 void server_destroy(struct server *s)
 {
     if (!s)
         return;
-    if (s->daemon)
+    if (s->daemon) {
+        drain(s);
         MHD_stop_daemon(s->daemon);
+    }
     pthread_mutex_destroy(&s->lock);
     free(s->cert);
     free(s->key);
