@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "../common/random.h"
-#include "aggregate.h"
+#include "examples/common/random.h"
+#include "examples/coordinator/aggregate.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "clients.h"
+#include "examples/coordinator/clients.h"
 
 #include <stdio.h>
 #include <string.h>
