@@ -275,15 +275,15 @@ class Runner:
         print(f"   built in {time.monotonic() - start:.0f} s", flush=True)
 
     def test(self, stage, build_dir, log, deadline):
-        logbase = f"testlog-{stage.test_setup}" if stage.test_setup else "testlog"
+        test_setup = stage.test_setup or ("full" if self.full else "quick")
+        logbase = f"testlog-{test_setup}"
         (build_dir / "meson-logs" / f"{logbase}.json").unlink(missing_ok=True)
-        command = ["meson", "test", "-C", str(build_dir), "--no-rebuild"]
+        command = ["meson", "test", "-C", str(build_dir), "--no-rebuild",
+                   "--setup", test_setup]
         for suite in stage.suites:
             command += ["--suite", suite]
         if not self.full:
             command += ["--no-suite", SLOW_SUITE]
-        if stage.test_setup:
-            command += ["--setup", stage.test_setup]
         env = dict(os.environ, CYGNET_CHECK="1")
         try:
             run(command, deadline, log, env, TEST_LINE)
