@@ -2,6 +2,7 @@
 #include "tests/fakes/blocking_coordinator.h"
 #include "tests/unit/sdk/sdk_test.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -373,6 +374,31 @@ static void test_a_shorter_report_is_filled_as_far_as_it_goes(void **state)
                      CYGNET_EINVAL);
 }
 
+static int count_threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    int n = 0;
+
+    assert_non_null(folder);
+    for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder))
+        n += entry->d_name[0] != '.';
+    assert_int_equal(closedir(folder), 0);
+    return n;
+}
+
+static void test_threads_start_with_the_first_run_and_not_before(void **state)
+{
+    struct bench *b = *state;
+    int before = count_threads();
+
+    b->options.n_threads = 3;
+    b->coordinator.answer = &finished;
+    create(b);
+    assert_int_equal(count_threads(), before);
+    assert_int_equal(cygnet_client_run_once(b->client, NULL, &b->err), CYGNET_OK);
+    assert_int_equal(count_threads(), before + 2);
+}
+
 /* Several clients in one process, each driven by a thread of its own while all are
  * notified and then cancelled from this one. */
 static void test_clients_are_independent(void **state)
@@ -413,6 +439,7 @@ int main(void)
         BENCH_TEST(test_notify_makes_a_waiting_run_look_at_the_device),
         BENCH_TEST(test_a_hook_that_runs_its_own_client_is_refused),
         BENCH_TEST(test_a_hook_s_own_code_is_the_detail),
+        BENCH_TEST(test_threads_start_with_the_first_run_and_not_before),
         BENCH_TEST(test_a_shorter_report_is_filled_as_far_as_it_goes),
         cmocka_unit_test(test_clients_are_independent),
     };
