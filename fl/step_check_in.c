@@ -93,6 +93,13 @@ static cygnet_status accept_task(struct participant *p, const cygnet_task *task,
     p->next_ms = asked_mono_ms;
     p->deadline_ms = asked_mono_ms + (int64_t)task->deadline_s * 1000;
     p->round.report.round = task->round;
+    if (task->unsupported[0] != '\0') {
+        p->round.report.outcome = CYGNET_OUTCOME_ABORTED;
+        (void)snprintf(p->round.report.message, sizeof(p->round.report.message),
+                       "the task requires \"%s\", which is not known here",
+                       task->unsupported);
+        return CYGNET_OK;
+    }
     st = check_task(p, task, err);
     return st == CYGNET_OK ? round_enter(&p->round, CYGNET_PHASE_ASSIGNED, err) : st;
 }
