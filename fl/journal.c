@@ -65,6 +65,7 @@ static const struct field fields[] = {
     FIELD(BITS32, task.idle),
     FIELD(BITS32, task.unmetered),
     FIELD(BITS32, task.min_battery_percent),
+    FIELD(TEXT, task.unsupported),
     FIELD(BITS64, assigned_wall_ms),
     FIELD(BITS64, assigned_mono_ms),
     FIELD(TEXT, snapshot_id),
