@@ -43,7 +43,7 @@ static void test_the_task_can_make_the_rule_stricter(void **state)
     assert_int_equal(b->coordinator.fetch.n_calls, 0);
 }
 
-/* Loses external power when the round reaches b->coordinator.task.steps' phase. */
+/* Loses external power when the round reaches a phase. */
 struct loss {
     struct bench *b;
     cygnet_phase when;
@@ -60,9 +60,7 @@ static void lose_power(cygnet_phase phase, void *user)
 static void interrupt_at(struct bench *b, cygnet_phase phase)
 {
     struct loss loss = {b, phase};
-    struct cygnet_host *hooks = &b->host.host;
 
-    (void)hooks;
     b->host.on_phase = lose_power;
     b->host.user = &loss;
     b->coordinator.task.epochs = 20;
@@ -280,7 +278,6 @@ static void test_run_until_waits_out_the_window_and_ends_when_finished(void **st
     b->coordinator.retry_min_s = b->coordinator.retry_max_s = 30;
     b->clock.on_wait = finish_later;
     b->clock.user = b;
-    b->clock.clock.user = &b->clock;
     assert_int_equal(bench_restart(b), CYGNET_OK);
     assert_int_equal(participant_run_until(b->p, 0, &b->report, &b->err), CYGNET_OK);
     assert_int_equal(b->report.outcome, CYGNET_OUTCOME_FINISHED);
