@@ -1,5 +1,6 @@
 #include "tests/unit/fl/bench.h"
 
+#include "engine/nn/model.h"
 #include "fl/round.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ cygnet_tensors *bench_weights(void)
     options.n_input_dims = 1;
     options.input[0] = 6;
     options.seed = 3;
-    if (cygnet_model_create(&model, &options, NULL) != CYGNET_OK)
+    if (model_create(&model, &options, &nn_serial_executor, NULL) != CYGNET_OK)
         return NULL;
     (void)cygnet_model_get_weights(&weights, model, NULL);
     cygnet_model_destroy(model);

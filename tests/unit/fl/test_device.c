@@ -37,8 +37,7 @@ static void test_the_task_can_make_the_rule_stricter(void **state)
 
     b->coordinator.task.min_battery_percent = 90;
     assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_INTERRUPTED);
-    assert_string_equal(b->report.message,
-                        "battery of 90 % is required and it has 80 %");
+    assert_string_equal(b->report.message, "battery of 90 % is required and it has 80 %");
     assert_int_equal(b->coordinator.last_report.outcome, CYGNET_OUTCOME_INTERRUPTED);
     assert_int_equal(b->coordinator.fetch.n_calls, 0);
 }

@@ -371,9 +371,9 @@ static void test_weights_of_another_model_are_a_shape_error(void **state)
     uint64_t shape[2] = {3, 6};
 
     assert_int_equal(cygnet_tensors_create(&list, 4096, NULL, NULL), CYGNET_OK);
-    assert_int_equal(
-        cygnet_tensors_add(NULL, list, "stranger", CYGNET_F32, shape, 2, NULL),
-        CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(NULL, list, "stranger", CYGNET_F32, shape, 2,
+                                        NULL),
+                     CYGNET_OK);
     b->coordinator.weights = list;
     assert_ended(b, CYGNET_ESHAPE, CYGNET_OUTCOME_FAILED);
     assert_int_equal(b->coordinator.last_report.outcome, CYGNET_OUTCOME_ABORTED);
@@ -388,8 +388,8 @@ static void test_integer_weights_are_unsupported(void **state)
     cygnet_tensors *list;
 
     assert_int_equal(cygnet_tensors_create(&list, 4096, NULL, NULL), CYGNET_OK);
-    assert_int_equal(
-        cygnet_tensors_add(NULL, list, "steps", CYGNET_I64, NULL, 0, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(NULL, list, "steps", CYGNET_I64, NULL, 0, NULL),
+                     CYGNET_OK);
     b->coordinator.weights = list;
     assert_aborted_for(b, CYGNET_EUNSUPPORTED, "\"steps\" is I64");
     cygnet_tensors_destroy(list);

@@ -13,8 +13,8 @@
 #include <string.h>
 
 static const char *const names[ROUND_N_STATES] = {
-    "idle",     "eligible", "checked_in", "assigned",  "fetched",     "training",
-    "trained",  "encoded",  "uploading",  "reported",  "interrupted",
+    "idle",    "eligible", "checked_in", "assigned", "fetched",     "training",
+    "trained", "encoded",  "uploading",  "reported", "interrupted",
 };
 
 /* The rows of the table, written down a second time. */

@@ -131,9 +131,9 @@ static void test_only_network_server_and_time_are_transient(void **state)
 {
     (void)state;
     for (int s = CYGNET_EINVAL; s <= CYGNET_ESTATE; s++)
-        assert_int_equal(retry_is_transient((cygnet_status)s),
-                         s == CYGNET_ENETWORK || s == CYGNET_ETIMEOUT ||
-                             s == CYGNET_ESERVER);
+        assert_int_equal(retry_is_transient((cygnet_status)s), s == CYGNET_ENETWORK ||
+                                                                   s == CYGNET_ETIMEOUT ||
+                                                                   s == CYGNET_ESERVER);
 }
 
 /* ---- The record ------------------------------------------------------------ */

@@ -27,8 +27,8 @@ static void add(cygnet_tensors *list, const char *name, const uint64_t *shape,
     cygnet_tensor *t;
     float *values;
 
-    assert_int_equal(
-        cygnet_tensors_add(&t, list, name, CYGNET_F32, shape, n_dims, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(&t, list, name, CYGNET_F32, shape, n_dims, NULL),
+                     CYGNET_OK);
     values = t->data;
     for (size_t i = 0; i < t->size_bytes / sizeof(float); i++)
         values[i] = base + step * (float)((i * 7) % 11);
@@ -254,11 +254,13 @@ static void test_encoding_names_what_it_cannot_carry(void **state)
 
     assert_int_equal(encode(p, "gzip", 1), CYGNET_EUNSUPPORTED);
     assert_non_null(strstr(p->err.message, "gzip"));
-    assert_int_equal(
-        cygnet_tensors_add(NULL, p->local, "more", CYGNET_F32, NULL, 0, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(NULL, p->local, "more", CYGNET_F32, NULL, 0,
+                                        NULL),
+                     CYGNET_OK);
     assert_int_equal(encode(p, "none", 1), CYGNET_ESHAPE);
-    assert_int_equal(
-        cygnet_tensors_add(&t, p->global, "count", CYGNET_I64, NULL, 0, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(&t, p->global, "count", CYGNET_I64, NULL, 0,
+                                        NULL),
+                     CYGNET_OK);
     assert_int_equal(encode(p, "none", 1), CYGNET_EUNSUPPORTED);
     assert_non_null(strstr(p->err.message, "\"count\" is I64"));
 }
@@ -351,17 +353,17 @@ static void test_missing_extra_and_misshapen_tensors_are_named(void **state)
 
     assert_int_equal(encode(p, "none", 1), CYGNET_OK);
     p->global = make_model(0.0f, 0.0f);
-    assert_int_equal(
-        cygnet_tensors_add(NULL, p->global, "head", CYGNET_F32, NULL, 0, NULL),
-        CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(NULL, p->global, "head", CYGNET_F32, NULL, 0,
+                                        NULL),
+                     CYGNET_OK);
     assert_int_equal(decode_list(p, p->update.container), CYGNET_ESHAPE);
     assert_non_null(strstr(p->err.message, "\"head\" is missing"));
     cygnet_tensors_destroy(p->global);
 
     p->global = global;
-    assert_int_equal(
-        cygnet_tensors_add(NULL, p->update.container, "tail", CYGNET_F32, NULL, 0, NULL),
-        CYGNET_ELIMIT); /* a container has no room for more */
+    assert_int_equal(cygnet_tensors_add(NULL, p->update.container, "tail", CYGNET_F32,
+                                        NULL, 0, NULL),
+                     CYGNET_ELIMIT); /* a container has no room for more */
 }
 
 static void test_values_that_are_not_finite_are_refused(void **state)
