@@ -307,7 +307,9 @@ cygnet_status step_learn(struct participant *p, cygnet_error *err)
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && st == CYGNET_OK &&
                        p->round.report.outcome == CYGNET_OUTCOME_NONE;
          i++)
-        st = parts[i](&l, err);
+        st = cygnet_stopped(p->config.stop)
+                 ? fail(err, CYGNET_ECANCELLED, 0, "cancelled in the middle of a round")
+                 : parts[i](&l, err);
     dataset_close(&l.data);
     cygnet_model_destroy(l.model);
     cygnet_tensors_destroy(l.global);
