@@ -30,6 +30,8 @@ static cygnet_status end(struct fake_coordinator *fake, cygnet_status st,
 {
     if (fake->dies_after > 0 && fake->n_calls >= fake->dies_after && !fake->dead) {
         fake->dead = 1;
+        if (fake->on_death)
+            fake->on_death(fake->user);
         return fail(err, CYGNET_ENETWORK, 0, "fake: the answer was lost");
     }
     return st;

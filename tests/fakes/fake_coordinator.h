@@ -27,6 +27,7 @@ struct fake_script {
  * dead        no call gets through (ENETWORK)
  * dies_after  number of calls after which it is dead; 0: never
  * on_call     called at the start of each call; may be NULL
+ * on_death    called when it dies; may be NULL
  * accepted    by token: how many contributions were counted */
 struct fake_coordinator {
     cygnet_coordinator coordinator;
@@ -45,6 +46,7 @@ struct fake_coordinator {
     int dead;
     int dies_after;
     void (*on_call)(void *user);
+    void (*on_death)(void *user);
     void *user;
     uint64_t n_tasks;
     int accepted[FAKE_TOKENS];

@@ -197,14 +197,12 @@ static void test_a_kill_after_each_operation_never_sends_twice(void **state)
     kill_after_each_operation(CYGNET_DELIVERY_AT_MOST_ONCE);
 }
 
-/* A coordinator that dies takes the store with it. */
-static void die_with_coordinator(cygnet_phase phase, void *user)
+/* The process is killed before the answer arrives: the store ends with it. */
+static void die_with_coordinator(void *user)
 {
     struct bench *b = user;
 
-    (void)phase;
-    if (b->coordinator.dead)
-        b->store.dies_after = 1;
+    b->store.dies_after = b->store.n_ops;
 }
 
 static void kill_after_each_message(cygnet_delivery delivery)
@@ -217,8 +215,8 @@ static void kill_after_each_message(cygnet_delivery delivery)
         rack.b->coordinator.coordinator.delivery = delivery;
         rack.b->coordinator.dies_after = k;
         rack.b->coordinator.task.deadline_s = 20;
-        rack.b->host.on_phase = die_with_coordinator;
-        rack.b->host.user = rack.b;
+        rack.b->coordinator.on_death = die_with_coordinator;
+        rack.b->coordinator.user = rack.b;
         (void)troubled_run(&rack);
         reached = rack.b->coordinator.n_calls >= k;
         assert_next_process_completes(&rack);
