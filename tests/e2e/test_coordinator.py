@@ -299,15 +299,16 @@ def test_a_client_that_gives_up_is_replaced_at_once(start_coordinator):
 
 
 def test_a_selected_client_that_stays_away_is_replaced(start_coordinator):
-    coordinator = start_coordinator(*rounds(2, 1), "--min-clients", "2", "--grace", "1")
-    ((first, task),) = tasks_of(coordinator, [1, 2]).items()
-    put_update(coordinator, task, update_for(coordinator, task))
-    wait_round(coordinator, 1)
-    for number in (1, 2):
-        # Only one of the two checks in: whoever was drawn, it gets the task.
-        answer = wait_for(lambda n=number: check_in(coordinator, n).get("task"), 8, "task")
-        assert answer["round"] == 2
-        break
+    coordinator = start_coordinator(*rounds(1, 1), "--min-clients", "2", "--grace", "1")
+    check_in(coordinator, 1)
+    answer = check_in(coordinator, 2)  # opens the round; seed 1 draws client 1
+    assert "retry" in answer
+    assert coordinator.status()["current"]["state"] == "open"
+    task = wait_for(lambda: check_in(coordinator, 2).get("task"), 8, "replacement")
+    body = update_for(coordinator, task)
+    assert put_update(coordinator, task, body).status == 200
+    row = wait_finished(coordinator)["history"][0]
+    assert (row["participants"], row["failed"]) == (1, 1)
 
 
 def test_the_deadline_closes_a_round_with_enough_updates(start_coordinator):
@@ -424,6 +425,22 @@ def test_sigterm_and_sigint_end_it_cleanly(start_coordinator):
         coordinator.process.popen.send_signal(number)
         assert coordinator.process.wait(5) == 0
         assert coordinator.process.stderr == ""
+
+
+def test_the_held_out_split_is_evaluated_and_ends_the_run(start_coordinator):
+    coordinator = start_coordinator(
+        "--population", "test", "--model", "logistic", "--input", "1x8x8",
+        "--codec", "none", "--eval", "digits", "--target-accuracy", "0.01",
+        *rounds(5, 1), "--log", "json", defaults=False,
+    )  # fmt: skip
+    task = check_in(coordinator, 1)["task"]
+    assert put_update(coordinator, task, update_for(coordinator, task, 0.0)).status == 200
+    (row,) = wait_finished(coordinator)["history"]
+    assert 0.01 <= row["accuracy"] <= 0.5  # untrained, ten classes
+    assert 1.5 < row["loss"] < 5.0
+    lines = [json.loads(line) for line in coordinator.process.stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["listening", "round"]
+    assert lines[1]["accuracy"] == pytest.approx(row["accuracy"], abs=1e-6)
 
 
 # ---- Hostile input ----------------------------------------------------------
