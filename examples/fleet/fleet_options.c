@@ -23,9 +23,9 @@ const char FLEET_LIVE_HELP[] =
     "  --participants K     updates that make a round (all clients)\n"
     "  --rounds R           rounds (10)\n"
     "  --target-accuracy X  stop when the held-out split reaches X\n"
-    "  --epochs E           passes over the own data in a round (2)\n"
+    "  --epochs E           passes over the own data in a round (3)\n"
     "  --batch B            examples a step (16)\n"
-    "  --lr X               learning rate (0.05)\n"
+    "  --lr X               learning rate (0.02)\n"
     "  --momentum X         of local SGD (0.9)\n"
     "  --alpha A            Dirichlet skew: 0.1 strong, 100 nearly even (0.5)\n"
     "  --partition HOW      instead: dirichlet:A, shards:PER_CLIENT or iid\n"
@@ -130,9 +130,9 @@ cygnet_status fleet_options_parse(struct fleet_options *out, int argc, char **ar
         .model = "lenet5",
         .clients = 10,
         .rounds = 10,
-        .epochs = 2,
+        .epochs = 3,
         .batch = 16,
-        .lr = 0.05,
+        .lr = 0.02,
         .momentum = 0.9,
         .codec = "int8",
         .target_accuracy = 2.0,
