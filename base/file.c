@@ -117,7 +117,9 @@ int file_make_folders(const char *path)
         if (part[i] != '/' && part[i] != 0)
             continue;
         part[i] = 0;
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+        if (mkdir(part, 0700) == 0)
+            (void)sync_folder(part); /* the new entry itself must survive too */
+        else if (errno != EEXIST)
             return -1;
         part[i] = path[i];
     }

@@ -59,15 +59,17 @@ static cygnet_status check_object_keys(const cJSON *object, cygnet_error *err)
     return st;
 }
 
-/* Recursion is bounded: json_scan has checked the depth. */
-static cygnet_status check_keys(const cJSON *item, cygnet_error *err)
+/* What json_scan cannot see. Recursion is bounded: it has checked the depth. */
+static cygnet_status check_tree(const cJSON *item, cygnet_error *err)
 {
     cygnet_status st = CYGNET_OK;
 
+    if (cJSON_IsNumber(item) && !isfinite(item->valuedouble))
+        return fail(err, CYGNET_EFORMAT, 0, "JSON: a number is out of range");
     if (cJSON_IsObject(item))
         st = check_object_keys(item, err);
     for (const cJSON *child = item->child; child && st == CYGNET_OK; child = child->next)
-        st = check_keys(child, err);
+        st = check_tree(child, err);
     return st;
 }
 
@@ -83,7 +85,7 @@ cygnet_status json_parse(struct json **out, const void *text, size_t len,
     root = cJSON_ParseWithLength(text, len);
     if (!root)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for JSON");
-    st = check_keys(root, err);
+    st = check_tree(root, err);
     if (st != CYGNET_OK) {
         cJSON_Delete(root);
         return st;

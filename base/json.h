@@ -72,7 +72,8 @@ cygnet_status json_read_object(const struct json **out, const struct json *objec
                                cygnet_error *err);
 
 /* Building. A builder remembers its first failure, so calls need no check until
- * json_build_finish. Keys are NULL for elements of an array and the root. */
+ * json_build_finish. Keys are NULL for elements of an array and the root. Bytes of
+ * a string that are not UTF-8 are written as '?'. */
 struct json_builder;
 struct json_builder *json_build(void); /* NULL: out of memory; the others accept it */
 void json_open_object(struct json_builder *b, const char *key);

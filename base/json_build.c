@@ -1,6 +1,7 @@
 /* Building JSON: a stack of open containers over cJSON items. */
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_scan.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -96,8 +97,14 @@ void json_close(struct json_builder *b)
 
 void json_put_string(struct json_builder *b, const char *key, const char *value)
 {
+    cJSON *item = b ? cJSON_CreateString(value) : NULL;
+
+    /* A message cut off within a character must not spoil the document. */
+    if (item)
+        for (char *p = item->valuestring; *(p += json_invalid_utf8(p));)
+            *p = '?';
     if (b)
-        (void)attach(b, key, cJSON_CreateString(value));
+        (void)attach(b, key, item);
 }
 
 void json_put_u64(struct json_builder *b, const char *key, uint64_t value)

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* cJSON copies a number into 64 bytes. */
+#define NUMBER_MAX_BYTES 60
+
 struct scan {
     const unsigned char *text;
     size_t len;
@@ -120,6 +123,21 @@ static size_t utf8_length(const unsigned char *p, size_t left)
     return n;
 }
 
+size_t json_invalid_utf8(const char *text)
+{
+    size_t len = strlen(text);
+    size_t at = 0;
+
+    while (at < len) {
+        size_t n = utf8_length((const unsigned char *)text + at, len - at);
+
+        if (n == 0)
+            break;
+        at += n;
+    }
+    return at;
+}
+
 static cygnet_status scan_character(struct scan *s)
 {
     size_t n;
@@ -159,6 +177,8 @@ static size_t skip_digits(struct scan *s)
 
 static cygnet_status scan_number(struct scan *s)
 {
+    size_t from = s->at;
+
     if (peek(s) == '-')
         s->at++;
     if (peek(s) == '0')
@@ -177,7 +197,7 @@ static cygnet_status scan_number(struct scan *s)
         if (skip_digits(s) == 0)
             return bad(s, "broken number");
     }
-    return CYGNET_OK;
+    return s->at - from <= NUMBER_MAX_BYTES ? CYGNET_OK : bad(s, "over-long number");
 }
 
 static cygnet_status scan_word(struct scan *s)

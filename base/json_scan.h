@@ -10,4 +10,7 @@
 cygnet_status json_scan(const char *text, size_t len, const struct json_limits *limits,
                         cygnet_error *err);
 
+/* Offset of the first byte that is not UTF-8; the length when all of it is. */
+size_t json_invalid_utf8(const char *text);
+
 #endif

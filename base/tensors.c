@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/json_scan.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 
 #define DATA_ALIGNMENT 64
 #define METADATA_MAX_BYTES ((size_t)1 << 20)
+#define METADATA_MAX_PAIRS 4096 /* each is looked for among all */
 
 static const struct {
     const char *name;
@@ -63,9 +65,9 @@ bool tensor_size_bytes(uint64_t *out, cygnet_dtype dtype, const uint64_t *shape,
 }
 
 /* FNV-1a, 64 bits. */
-static uint64_t hash_name(const char *name)
+static uint64_t hash_name(const char *name, uint64_t salt)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = 0xcbf29ce484222325u ^ salt;
 
     for (; *name; name++)
         h = (h ^ (unsigned char)*name) * 0x100000001b3u;
@@ -89,7 +91,9 @@ cygnet_status cygnet_tensors_create(cygnet_tensors **out, uint64_t max_bytes,
 static uint32_t *bucket_of(const cygnet_tensors *list, const char *name)
 {
     size_t mask = list->n_buckets - 1;
-    size_t at = (size_t)hash_name(name) & mask;
+    /* The list's address makes names that collide hard to prepare. */
+    uint64_t hash = hash_name(name, (uint64_t)(uintptr_t)list);
+    size_t at = (size_t)(hash ^ hash >> 32) & mask;
 
     while (list->buckets[at] != 0 &&
            strcmp(list->items[list->buckets[at] - 1]->name, name) != 0)
@@ -147,6 +151,10 @@ static cygnet_status check_new(const cygnet_tensors *list, const char *name,
     if (len == 0 || len > CYGNET_TENSOR_NAME_MAX)
         return fail(err, CYGNET_EINVAL, 0, "a tensor's name must have 1 to %d bytes",
                     CYGNET_TENSOR_NAME_MAX);
+    if (name[json_invalid_utf8(name)] != 0)
+        return fail(err, CYGNET_EINVAL, 0, "a tensor's name is not UTF-8");
+    if (strcmp(name, "__metadata__") == 0)
+        return fail(err, CYGNET_EINVAL, 0, "\"__metadata__\" cannot name a tensor");
     if (cygnet_dtype_size(dtype) == 0)
         return fail(err, CYGNET_EINVAL, 0, "tensor \"%.100s\": unknown dtype %d", name,
                     (int)dtype);
@@ -200,6 +208,8 @@ cygnet_status cygnet_tensors_add(cygnet_tensor **out, cygnet_tensors *list,
     cygnet_tensor *tensor = NULL;
     uint64_t size;
 
+    if (out)
+        *out = NULL;
     if (st != CYGNET_OK)
         return st;
     if (!tensor_size_bytes(&size, dtype, shape, n_dims) ||
@@ -272,17 +282,18 @@ static size_t pair_bytes(const char *key, const char *value)
 static void put_pair(cygnet_tensors *list, struct tensors_pair *pair)
 {
     struct tensors_pair **at = &list->metadata;
+    struct tensors_pair *old;
 
     while (*at && strcmp((*at)->key, pair->key) != 0)
         at = &(*at)->next;
-    if (*at) {
-        struct tensors_pair *old = *at;
-
+    old = *at;
+    if (old) {
         list->metadata_bytes -= pair_bytes(old->key, old->value);
         pair->next = old->next;
         mem_free(list->alloc, old);
     }
     *at = pair;
+    list->n_pairs += !old;
     list->metadata_bytes += pair_bytes(pair->key, pair->value);
 }
 
@@ -295,9 +306,14 @@ cygnet_status cygnet_tensors_set_metadata(cygnet_tensors *list, const char *key,
 
     if (*key == 0)
         return fail(err, CYGNET_EINVAL, 0, "a metadata key may not be empty");
+    if (key[json_invalid_utf8(key)] != 0 || value[json_invalid_utf8(value)] != 0)
+        return fail(err, CYGNET_EINVAL, 0, "metadata \"%.64s\" is not UTF-8", key);
     if (pair_bytes(key, value) > METADATA_MAX_BYTES - kept)
         return fail(err, CYGNET_ELIMIT, 0, "more than %zu bytes of metadata",
                     METADATA_MAX_BYTES);
+    if (!old && list->n_pairs == METADATA_MAX_PAIRS)
+        return fail(err, CYGNET_ELIMIT, 0, "more than %d metadata pairs",
+                    METADATA_MAX_PAIRS);
     pair = make_pair(list->alloc, key, value);
     if (!pair)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for metadata");

@@ -22,6 +22,7 @@ struct cygnet_tensors {
     uint32_t *buckets;
     size_t n_buckets;
     struct tensors_pair *metadata;
+    size_t n_pairs;
     size_t metadata_bytes;
 };
 

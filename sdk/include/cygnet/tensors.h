@@ -83,7 +83,7 @@ CYGNET_API const cygnet_tensor *cygnet_tensors_find(const cygnet_tensors *list,
 
 /* Attaches a metadata pair (safetensors `__metadata__`), replacing one of the
  * same key. Both strings are copied.
- * Errors: EINVAL, ELIMIT (1 MiB of metadata in all), ENOMEM. */
+ * Errors: EINVAL, ELIMIT (1 MiB or 4096 pairs of metadata), ENOMEM. */
 CYGNET_API cygnet_status cygnet_tensors_set_metadata(cygnet_tensors *list,
                                                      const char *key, const char *value,
                                                      cygnet_error *err);
