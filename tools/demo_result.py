@@ -10,8 +10,8 @@ import sys
 
 NEXT = """
 Try next:
-  ./demo --model lenet5 --alpha 0.1     a convolutional network, very uneven data
-  ./demo --codec int8                   updates in a quarter of the bytes
+  ./demo --model mlp --alpha 0.1        another model, very uneven data
+  ./demo --codec none                   updates as full 32-bit numbers
   ./demo --data idx:DIR                 your own MNIST-style directory
   examples/minimal                      the client that an app embeds, under 100 lines
   ./check                               every test"""
