@@ -6,9 +6,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ struct visit {
     struct visit *previous;
     int fd;
     int64_t since_ms;
-    bool downloading;
+    atomic_bool downloading;
 };
 
 struct server {
@@ -44,6 +44,7 @@ struct server {
     size_t n_requests;    /* being answered */
     size_t n_body_bytes;
     char complaint[200]; /* what libmicrohttpd said last */
+    atomic_bool started;
 };
 
 /* A request with what its route still has to check. */
@@ -70,7 +71,7 @@ static void visit_progress(struct server *s, struct visit *visit)
 
 void visit_allow_download(struct visit *visit)
 {
-    visit->downloading = true; /* read by the sweep; a second late does no harm */
+    visit->downloading = true;
 }
 
 static void visit_open(struct server *s, struct MHD_Connection *connection, void **slot)
@@ -380,7 +381,7 @@ static void on_complaint(void *user, const char *format, va_list args)
 {
     struct server *s = user;
 
-    if (s->daemon)
+    if (s->started)
         return;
     vsnprintf(s->complaint, sizeof s->complaint, format, args);
     s->complaint[strcspn(s->complaint, "\n")] = '\0';
@@ -496,7 +497,8 @@ static cygnet_status start_daemon(struct server *s, int fd, cygnet_error *err)
                          MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
                          MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_ARRAY,
                          o->plain_http ? none : tls, MHD_OPTION_END);
-    if (s->daemon)
+    s->started = s->daemon != NULL;
+    if (s->started)
         return CYGNET_OK;
     close(fd);
     return complain(err, o->plain_http ? CYGNET_ENETWORK : CYGNET_ETLS, 0,
