@@ -130,6 +130,18 @@ static const float *image_row(const float *plane, const struct column_row *r, si
     return row < 0 || row >= (ptrdiff_t)s->h_in ? NULL : plane + (size_t)row * s->w_in;
 }
 
+/* memcpy for rows that are often too short for its call to pay. */
+static void copy_row(float *restrict to, const float *restrict from, size_t n)
+{
+    enum { CHUNK = 8 };
+    size_t i = 0;
+
+    for (; i + CHUNK <= n; i += CHUNK)
+        memcpy(to + i, from + i, CHUNK * sizeof(*to)); /* a few moves */
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
 static void gather_row(float *col, const float *plane, const struct column_row *r,
                        const struct conv2d_shape *s)
 {
@@ -144,7 +156,7 @@ static void gather_row(float *col, const float *plane, const struct column_row *
         for (size_t x = 0; x < r->x0; x++)
             col[x] = 0;
         if (s->stride_w == 1) {
-            memcpy(col + r->x0, row + at, (r->x1 - r->x0) * sizeof(*col));
+            copy_row(col + r->x0, row + at, r->x1 - r->x0);
         } else {
             for (size_t x = r->x0; x < r->x1; x++, at += (ptrdiff_t)s->stride_w)
                 col[x] = row[at];

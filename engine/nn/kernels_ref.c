@@ -220,29 +220,44 @@ static void relu_forward(real *y, const real *x, size_t n)
 
 static void relu_backward(real *dx, const real *dy, const real *y, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        dx[i] = y[i] > 0 ? dy[i] : 0;
+    for (size_t i = 0; i < n; i++) {
+        real d = dy[i]; /* loaded always, so that it vectorises */
+
+        dx[i] = y[i] > 0 ? d : 0;
+    }
 }
+
+struct range {
+    size_t first;
+    size_t end;
+};
 
 /* The window of output position `at` on one axis, clipped to the image. */
-static void window(size_t *first, size_t *end, size_t at, size_t stride, size_t pad,
-                   size_t kernel, size_t n_in)
+static struct range window(size_t at, size_t stride, size_t pad, size_t kernel,
+                           size_t n_in)
 {
     size_t start = at * stride;
+    struct range range = {start > pad ? start - pad : 0, start + kernel - pad};
 
-    *end = start + kernel > n_in + pad ? n_in : start + kernel - pad;
-    *first = start > pad ? start - pad : 0;
+    if (start + kernel > n_in + pad)
+        range.end = n_in;
+    return range;
 }
 
-static int32_t window_max(const real *plane, size_t w_in, size_t y0, size_t y1, size_t x0,
-                          size_t x1)
+/* Index of the window's winner. Without branches on the data: they would be
+ * mispredicted half of the time. */
+static int32_t window_max(const real *plane, size_t w_in, struct range y, struct range x)
 {
-    size_t best = y0 * w_in + x0;
+    size_t best = y.first * w_in + x.first;
+    real top = plane[best];
 
-    for (size_t y = y0; y < y1; y++) {
-        for (size_t at = y * w_in + x0; at < y * w_in + x1; at++) {
-            if (plane[at] > plane[best] || isnan(plane[at]))
-                best = at;
+    for (size_t row = y.first; row < y.end; row++) {
+        for (size_t at = row * w_in + x.first; at < row * w_in + x.end; at++) {
+            real v = plane[at];
+            bool wins = (v > top) | (v != v);
+
+            best = wins ? at : best;
+            top = wins ? v : top;
         }
     }
     return (int32_t)best;
@@ -252,15 +267,14 @@ static void max_pool2d_plane(real *y, int32_t *at, const real *x,
                              const struct pool2d_shape *s)
 {
     for (size_t r = 0; r < s->h_out; r++) {
-        size_t y0, y1;
+        struct range rows = window(r, s->stride_h, s->pad_h, s->k_h, s->h_in);
 
-        window(&y0, &y1, r, s->stride_h, s->pad_h, s->k_h, s->h_in);
         for (size_t c = 0; c < s->w_out; c++) {
-            size_t x0, x1;
+            struct range columns = window(c, s->stride_w, s->pad_w, s->k_w, s->w_in);
+            int32_t winner = window_max(x, s->w_in, rows, columns);
 
-            window(&x0, &x1, c, s->stride_w, s->pad_w, s->k_w, s->w_in);
-            at[r * s->w_out + c] = window_max(x, s->w_in, y0, y1, x0, x1);
-            y[r * s->w_out + c] = x[at[r * s->w_out + c]];
+            at[r * s->w_out + c] = winner;
+            y[r * s->w_out + c] = x[winner];
         }
     }
 }

@@ -14,23 +14,29 @@ static uint64_t fnv1a(const char *name)
     return h;
 }
 
-static uint64_t hash_bits(uint64_t seed, const char *name, size_t i)
+/* Word i of the splitmix64 sequence from `start`. */
+static uint64_t hash_bits(uint64_t start, size_t i)
 {
-    uint64_t z = (seed ^ fnv1a(name)) + (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t z = start + (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
 
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
     return z ^ (z >> 31);
 }
 
-double hash_value(uint64_t seed, const char *name, size_t i)
+uint64_t hash_start(uint64_t seed, const char *name)
 {
-    return (double)(hash_bits(seed, name, i) >> 40) * 0x1p-23 - 1.0;
+    return seed ^ fnv1a(name);
+}
+
+double hash_value(uint64_t start, size_t i)
+{
+    return (double)(hash_bits(start, i) >> 40) * 0x1p-23 - 1.0;
 }
 
 int64_t hash_label(uint64_t seed, size_t i, uint32_t n_classes)
 {
-    return (int64_t)((hash_bits(seed, "labels", i) >> 33) % n_classes);
+    return (int64_t)((hash_bits(hash_start(seed, "labels"), i) >> 33) % n_classes);
 }
 
 double weight_scale(size_t fan_in)
@@ -44,14 +50,18 @@ double weight_scale(size_t fan_in)
 
 void hash_fill(real *out, uint64_t seed, const char *name, size_t n, double scale)
 {
+    uint64_t start = hash_start(seed, name);
+
     for (size_t i = 0; i < n; i++)
-        out[i] = (real)(scale * hash_value(seed, name, i));
+        out[i] = (real)(scale * hash_value(start, i));
 }
 
 void hash_fill_f32(float *out, uint64_t seed, const char *name, size_t n, double scale)
 {
+    uint64_t start = hash_start(seed, name);
+
     for (size_t i = 0; i < n; i++)
-        out[i] = (float)(scale * hash_value(seed, name, i));
+        out[i] = (float)(scale * hash_value(start, i));
 }
 
 void hash_fill_labels(int64_t *out, uint64_t seed, size_t n, uint32_t n_classes)
