@@ -238,7 +238,7 @@ def make_models():
     model_case(file, "mlp:hidden=30,layers=2", mlp(30, 2), 6, 7, (3, 5, 4))
     model_case(file, "lenet5", lenet5, 10, 10, (1, 28, 28))
     model_case(file, "lenet5", lenet5, 3, 5, (3, 32, 32))
-    model_case(file, "mcmahan_cnn", mcmahan_cnn, 3, 10, (1, 28, 28))
+    model_case(file, "mcmahan_cnn", mcmahan_cnn, 3, 10, (1, 16, 16))
     model_case(file, "mcmahan_cnn", mcmahan_cnn, 4, 6, (2, 11, 13))
     file.write()
 
