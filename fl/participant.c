@@ -146,6 +146,8 @@ cygnet_status participant_reset_identity(struct participant *p, cygnet_error *er
     cygnet_status st = draw_identity(&fresh, p->config.seed, err);
 
     if (st == CYGNET_OK)
+        st = store_remove(p->config.store, UPDATE_FILE, err);
+    if (st == CYGNET_OK)
         st = journal_save(&fresh, p->config.store, p->config.alloc, err);
     if (st != CYGNET_OK)
         return st;
@@ -153,7 +155,7 @@ cygnet_status participant_reset_identity(struct participant *p, cygnet_error *er
     p->next_ms = participant_mono_ms(p);
     p->n_failures = 0;
     round_clear_report(&p->round.report);
-    return store_remove(p->config.store, UPDATE_FILE, err);
+    return CYGNET_OK;
 }
 
 /* ---- What an earlier run left ---------------------------------------------- */

@@ -300,6 +300,25 @@ static void test_the_identity_outlives_the_process_until_it_is_reset(void **stat
     assert_string_equal(participant_client_id(b->p), second);
 }
 
+static void test_a_reset_that_cannot_be_written_keeps_the_identity(void **state)
+{
+    struct bench *b = *state;
+    char first[CLIENT_ID_HEX + 1];
+
+    assert_int_equal(bench_restart(b), CYGNET_OK);
+    memcpy(first, participant_client_id(b->p), sizeof(first));
+    for (int op = 1; op <= 2; op++) {
+        b->store.n_ops = 0;
+        b->store.fail_at = op;
+        b->store.fail_with = CYGNET_ENOSPC;
+        assert_int_equal(participant_reset_identity(b->p, &b->err), CYGNET_ENOSPC);
+        assert_string_equal(participant_client_id(b->p), first);
+    }
+    b->store.fail_at = 0;
+    assert_int_equal(bench_restart(b), CYGNET_OK);
+    assert_string_equal(participant_client_id(b->p), first);
+}
+
 static void test_unseeded_identities_differ(void **state)
 {
     struct bench *b = *state;
@@ -348,6 +367,7 @@ int main(void)
         TEST(test_a_damaged_update_is_not_sent),
         TEST(test_a_full_disk_at_the_update_aborts_and_keeps_the_old_state),
         TEST(test_the_identity_outlives_the_process_until_it_is_reset),
+        TEST(test_a_reset_that_cannot_be_written_keeps_the_identity),
         TEST(test_unseeded_identities_differ),
         TEST(test_check_in_leaves_the_task_to_a_later_run),
     };
