@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "engine/nn/model_parts.h"
+#include "engine/nn/op.h"
 #include "engine/nn/zoo.h"
 
 #include <inttypes.h>
@@ -238,6 +239,23 @@ uint64_t cygnet_model_n_parameters(const cygnet_model *model)
             n += shape_elements(&model->graph.tensors[i].shape);
     }
     return n;
+}
+
+struct model_cost model_cost_of_step(const cygnet_model *model, uint32_t n)
+{
+    struct model_cost sum = {0};
+
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        const struct node *node = &model->graph.nodes[i];
+        struct op_cost cost = {0};
+
+        op_of(node)->cost(&cost, &model->graph, node);
+        sum.forward_flops += n * cost.forward_flops;
+        sum.backward_flops += n * cost.backward_flops;
+        sum.forward_bytes += n * cost.forward_bytes + cost.weight_bytes;
+        sum.backward_bytes += n * cost.backward_bytes + 2 * cost.weight_bytes;
+    }
+    return sum;
 }
 
 real *model_value(const cygnet_model *model, size_t tensor)

@@ -26,4 +26,16 @@ void model_set_stop(cygnet_model *model, const cygnet_stop *stop);
  * borrowed until the next call. For the statistical utility of a round. */
 const float *model_example_losses(const cygnet_model *model);
 
+/* What one step on n examples asks of a machine: for models of devices and for
+ * rooflines. Multiplications and additions are counted each; every operand is
+ * read or written once. An evaluation is the forward part. */
+struct model_cost {
+    double forward_flops;
+    double backward_flops;
+    double forward_bytes;
+    double backward_bytes;
+};
+
+struct model_cost model_cost_of_step(const cygnet_model *model, uint32_t n);
+
 #endif

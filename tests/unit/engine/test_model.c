@@ -512,6 +512,21 @@ static void test_live_buffers_never_overlap(void **state)
     }
 }
 
+/* logistic on n examples: two flops per weight forward and backward (the input
+ * wants no gradient), and the loss: 3 and 4 per class. */
+static void test_cost_of_a_step_counts_flops_and_bytes(void **state)
+{
+    cygnet_model *model = make_model("logistic", 9, 1);
+    struct model_cost cost = model_cost_of_step(model, 4);
+    double weights = 784 * 10, bytes = sizeof(float);
+
+    (void)state;
+    assert_true(cost.forward_flops == 4 * (2 * weights + 3 * 10));
+    assert_true(cost.backward_flops == 4 * (2 * weights + 4 * 10));
+    assert_true(cost.forward_bytes == bytes * (4 * (784 + 10 + 10) + weights + 10));
+    cygnet_model_destroy(model);
+}
+
 /* ---- Weights and options ------------------------------------------------- */
 
 static cygnet_tensors *list_with(const char *name, uint64_t rows, uint64_t columns)
@@ -702,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_every_refused_allocation_is_reported_and_leaks_nothing),
         cmocka_unit_test(test_max_bytes_is_held_and_the_message_says_what_is_needed),
         cmocka_unit_test(test_live_buffers_never_overlap),
+        cmocka_unit_test(test_cost_of_a_step_counts_flops_and_bytes),
         cmocka_unit_test(test_weights_that_do_not_fit_are_refused_by_name),
         cmocka_unit_test(test_weights_go_out_and_in_and_reset_the_momentum),
         cmocka_unit_test(test_initial_weights_have_pytorchs_distribution),
