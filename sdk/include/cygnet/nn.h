@@ -55,10 +55,11 @@ typedef struct cygnet_sgd {
     float weight_decay;
 } cygnet_sgd;
 
-/* What a step or an evaluation saw.
+/* What a step or an evaluation saw. Written whole on success, struct_size too;
+ * it need not be set before.
  *
  * loss     mean cross-entropy over the examples, in nats
- * correct  examples whose largest output is their label
+ * correct  examples whose largest output is their label (ties: the first)
  * n        examples */
 typedef struct cygnet_metrics {
     uint32_t struct_size;
@@ -115,8 +116,9 @@ CYGNET_API cygnet_status cygnet_model_set_weights(cygnet_model *model,
  * x        (n, input...) float32, row-major NCHW for images
  * y        (n) class indices, 0 <= y < n_classes
  * n        1 <= n <= max_batch
- * Errors: EINVAL (n), EDATA (label out of range: which row and value), ENUMERIC
- * (NaN or infinity in x or the loss; the weights are then as before the step). */
+ * Errors: EINVAL (n, sgd), EDATA (label out of range: which row and value),
+ * ENUMERIC (NaN or infinity in x, the loss or a gradient: which example, layer or
+ * tensor). After any error the weights are as before the step. */
 CYGNET_API cygnet_status cygnet_model_train_step(cygnet_model *model,
                                                  cygnet_metrics *metrics, const float *x,
                                                  const int64_t *y, uint32_t n,
