@@ -349,7 +349,7 @@ static cygnet_status check_clients(struct fleet *f, cygnet_error *err)
     }
     if (last == n)
         return CYGNET_OK;
-    if (f->n_died == n || (f->status.round == 0 && f->status.checked_in < n))
+    if (f->n_died == n || (f->status.n_rows == 0 && f->status.checked_in < n))
         return all_died(f, last, err);
     return CYGNET_OK;
 }

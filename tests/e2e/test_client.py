@@ -1,0 +1,206 @@
+"""cygnet-client against a real coordinator: interruptions and bad input."""
+
+import gzip
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+
+import pytest
+from conftest import wait_for
+
+OPTIONS = [
+    "--model", "logistic", "--classes", "10", "--input", "1x8x8", "--population", "test",
+    "--codec", "none", "--seed", "3", "--eval", "digits", "--batch", "16",
+]  # fmt: skip
+
+
+@pytest.fixture
+def coordinator(start_coordinator):
+    """coordinator("--rounds", "2", ...) serves the digits."""
+    return lambda *options, **extra: start_coordinator(
+        *OPTIONS, *options, defaults=False, **extra
+    )
+
+
+@pytest.fixture
+def client(program, spawn, tmp_path):
+    """client(server, i, n, "--until-done", ...) -> Process; i names its state."""
+
+    def start(server, i=0, n=1, *options, url=None):
+        argv = [program("cygnet-client"), "--server", url or server.url]
+        argv += ["--population", "test", "--ca", server.ca_file, "--shard", f"{i}/{n}"]
+        argv += ["--state-dir", tmp_path / f"client-{i}", "--seed", "5"]
+        argv += ["--assume", "charging,idle,unmetered", *options]
+        return spawn(argv, f"client-{i}")
+
+    return start
+
+
+def one_line(process):
+    assert process.stderr.count("\n") == 1, process.stderr
+    return process.stderr
+
+
+def run_client(program, *options, **extra):
+    return subprocess.run(
+        [str(program("cygnet-client")), *map(str, options)],
+        capture_output=True, text=True, timeout=60, **extra,
+    )  # fmt: skip
+
+
+def idx(folder, n=20, bad_label=None, cut=0):
+    labels = bytearray(i % 10 for i in range(n))
+    if bad_label is not None:
+        labels[n // 2] = bad_label
+    images = struct.pack(">4I", 0x803, n, 8, 8) + bytes(n * 64)
+    folder.mkdir()
+    with gzip.open(folder / "train-images-idx3-ubyte.gz", "wb") as file:
+        file.write(images[: len(images) - cut])
+    with gzip.open(folder / "train-labels-idx1-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">2I", 0x801, n) + bytes(labels))
+    return f"idx:{folder}"
+
+
+def test_json_lines_tell_a_round_from_start_to_end(coordinator, client):
+    server = coordinator("--rounds", "1", "--participants", "1")
+    process = client(server, 0, 1, "--rounds", "1", "--log", "json")
+    assert process.wait() == 0
+    events = [json.loads(line) for line in process.stdout.splitlines()]
+    phases = [e["phase"] for e in events]
+    for phase in ("checked-in", "assigned", "fetched", "trained", "reported"):
+        assert phase in phases
+    last = events[-1]
+    assert last["outcome"] == "completed" and last["round"] == 1
+    assert last["bytes_up"] > 0 and last["loss_last"] > 0
+
+
+def test_a_killed_client_does_not_stop_the_round(coordinator, client):
+    server = coordinator(
+        "--rounds", "1", "--participants", "3", "--lease", "3", "--epochs", "4000"
+    )
+    clients = [client(server, i, 3, "--until-done") for i in range(3)]
+    wait_for(lambda: "training" in clients[2].stdout, 30, "training")
+    clients[2].kill()
+    wait_for(lambda: server.status()["state"] == "finished", 60, "the end")
+    row = server.status()["history"][0]
+    assert (row["participants"], row["failed"]) == (2, 1)
+    assert [c.wait() for c in clients[:2]] == [0, 0]
+
+
+def test_a_killed_coordinator_goes_on_and_counts_each_update_once(
+    coordinator, client, tmp_path
+):
+    options = ["--rounds", "3", "--participants", "3", "--epochs", "1500"]
+    server = coordinator(*options)
+    clients = [client(server, i, 3, "--until-done") for i in range(3)]
+    last = clients[2]
+    wait_for(lambda: "training" in last.stdout, 30, "training")
+    last.popen.send_signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: server.status()["accepted"] == 2, 60, "two updates")
+        assert server.status()["round"] == 1
+        server.process.kill()
+    finally:
+        last.popen.send_signal(signal.SIGCONT)
+    again = coordinator(*options, "--listen", f"127.0.0.1:{server.port}")
+    after = again.status()
+    assert after["round"] == 1 and after["accepted"] >= 2
+    wait_for(lambda: again.status()["state"] == "finished", 90, "the end")
+    history = again.status()["history"]
+    assert [row["round"] for row in history] == [1, 2, 3]
+    assert [row["participants"] for row in history] == [3, 3, 3]
+    assert all(row["failed"] == 0 for row in history)
+    assert [c.wait() for c in clients] == [0, 0, 0]
+
+
+def test_a_second_client_on_the_same_state_is_turned_away(coordinator, client):
+    server = coordinator("--participants", "2", "--min-clients", "2")
+    first = client(server, 0, 1, "--until-done")
+    wait_for(lambda: "checked-in" in first.stdout, 30, "the first client")
+    second = client(server, 0, 1, "--until-done")
+    # both write to the same log; the first has nothing to complain about
+    assert second.wait() == 1
+    assert "EBUSY" in one_line(second)
+    assert first.running()
+
+
+def test_a_full_disk_is_one_line_and_harms_nothing(coordinator, program, tmp_path):
+    server = coordinator("--rounds", "1", "--participants", "1")
+    argv = ["--server", server.url, "--population", "test", "--ca", server.ca_file]
+    argv += ["--state-dir", tmp_path / "state", "--assume", "charging,idle,unmetered"]
+
+    def small_files():
+        # a file may not grow past this: the stand-in for a full disk
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+
+    full = run_client(program, *argv, preexec_fn=small_files)
+    assert full.returncode == 1
+    assert "ENOSPC" in full.stderr and full.stderr.count("\n") == 1
+    assert server.status()["history"] == []
+    room = run_client(program, *argv, "--rounds", "1")
+    assert room.returncode == 0, room.stderr
+
+
+def test_a_signal_stops_a_waiting_client(coordinator, client):
+    server = coordinator("--participants", "2", "--min-clients", "2")
+    process = client(server, 0, 1, "--until-done")
+    wait_for(lambda: "declined" in process.stdout, 30, "a retry window")
+    assert process.stop(5) == 4
+
+
+def test_a_device_that_does_not_qualify_does_nothing(coordinator, program, tmp_path):
+    server = coordinator()
+    done = run_client(
+        program, "--server", server.url, "--population", "test", "--ca", server.ca_file,
+        "--state-dir", tmp_path / "s", "--assume", "no-charging,unmetered",
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "not-eligible" in done.stdout.replace("_", "-")
+    assert server.status()["checked_in"] == 0
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda d: idx(d, cut=1), "truncated or damaged: 1279 bytes of 1280 are there"),
+        (lambda d: idx(d, bad_label=10), "has label 10, but labels must be below 10"),
+        (lambda d: f"idx:{d}", "has no {train,t10k}-"),
+        (lambda d: f"cifar10:{d}", "has no data_batch_N.bin"),
+    ],
+)
+def test_bad_data_is_one_line_before_any_request(program, tmp_path, make, message):
+    done = run_client(
+        program, "--server", "https://127.0.0.1:9", "--population", "p",
+        "--state-dir", tmp_path / "s", "--data", make(tmp_path / "data"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ([], "--server is required"),
+        (["--server", "https://x"], "--population is required"),
+        (["--shard", "2/2"], '--shard: "2/2" is not I/N'),
+        (["--assume", "charging,slow"], "is not a list of [no-]charging"),
+        (["--partition", "even"], 'partition "even" is not dirichlet:A'),
+        (["--rounds"], "--rounds needs a value"),
+        (["extra"], 'unknown option "extra"'),
+    ],
+)
+def test_a_bad_command_line_is_one_line(program, options, message):
+    done = run_client(program, *options)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_help_says_what_there_is(program):
+    for name in ("cygnet-client", "cygnet-fleet"):
+        done = subprocess.run([program(name), "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.startswith(f"usage: {name}")
