@@ -6,9 +6,10 @@
 static void *resize(void *ptr, size_t size, void *user)
 {
     struct fake_alloc *fake = user;
+    long n = ++fake->n_requests;
     void *block;
 
-    if (++fake->n_requests == fake->fail_at)
+    if (n == fake->fail_at || (fake->for_good && fake->fail_at > 0 && n > fake->fail_at))
         return NULL;
     block = realloc(ptr, size);
     fake->n_live += block && !ptr;

@@ -6,11 +6,13 @@
 
 /* n_requests  so far
  * fail_at     the request that is refused, counted from 1; 0: none
+ * for_good    1: and each one after it
  * n_live      blocks not yet released */
 struct fake_alloc {
     cygnet_allocator alloc;
     long n_requests;
     long fail_at;
+    int for_good;
     long n_live;
 };
 

@@ -35,8 +35,9 @@ static void put_header(struct fake_header *to, const char *name, const char *val
 
 static void record(struct fake_http *fake, const cygnet_http_request *request)
 {
-    struct fake_request *to = &fake->requests[fake->n_requests++];
+    struct fake_request *to = &fake->requests[fake->n_requests];
 
+    insist(fake->n_requests++ < FAKE_HTTP_MAX, "too many requests");
     insist(request->n_headers <= FAKE_HTTP_HEADERS, "too many request headers");
     (void)snprintf(to->method, sizeof(to->method), "%s", request->method);
     (void)snprintf(to->url, sizeof(to->url), "%s", request->url);
@@ -81,9 +82,11 @@ static cygnet_status perform(cygnet_http *http, int *http_status,
     *http_status = 0;
     if (cygnet_stopped(stop))
         return fail(err, CYGNET_ECANCELLED, 0, "cancelled");
-    if (fake->n_requests >= fake->n_replies)
+    if (fake->n_requests >= fake->n_replies && !fake->serve)
         return fail(err, CYGNET_ENETWORK, 0, "no reply is queued");
     record(fake, request);
+    if (fake->n_requests > fake->n_replies)
+        fake->serve(fake, &fake->requests[fake->n_requests - 1]);
     if (sink->sent && request->body_len > 0)
         sink->sent(request->body_len, sink->user);
     *http_status = reply->status;

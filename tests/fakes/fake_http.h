@@ -39,8 +39,13 @@ struct fake_request {
     int64_t stall_ms;
 };
 
+/* serve  asked for a reply (which it queues) to a request that none is queued for;
+ *        may be NULL: such a request fails
+ * user   for whoever sets serve */
 struct fake_http {
     cygnet_http face;
+    void (*serve)(struct fake_http *fake, const struct fake_request *request);
+    void *user;
     struct fake_reply replies[FAKE_HTTP_MAX];
     struct fake_request requests[FAKE_HTTP_MAX];
     uint32_t n_replies;

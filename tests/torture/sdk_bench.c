@@ -1,0 +1,70 @@
+#include "tests/torture/sdk_bench.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+void sdk_bench_init(struct sdk_bench *b, struct honest_coordinator *server)
+{
+    memset(b, 0, sizeof(*b));
+    sandbox_make(b->folder);
+    test_host(&b->host, NULL);
+    test_options(&b->options, &b->host, b->folder);
+    b->server = server;
+}
+
+void sdk_bench_clear(struct sdk_bench *b)
+{
+    sdk_bench_end(b);
+    sandbox_remove(b->folder);
+}
+
+cygnet_status sdk_bench_live(struct sdk_bench *b)
+{
+    cygnet_status st;
+
+    sdk_bench_end(b);
+    b->http = fake_http_create();
+    honest_serve(b->http, b->server);
+    b->options.http = &b->http->face;
+    cygnet_report_init(&b->report);
+    st = cygnet_client_create(&b->client, &b->options, &b->err);
+    if (st != CYGNET_OK)
+        return st;
+    memcpy(b->client_id, cygnet_client_id(b->client), sizeof(b->client_id));
+    return cygnet_client_run_once(b->client, &b->report, &b->err);
+}
+
+void sdk_bench_end(struct sdk_bench *b)
+{
+    cygnet_client_destroy(b->client);
+    b->client = NULL;
+    if (b->http)
+        fake_http_destroy(b->http);
+    b->http = NULL;
+}
+
+void sdk_bench_assert_next_completes(struct sdk_bench *b, long k)
+{
+    int before = honest_n_counted(b->server);
+    char id[33];
+    cygnet_status st;
+
+    memcpy(id, b->client_id, sizeof(id));
+    st = sdk_bench_live(b);
+    if (st != CYGNET_OK || b->report.outcome != CYGNET_OUTCOME_COMPLETED)
+        fail_msg("k = %ld: the next run ended with %s, outcome %s: %s", k,
+                 cygnet_status_name(st), cygnet_outcome_name(b->report.outcome),
+                 st == CYGNET_OK ? b->report.message : b->err.message);
+    if (b->server->n_wrong != 0 || b->server->n_strangers != 0)
+        fail_msg("k = %ld: %d wrong requests, %d check-ins by another id", k,
+                 b->server->n_wrong, b->server->n_strangers);
+    if (id[0] != '\0')
+        assert_string_equal(b->client_id, id);
+    assert_true(honest_n_counted(b->server) >= before);
+    assert_true(honest_n_counted(b->server) >= 1);
+}
