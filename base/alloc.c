@@ -57,7 +57,7 @@ void *mem_alloc_aligned(const cygnet_allocator *alloc, size_t size, size_t align
     char *start;
     char *aligned;
 
-    assert(alignment >= sizeof(void *) && (alignment & (alignment - 1)) == 0);
+    assert(alignment > 0 && (alignment & (alignment - 1)) == 0);
     if (size == 0 || size > SIZE_MAX - extra)
         return NULL;
     start = mem_alloc(alloc, size + extra);

@@ -32,6 +32,10 @@ class Tap:
         for line in str(text).splitlines():
             print(f"# {line}", flush=True)
 
+    def pytest_addoption(self, parser):
+        # The terminal plug-in's option, which pytest's assertion texts ask for.
+        parser.addoption("--verbose", action="count", default=0)
+
     def pytest_runtest_logreport(self, report):
         name = report.nodeid.split("::", 1)[-1].replace("#", "")
         if report.skipped:
