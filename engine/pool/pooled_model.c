@@ -1,6 +1,6 @@
 /* Where threads and training meet: a model that owns its pool. */
-#include "engine/nn/model.h"
 #include "base/error.h"
+#include "engine/nn/model.h"
 #include "engine/pool/pool.h"
 
 static void release(struct nn_executor *executor)
