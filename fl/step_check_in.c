@@ -3,17 +3,37 @@
 #include "fl/participant_inside.h"
 #include "fl/update.h"
 
+#include <cygnet/nn.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_BATCH 65536
+#define MAX_NAMES 31 /* of architectures, of codecs; more are not told */
+
+/* What this build can do, as cygnet_check_in wants it: ended by NULL. */
+struct abilities {
+    const char *architectures[MAX_NAMES + 1];
+    const char *codecs[MAX_NAMES + 1];
+};
+
+static void list_names(const char *out[MAX_NAMES + 1], const char *(*name)(uint32_t))
+{
+    uint32_t n = 0;
+
+    while (n < MAX_NAMES && name(n)) {
+        out[n] = name(n);
+        n++;
+    }
+    out[n] = NULL;
+}
 
 static cygnet_status ask(cygnet_answer *answer, struct participant *p, cygnet_error *err)
 {
     const struct round_record *record = &p->round.record;
     cygnet_coordinator *c = p->config.coordinator;
+    struct abilities abilities;
     cygnet_check_in hello = {
         .struct_size = sizeof(hello),
         .population = p->config.population,
@@ -25,9 +45,13 @@ static cygnet_status ask(cygnet_answer *answer, struct participant *p, cygnet_er
         .last_utility = record->last_round > 0 ? record->last_utility : (double)NAN,
         .samples_per_s =
             record->samples_per_s > 0.0 ? record->samples_per_s : (double)NAN,
+        .architectures = abilities.architectures,
+        .codecs = abilities.codecs,
     };
     cygnet_status st = participant_look(&hello.device, p, err);
 
+    list_names(abilities.architectures, cygnet_architecture_name);
+    list_names(abilities.codecs, update_codec_name);
     memset(answer, 0, sizeof(*answer));
     return st == CYGNET_OK ? c->check_in(c, answer, &hello, p->config.stop, err) : st;
 }

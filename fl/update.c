@@ -33,6 +33,11 @@ bool update_codec_known(const char *name)
     return find_codec(name) != NULL;
 }
 
+const char *update_codec_name(uint32_t index)
+{
+    return index < sizeof(codecs) / sizeof(codecs[0]) ? codecs[index]->name : NULL;
+}
+
 cygnet_status update_check_weights(const cygnet_tensors *global, cygnet_error *err)
 {
     for (size_t i = 0; i < cygnet_tensors_count(global); i++) {

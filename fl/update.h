@@ -34,6 +34,9 @@ struct update {
 
 bool update_codec_known(const char *name);
 
+/* Names of codecs, for capability lists; NULL past the end. */
+const char *update_codec_name(uint32_t index);
+
 /* Whether every tensor can be carried by an update.
  * Errors: EUNSUPPORTED with the name of a tensor that is not float32. */
 cygnet_status update_check_weights(const cygnet_tensors *global, cygnet_error *err);

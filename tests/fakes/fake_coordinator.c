@@ -47,6 +47,29 @@ static size_t index_of(const cygnet_task *task)
     return (size_t)strtoul(task->token + 2, NULL, 10) % FAKE_TOKENS;
 }
 
+static void keep_names(char *text, size_t size, const char *const *names)
+{
+    for (; names && *names; names++) {
+        size_t used = strlen(text);
+
+        (void)snprintf(text + used, size - used, "%s,", *names);
+    }
+}
+
+/* The lists live for the call only. */
+static void keep_hello(struct fake_coordinator *fake, const cygnet_check_in *hello)
+{
+    char *text = fake->last_abilities;
+    size_t size = sizeof(fake->last_abilities);
+
+    fake->last_hello = *hello;
+    fake->last_hello.architectures = fake->last_hello.codecs = NULL;
+    text[0] = '\0';
+    keep_names(text, size, hello->architectures);
+    (void)snprintf(text + strlen(text), size - strlen(text), ";");
+    keep_names(text, size, hello->codecs);
+}
+
 static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
                               const cygnet_check_in *hello, const cygnet_stop *stop,
                               cygnet_error *err)
@@ -56,7 +79,7 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
 
     if (st != CYGNET_OK)
         return st;
-    fake->last_hello = *hello;
+    keep_hello(fake, hello);
     (void)snprintf(fake->last_client_id, sizeof(fake->last_client_id), "%s",
                    hello->client_id);
     if (fake->no_task) {

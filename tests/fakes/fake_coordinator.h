@@ -56,7 +56,8 @@ struct fake_coordinator {
     cygnet_round_report last_report;
     char last_reason[CYGNET_ERROR_MESSAGE_BYTES];
     char last_client_id[64];
-    cygnet_check_in last_hello;
+    cygnet_check_in last_hello; /* its lists are in last_abilities */
+    char last_abilities[256];   /* "a,b,;c,d,": architectures, codecs */
 };
 
 /* A task for the logistic model on the fake host's data, one epoch, batch 8. */

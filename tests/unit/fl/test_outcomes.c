@@ -87,6 +87,15 @@ static void test_the_next_check_in_tells_of_the_last_round(void **state)
     assert_true(b->coordinator.last_hello.samples_per_s > 0.0);
 }
 
+static void test_the_check_in_tells_what_this_build_can_do(void **state)
+{
+    struct bench *b = *state;
+
+    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
+    assert_string_equal(b->coordinator.last_abilities,
+                        "logistic,mlp,lenet5,mcmahan_cnn,;none,int8,");
+}
+
 static void test_training_learns_and_epochs_are_told_apart(void **state)
 {
     struct bench *b = *state;
@@ -402,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_round_runs_from_check_in_to_report),
         TEST(test_the_next_check_in_tells_of_the_last_round),
+        TEST(test_the_check_in_tells_what_this_build_can_do),
         TEST(test_training_learns_and_epochs_are_told_apart),
         TEST(test_steps_win_over_epochs_and_examples_are_capped),
         TEST(test_the_same_seed_makes_the_same_update),
