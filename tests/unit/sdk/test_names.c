@@ -34,6 +34,15 @@ static void test_each_outcome_has_a_name_of_its_own(void **state)
     }
 }
 
+/* As the wire and the documents write them. */
+static void test_names_are_the_enumerators_in_lower_case(void **state)
+{
+    (void)state;
+    assert_string_equal(cygnet_phase_name(CYGNET_PHASE_CHECKED_IN), "checked_in");
+    assert_string_equal(cygnet_outcome_name(CYGNET_OUTCOME_NOT_ELIGIBLE), "not_eligible");
+    assert_string_equal(cygnet_outcome_name(CYGNET_OUTCOME_TOO_LATE), "too_late");
+}
+
 static void test_values_of_a_later_release_are_unknown(void **state)
 {
     (void)state;
@@ -58,6 +67,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_phase_has_a_name_of_its_own),
         cmocka_unit_test(test_each_outcome_has_a_name_of_its_own),
+        cmocka_unit_test(test_names_are_the_enumerators_in_lower_case),
         cmocka_unit_test(test_values_of_a_later_release_are_unknown),
         cmocka_unit_test(test_the_version_is_that_of_the_header_and_of_the_build),
     };
