@@ -22,6 +22,10 @@ class Tap:
         self.n_tests = 0
         self.n_failed = 0
 
+    def pytest_addoption(self, parser):
+        # pytest asks for it to explain an assertion; the terminal would define it.
+        parser.addoption("--verbose", type=int, default=0)
+
     def line(self, ok, name, directive=""):
         self.n_tests += 1
         self.n_failed += not ok
