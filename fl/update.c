@@ -28,6 +28,11 @@ static const struct codec *find_codec(const char *name)
     return NULL;
 }
 
+const char *cygnet_update_codec_name(uint32_t index)
+{
+    return index < sizeof(codecs) / sizeof(codecs[0]) ? codecs[index]->name : NULL;
+}
+
 bool update_codec_known(const char *name)
 {
     return find_codec(name) != NULL;

@@ -2,8 +2,10 @@
 #include "options.h"
 #include "complain.h"
 
+#include <cygnet/update.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,4 +87,20 @@ cygnet_status option_shard(uint32_t *shard, uint32_t *n_shards, const char *name
     *shard = (uint32_t)index;
     *n_shards = (uint32_t)count;
     return CYGNET_OK;
+}
+
+cygnet_status option_codec(const char *name, const char *text, cygnet_error *err)
+{
+    char known[128] = "";
+    const char *codec;
+
+    for (uint32_t i = 0; (codec = cygnet_update_codec_name(i)) != NULL; i++) {
+        size_t used = strlen(known);
+
+        if (strcmp(codec, text) == 0)
+            return CYGNET_OK;
+        snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "", codec);
+    }
+    return complain(err, CYGNET_EINVAL, 0, "%s: \"%s\" is not a codec; known are %s",
+                    name, text, known);
 }

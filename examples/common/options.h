@@ -22,4 +22,8 @@ cygnet_status option_shape(uint32_t dims[4], uint32_t *n_dims, const char *name,
 cygnet_status option_shard(uint32_t *shard, uint32_t *n_shards, const char *name,
                            const char *text, cygnet_error *err);
 
+/* The name of an update codec that this build knows. Errors: EINVAL, which lists
+ * them. */
+cygnet_status option_codec(const char *name, const char *text, cygnet_error *err);
+
 #endif

@@ -314,6 +314,8 @@ static cygnet_status check_door(const struct options *o, cygnet_error *err)
 
 static cygnet_status check(struct options *o, cygnet_error *err)
 {
+    cygnet_status st;
+
     if (!o->state_dir || !o->population || !o->model)
         return complain(err, CYGNET_EINVAL, 0, "--%s is required (see --help)",
                         !o->state_dir    ? "state-dir"
@@ -322,15 +324,16 @@ static cygnet_status check(struct options *o, cygnet_error *err)
     if (!is_population(o->population))
         return bad("population", o->population,
                    "1 to 32 letters, digits, '.', '_', '-', '/'", err);
-    if (strlen(o->model) > 127 || strlen(o->codec) > 31)
-        return complain(err, CYGNET_EINVAL, 0, "--model or --codec is too long");
+    if (strlen(o->model) > 127)
+        return complain(err, CYGNET_EINVAL, 0, "--model is too long");
     if (o->epochs && o->steps)
         return complain(err, CYGNET_EINVAL, 0, "--epochs and --steps exclude each other");
     if (!o->epochs && !o->steps)
         o->epochs = 1;
     if (!o->min_clients)
         o->min_clients = o->participants;
-    return check_door(o, err);
+    st = option_codec("--codec", o->codec, err);
+    return st == CYGNET_OK ? check_door(o, err) : st;
 }
 
 cygnet_status options_parse(struct options *o, int argc, char **argv, cygnet_error *err)

@@ -113,7 +113,9 @@ static cygnet_status check(struct fleet_options *o, cygnet_error *err)
     else
         snprintf(o->partition_text, sizeof(o->partition_text), "dirichlet:%g",
                  o->alpha > 0.0 ? o->alpha : 0.5);
-    st = partition_parse(&o->partition_spec, o->partition_text, err);
+    st = option_codec("--codec", o->codec, err);
+    if (st == CYGNET_OK)
+        st = partition_parse(&o->partition_spec, o->partition_text, err);
     if (st == CYGNET_OK && o->seed == 0)
         st = draw_seed(&o->seed, err);
     return st;

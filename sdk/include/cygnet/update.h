@@ -45,6 +45,10 @@ CYGNET_API cygnet_status cygnet_update_decode(cygnet_tensors **out,
                                               const cygnet_allocator *alloc,
                                               cygnet_error *err);
 
+/* Codec names, for capability lists and help texts; NULL past the end. Static
+ * storage. Any thread. */
+CYGNET_API const char *cygnet_update_codec_name(uint32_t index);
+
 #ifdef __cplusplus
 }
 #endif

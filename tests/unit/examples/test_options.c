@@ -129,9 +129,21 @@ static void test_partitions_are_named_with_their_number(void **state)
         assert_int_equal(partition_parse(&spec, bad[i], NULL), CYGNET_EINVAL);
 }
 
+static void test_only_codecs_of_this_build_are_taken(void **state)
+{
+    cygnet_error err;
+
+    (void)state;
+    assert_int_equal(option_codec("--codec", "int8", &err), CYGNET_OK);
+    assert_int_equal(option_codec("--codec", "int9", &err), CYGNET_EINVAL);
+    assert_string_equal(err.message,
+                        "--codec: \"int9\" is not a codec; known are none, int8");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_codecs_of_this_build_are_taken),
         cmocka_unit_test(test_values_follow_a_space_or_an_equals_sign),
         cmocka_unit_test(test_bad_command_lines_are_one_clear_line),
         cmocka_unit_test(test_shapes_and_shards_are_strict),
