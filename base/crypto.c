@@ -1,13 +1,12 @@
-/* SHA-256 and entropy over mbedTLS, whose names changed between 2.28 and 3. */
+/* SHA-256 and random bytes over mbedTLS, whose names changed between 2.28 and 3. */
 #include "base/crypto.h"
 
 #include "base/error.h"
 
-#include <errno.h>
+#include <mbedtls/ctr_drbg.h>
+#include <mbedtls/entropy.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/version.h>
-#include <string.h>
-#include <sys/random.h>
 
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
 #define sha256_starts_ret mbedtls_sha256_starts
@@ -122,19 +121,30 @@ void base64_encode(char *out, const void *data, size_t len)
     *out = 0;
 }
 
+/* A generator that lives for one call: no state to share, lock or carry over a
+ * fork. */
 cygnet_status random_bytes(void *out, size_t len, cygnet_error *err)
 {
+    mbedtls_entropy_context entropy;
+    mbedtls_ctr_drbg_context drbg;
     uint8_t *p = out;
+    int code;
 
-    while (len > 0) {
-        ssize_t n = getrandom(p, len, 0);
+    mbedtls_entropy_init(&entropy);
+    mbedtls_ctr_drbg_init(&drbg);
+    code = mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0);
+    while (code == 0 && len > 0) {
+        size_t n =
+            len < MBEDTLS_CTR_DRBG_MAX_REQUEST ? len : MBEDTLS_CTR_DRBG_MAX_REQUEST;
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return fail(err, CYGNET_EHOST, errno, "the system gives no random bytes");
+        code = mbedtls_ctr_drbg_random(&drbg, p, n);
         p += n;
-        len -= (size_t)n;
+        len -= n;
     }
+    mbedtls_ctr_drbg_free(&drbg);
+    mbedtls_entropy_free(&entropy);
+    if (code != 0)
+        return fail(err, CYGNET_EHOST, code, "mbedTLS gives no random bytes (-0x%04x)",
+                    (unsigned)-code);
     return CYGNET_OK;
 }

@@ -38,7 +38,8 @@ void hex_encode(char *out, const void *data, size_t len);
 /* Base64 (RFC 4648) with a NUL; out holds 4 * ((len + 2) / 3) + 1 bytes. */
 void base64_encode(char *out, const void *data, size_t len);
 
-/* From the operating system's entropy. Errors: EHOST. */
+/* From CTR_DRBG, seeded anew by each call with the system's entropy; fit for keys.
+ * Errors: EHOST. */
 cygnet_status random_bytes(void *out, size_t len, cygnet_error *err);
 
 #endif

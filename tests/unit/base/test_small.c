@@ -220,6 +220,28 @@ static void test_random_bytes_do_not_repeat(void **state)
     assert_memory_not_equal(a, b, sizeof(a));
 }
 
+/* More than one request of the generator (1024 bytes) and a last, shorter one. */
+static void test_random_bytes_fill_all_that_is_asked_for_and_no_more(void **state)
+{
+    enum { N = 2500 };
+    uint8_t raw[N + 1] = {0};
+    unsigned ones = 0;
+
+    (void)state;
+    raw[N] = 0xA5;
+    assert_int_equal(random_bytes(raw, N, NULL), CYGNET_OK);
+    assert_int_equal(raw[N], 0xA5);
+    assert_int_equal(random_bytes(raw, 0, NULL), CYGNET_OK);
+    for (size_t at = 0; at < N; at += 20) {
+        static const uint8_t zeros[20] = {0};
+
+        assert_memory_not_equal(raw + at, zeros, 20);
+    }
+    for (size_t bit = 0; bit < 8 * N; bit++)
+        ones += raw[bit / 8] >> bit % 8 & 1;
+    assert_in_range(ones, 4 * N - 600, 4 * N + 600); /* over eight standard errors */
+}
+
 static void keep_line(enum log_level level, const char *message, void *user)
 {
     assert_int_equal(level, LOG_WARN);
@@ -267,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_sha256_gives_the_published_answers),
         cmocka_unit_test(test_base64_gives_the_published_answers),
         cmocka_unit_test(test_random_bytes_do_not_repeat),
+        cmocka_unit_test(test_random_bytes_fill_all_that_is_asked_for_and_no_more),
         cmocka_unit_test(test_log_lines_reach_the_writer_and_silence_is_accepted),
         cmocka_unit_test(test_errors_are_put_into_context),
     };
