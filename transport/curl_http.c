@@ -148,6 +148,13 @@ static cygnet_status take_header(struct exchange *x, char *line)
     return st;
 }
 
+static cygnet_status header_too_long(const struct exchange *x)
+{
+    return fail(x->err, CYGNET_ELIMIT, x->status,
+                "a header line of the answer is longer than %d bytes",
+                CYGNET_HTTP_MAX_HEADER_BYTES);
+}
+
 static cygnet_status take_line(struct exchange *x, const char *data, size_t len)
 {
     char *line = x->stack->line;
@@ -155,9 +162,7 @@ static cygnet_status take_line(struct exchange *x, const char *data, size_t len)
     while (len > 0 && (data[len - 1] == '\r' || data[len - 1] == '\n'))
         len--;
     if (len > CYGNET_HTTP_MAX_HEADER_BYTES)
-        return fail(x->err, CYGNET_ELIMIT, x->status,
-                    "a header line of the answer is longer than %d bytes",
-                    CYGNET_HTTP_MAX_HEADER_BYTES);
+        return header_too_long(x);
     memcpy(line, data, len);
     line[len] = '\0';
     if (strncmp(line, "HTTP/", 5) == 0) {
@@ -339,6 +344,17 @@ static cygnet_status status_of(CURLcode code)
     }
 }
 
+/* libcurl keeps a header line that does not end up to a limit of its own, and then
+ * says that there is no memory. */
+static bool is_endless_line(const struct exchange *x, CURLcode code)
+{
+#if LIBCURL_VERSION_NUM >= 0x080600
+    if (code == CURLE_TOO_LARGE)
+        return !x->complete;
+#endif
+    return code == CURLE_OUT_OF_MEMORY && x->n_header_bytes > 0 && !x->complete;
+}
+
 /* One line of libcurl's reason behind the peer's name. */
 static cygnet_status explain(struct exchange *x, const struct url *at, CURLcode code)
 {
@@ -351,6 +367,8 @@ static cygnet_status explain(struct exchange *x, const struct url *at, CURLcode 
             return fail(x->err, x->verdict, 0, "the receiver ended the exchange");
         return x->verdict;
     }
+    if (is_endless_line(x, code))
+        return header_too_long(x);
     if (!reason[0])
         (void)snprintf(reason, CURL_ERROR_SIZE, "%s", curl_easy_strerror(code));
     reason[strcspn(reason, "\r\n")] = '\0';

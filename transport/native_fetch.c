@@ -10,7 +10,8 @@
 
 #define MAX_ATTEMPTS 5 /* of one fetch; each must have brought new bytes */
 
-/* offset      where this attempt goes on; 0: from the start
+/* began_ms    mono time of the first attempt
+ * offset      where this attempt goes on; 0: from the start
  * range_ok    its Content-Range says what we asked for
  * started     the first piece of this attempt has come
  * n_received  bytes over the network in all attempts */
@@ -18,6 +19,7 @@ struct download {
     const struct native *native;
     const cygnet_task *task;
     struct bytes body;
+    int64_t began_ms;
     uint64_t offset;
     bool range_ok;
     bool started;
@@ -91,6 +93,17 @@ static cygnet_status judge(const struct download *d, const struct native_request
     return CYGNET_OK;
 }
 
+static int64_t now_ms(const struct native *native)
+{
+    return native->config.clock->mono_ms(native->config.clock->user);
+}
+
+/* A server that sends a byte now and then must not hold us beyond the round. */
+static int64_t left_ms(const struct download *d)
+{
+    return (int64_t)d->task->deadline_s * 1000 - (now_ms(d->native) - d->began_ms);
+}
+
 static cygnet_status attempt(struct native *native, struct download *d, const char *url,
                              const cygnet_stop *stop)
 {
@@ -103,6 +116,7 @@ static cygnet_status attempt(struct native *native, struct download *d, const ch
         .headers = resume,
         .n_headers = d->body.len > 0 ? 2 : 0,
         .max_answer = d->task->weights_bytes,
+        .timeout_ms = left_ms(d) > 0 ? left_ms(d) : 1,
         .stop = stop,
         .header = on_header,
         .take = take,
@@ -122,7 +136,8 @@ static cygnet_status attempt(struct native *native, struct download *d, const ch
     return st;
 }
 
-/* Goes on after a broken transfer as long as each attempt brings something. */
+/* Goes on after a broken transfer as long as each attempt brings something and
+ * there is time. */
 static cygnet_status download(struct native *native, struct download *d,
                               const cygnet_stop *stop)
 {
@@ -131,11 +146,13 @@ static cygnet_status download(struct native *native, struct download *d,
 
     if (st != CYGNET_OK)
         return st;
+    d->began_ms = now_ms(native);
     for (int i = 0; i < MAX_ATTEMPTS; i++) {
         uint64_t had = d->n_received;
 
         st = attempt(native, d, url, stop);
-        if ((st != CYGNET_ENETWORK && st != CYGNET_ETIMEOUT) || d->n_received == had)
+        if ((st != CYGNET_ENETWORK && st != CYGNET_ETIMEOUT) || d->n_received == had ||
+            left_ms(d) <= 0)
             break;
         log_line(native->config.log, LOG_DEBUG, "weights: broke off at %zu bytes",
                  d->body.len);

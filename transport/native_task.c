@@ -334,8 +334,8 @@ static cygnet_status read_answer(cygnet_answer *out, const struct json *document
     if (st != CYGNET_OK)
         return st;
     if (!task == !retry)
-        return fail(err, CYGNET_EPROTOCOL, 0, "%s a task and a retry window",
-                    task ? "both" : "neither");
+        return fail(err, CYGNET_EPROTOCOL, 0, "%s a retry window",
+                    task ? "both a task and" : "neither a task nor");
     out->has_task = task != NULL;
     return task ? read_task(&out->task, task, err) : read_retry(out, retry, err);
 }

@@ -26,6 +26,7 @@ void curl_http_destroy(cygnet_http *http); /* accepts NULL */
 /* Everything is borrowed for the coordinator's life.
  *
  * cache       blobs by hash, bounded by max_cache_bytes (least recently used go)
+ * clock       bounds a download by the round's deadline
  * auth_token  as cygnet_host.auth_token; may be NULL */
 struct native_config {
     const char *server_url;

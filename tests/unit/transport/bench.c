@@ -28,12 +28,15 @@ static void init(struct bench *b, struct native_config *config)
 {
     memset(b, 0, sizeof(*b));
     b->http = fake_http_create();
+    fake_clock_init(&b->clock);
     config->server_url = BENCH_URL;
     config->http = &b->http->face;
+    config->clock = &b->clock.clock;
     config->max_model_bytes = MAX_MODEL_BYTES;
     config->auth_user = b;
     assert_int_equal(native_coordinator_create(&b->coordinator, config, NULL), CYGNET_OK);
     b->task.round = 3;
+    b->task.deadline_s = 60;
     (void)snprintf(b->task.token, sizeof(b->task.token), "tok-3");
 }
 

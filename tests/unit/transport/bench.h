@@ -3,6 +3,7 @@
 #ifndef TESTS_TRANSPORT_BENCH_H
 #define TESTS_TRANSPORT_BENCH_H
 
+#include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_http.h"
 #include "transport/transport.h"
 
@@ -11,6 +12,7 @@
 /* tokens    given by the hook in turn; NULL: the hook fails
  * refreshed times the hook was asked for another token */
 struct bench {
+    struct fake_clock clock;
     struct fake_http *http;
     cygnet_coordinator *coordinator;
     cygnet_task task;

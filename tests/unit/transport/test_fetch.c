@@ -99,6 +99,41 @@ static void break_off(struct fake_reply *reply, size_t after)
 
 /* ---- Over the network ---------------------------------------------------- */
 
+static void test_a_transfer_may_take_as_long_as_the_round(void **state)
+{
+    struct bench b;
+    struct model m;
+
+    (void)state;
+    bench_init(&b);
+    model_init(&m, &b.task, 1.0f);
+    break_off(fake_http_reply_bytes(b.http, 200, m.file, m.len), 2500);
+    reply_part(&b, &m, 2500);
+
+    assert_int_equal(fetch(&b, NULL), CYGNET_OK);
+    assert_int_equal(b.http->requests[0].timeout_ms, 60000);
+    assert_int_equal(b.http->requests[1].timeout_ms, 60000); /* the clock stood still */
+    model_clear(&m);
+    bench_clear(&b);
+}
+
+static void test_a_broken_transfer_does_not_go_on_after_the_round(void **state)
+{
+    struct bench b;
+    struct model m;
+
+    (void)state;
+    bench_init(&b);
+    model_init(&m, &b.task, 1.0f);
+    b.task.deadline_s = 0; /* over by the time the first attempt breaks */
+    break_off(fake_http_reply_bytes(b.http, 200, m.file, m.len), 2500);
+
+    assert_int_equal(fetch(&b, NULL), CYGNET_ENETWORK);
+    assert_int_equal(b.http->n_requests, 1);
+    model_clear(&m);
+    bench_clear(&b);
+}
+
 static void test_weights_are_fetched_and_counted(void **state)
 {
     struct bench b;
@@ -546,6 +581,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_are_fetched_and_counted),
+        cmocka_unit_test(test_a_transfer_may_take_as_long_as_the_round),
+        cmocka_unit_test(test_a_broken_transfer_does_not_go_on_after_the_round),
         cmocka_unit_test(test_an_absolute_url_on_the_same_origin_is_taken),
         cmocka_unit_test(test_a_broken_transfer_goes_on_where_it_was),
         cmocka_unit_test(test_a_200_to_a_range_starts_again),
