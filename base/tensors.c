@@ -304,8 +304,6 @@ cygnet_status cygnet_tensors_set_metadata(cygnet_tensors *list, const char *key,
     size_t kept = list->metadata_bytes - (old ? pair_bytes(old->key, old->value) : 0);
     struct tensors_pair *pair;
 
-    if (*key == 0)
-        return fail(err, CYGNET_EINVAL, 0, "a metadata key may not be empty");
     if (key[json_invalid_utf8(key)] != 0 || value[json_invalid_utf8(value)] != 0)
         return fail(err, CYGNET_EINVAL, 0, "metadata \"%.64s\" is not UTF-8", key);
     if (pair_bytes(key, value) > METADATA_MAX_BYTES - kept)

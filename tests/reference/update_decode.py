@@ -6,25 +6,16 @@ Codec "none" needs the standard library only; "int8" needs numpy and zstandard.
 """
 
 import json
+import pathlib
 import struct
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import safetensors_read  # noqa: E402
 
 
 class Missing(Exception):
     """A package that this codec needs is not installed."""
-
-
-def read_safetensors(raw):
-    """Metadata and {name: (dtype, shape, bytes)} of a safetensors file."""
-    (length,) = struct.unpack_from("<Q", raw, 0)
-    header = json.loads(raw[8 : 8 + length])
-    metadata = header.pop("__metadata__", {})
-    body = raw[8 + length :]
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        tensors[name] = (entry["dtype"], entry["shape"], body[begin:end])
-    return metadata, tensors
 
 
 def decode_none(tensors, _codec):
@@ -65,7 +56,7 @@ CODECS = {"none": ([], decode_none), "int8": (["int8", "zstd"], decode_int8)}
 
 def decode(raw):
     """(what the sender says, {name: (shape, [values])}) of a container."""
-    metadata, tensors = read_safetensors(raw)
+    metadata, tensors = safetensors_read.read(raw)
     update = json.loads(metadata["cygnet_update"])
     codec = json.loads(metadata["cygnet_codec"])
     if update["version"] != 1 or update["kind"] != "delta" or codec["version"] != 1:
