@@ -1,6 +1,7 @@
 #include "tests/fakes/honest_coordinator.h"
 
 #include <cygnet/nn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,14 @@ void honest_clear(struct honest_coordinator *c)
     free(c->weights);
     c->weights = NULL;
     c->weights_len = 0;
+}
+
+void honest_forget(struct honest_coordinator *c)
+{
+    memset(c->seats, 0, sizeof(c->seats));
+    memset(c->client_id, 0, sizeof(c->client_id));
+    c->n_seats = 0;
+    c->n_requests = c->n_strangers = c->n_wrong = c->n_different = 0;
 }
 
 /* ---- Requests -------------------------------------------------------------- */
@@ -141,6 +150,9 @@ static void count(struct honest_answer *out, struct honest_coordinator *c,
     }
     cygnet_tensors_destroy(list);
     memcpy(seat->update_sha256, found, sizeof(found));
+    if (c->update_sha256[0] == '\0')
+        memcpy(c->update_sha256, found, sizeof(found));
+    c->n_different += strcmp(c->update_sha256, found) != 0;
     seat->counted = 1; /* before the answer: it may never arrive */
     say(out, 200, "{}");
 }
@@ -189,10 +201,13 @@ static void serve(struct fake_http *fake, const struct fake_request *request)
 {
     const char *host = strstr(request->url, "://");
     const char *path = host ? strchr(host + 3, '/') : NULL;
+    struct honest_coordinator *c = fake->user;
     struct honest_answer answer;
 
-    honest_answer(&answer, fake->user, request->method, path ? path : "/", request->body,
+    honest_answer(&answer, c, request->method, path ? path : "/", request->body,
                   request->body_len);
+    if (c->n_requests == c->kills_at)
+        (void)raise(SIGKILL);
     fake_http_reply_bytes(fake, answer.status, answer.body, answer.len);
 }
 

@@ -28,6 +28,9 @@ struct honest_seat {
  * client_id   of the first check-in
  * n_strangers check-ins by another id
  * n_wrong     requests that an honest client never makes
+ * n_different tokens whose update is not update_sha256, that of the first of all:
+ *             the tasks are alike, so the updates are
+ * kills_at    the request that the asking process does not survive; 0: none
  * declines    not NULL: the retry object that check-ins are answered with */
 struct honest_coordinator {
     char architecture[64];
@@ -45,6 +48,9 @@ struct honest_coordinator {
     int n_requests;
     int n_strangers;
     int n_wrong;
+    int n_different;
+    int kills_at;
+    char update_sha256[SHA256_HEX + 1];
     unsigned n_seats;
     struct honest_seat seats[HONEST_SEATS];
 };
@@ -61,6 +67,9 @@ int honest_init(struct honest_coordinator *c);
 
 /* Draws the weights of another model. Returns 0 if done. */
 int honest_draw_weights(struct honest_coordinator *c);
+
+/* As if no client had been here, but for update_sha256. */
+void honest_forget(struct honest_coordinator *c);
 void honest_clear(struct honest_coordinator *c);
 
 /* path  of the URL; body may be NULL when len is 0 */

@@ -15,6 +15,7 @@ void sdk_bench_init(struct sdk_bench *b, struct honest_coordinator *server)
     test_host(&b->host, NULL);
     test_options(&b->options, &b->host, b->folder);
     b->server = server;
+    b->client_id = b->own_id;
 }
 
 void sdk_bench_clear(struct sdk_bench *b)
@@ -35,7 +36,7 @@ cygnet_status sdk_bench_live(struct sdk_bench *b)
     st = cygnet_client_create(&b->client, &b->options, &b->err);
     if (st != CYGNET_OK)
         return st;
-    memcpy(b->client_id, cygnet_client_id(b->client), sizeof(b->client_id));
+    memcpy(b->client_id, cygnet_client_id(b->client), SDK_ID_BYTES);
     return cygnet_client_run_once(b->client, &b->report, &b->err);
 }
 
@@ -48,21 +49,32 @@ void sdk_bench_end(struct sdk_bench *b)
     b->http = NULL;
 }
 
-void sdk_bench_assert_next_completes(struct sdk_bench *b, long k)
+static void assert_completed(const struct sdk_bench *b, cygnet_status st, long k)
 {
-    int before = honest_n_counted(b->server);
-    char id[33];
-    cygnet_status st;
-
-    memcpy(id, b->client_id, sizeof(id));
-    st = sdk_bench_live(b);
     if (st != CYGNET_OK || b->report.outcome != CYGNET_OUTCOME_COMPLETED)
         fail_msg("k = %ld: the next run ended with %s, outcome %s: %s", k,
                  cygnet_status_name(st), cygnet_outcome_name(b->report.outcome),
                  st == CYGNET_OK ? b->report.message : b->err.message);
+}
+
+void sdk_bench_assert_same_completes(struct sdk_bench *b, long k)
+{
+    if (b->client)
+        assert_completed(b, cygnet_client_run_once(b->client, &b->report, &b->err), k);
+}
+
+void sdk_bench_assert_next_completes(struct sdk_bench *b, long k)
+{
+    int before = honest_n_counted(b->server);
+    char id[SDK_ID_BYTES];
+
+    memcpy(id, b->client_id, sizeof(id));
+    assert_completed(b, sdk_bench_live(b), k);
     if (b->server->n_wrong != 0 || b->server->n_strangers != 0)
         fail_msg("k = %ld: %d wrong requests, %d check-ins by another id", k,
                  b->server->n_wrong, b->server->n_strangers);
+    if (b->server->n_different != 0)
+        fail_msg("k = %ld: the same task made another update", k);
     if (id[0] != '\0')
         assert_string_equal(b->client_id, id);
     assert_true(honest_n_counted(b->server) >= before);

@@ -8,8 +8,9 @@
 
 #include <cygnet/cygnet.h>
 
-/* server  may be replaced by one that lies in shared memory, before the first run
- * http    of the run that goes on, else NULL */
+#define SDK_ID_BYTES 33
+
+/* http  of the run that goes on, else NULL */
 struct sdk_bench {
     char folder[SANDBOX_BYTES];
     cygnet_host host;
@@ -19,7 +20,8 @@ struct sdk_bench {
     cygnet_client *client;
     cygnet_report report;
     cygnet_error err;
-    char client_id[33]; /* of the client that was created last */
+    char *client_id; /* of the client that was created last; may be put elsewhere */
+    char own_id[SDK_ID_BYTES];
 };
 
 /* An empty folder, the test's host and the test's options. */
@@ -31,6 +33,9 @@ cygnet_status sdk_bench_live(struct sdk_bench *b);
 
 /* Its end; sdk_bench_live may follow. */
 void sdk_bench_end(struct sdk_bench *b);
+
+/* The same client, if there is one, completes a round when asked again. */
+void sdk_bench_assert_same_completes(struct sdk_bench *b, long k);
 
 /* A next process without trouble completes a round, and the coordinator has seen
  * nothing that it should not. `k` is named when it does not hold. */

@@ -21,7 +21,6 @@ struct rack {
     struct honest_coordinator server;
     struct sdk_bench bench;
     struct fake_alloc alloc;
-    char update_sha256[SHA256_HEX + 1]; /* of the first update of all */
 };
 
 static int setup(void **state)
@@ -31,23 +30,6 @@ static int setup(void **state)
     memset(&rack, 0, sizeof(rack));
     *state = &rack;
     return 0;
-}
-
-/* The same task gives the same bytes, whatever went wrong before. */
-static void assert_same_update(struct rack *rack, long k)
-{
-    const struct honest_coordinator *server = &rack->server;
-
-    for (unsigned i = 0; i < server->n_seats; i++) {
-        const struct honest_seat *seat = &server->seats[i];
-
-        if (!seat->counted)
-            continue;
-        if (rack->update_sha256[0] == '\0')
-            memcpy(rack->update_sha256, seat->update_sha256, SHA256_HEX + 1);
-        if (strcmp(rack->update_sha256, seat->update_sha256) != 0)
-            fail_msg("k = %ld: token %u got another update", k, i);
-    }
 }
 
 /* One process whose k-th request for memory is refused; whether it got that far. */
@@ -72,21 +54,6 @@ static bool live_with_trouble(struct rack *rack, long k, int for_good)
     return rack->alloc.n_requests >= k;
 }
 
-/* The same process goes on when there is memory again. */
-static void assert_same_process_completes(struct rack *rack, long k)
-{
-    struct sdk_bench *b = &rack->bench;
-    cygnet_status st;
-
-    if (!b->client)
-        return;
-    st = cygnet_client_run_once(b->client, &b->report, &b->err);
-    if (st != CYGNET_OK || b->report.outcome != CYGNET_OUTCOME_COMPLETED)
-        fail_msg("allocation %ld: the same client then: %s, outcome %s: %s", k,
-                 cygnet_status_name(st), cygnet_outcome_name(b->report.outcome),
-                 st == CYGNET_OK ? b->report.message : b->err.message);
-}
-
 static void end(struct rack *rack, long k)
 {
     sdk_bench_end(&rack->bench);
@@ -103,10 +70,9 @@ static bool refuse(struct rack *rack, long k, int for_good, uint32_t n_threads)
     b->options.n_threads = n_threads;
     reached = live_with_trouble(rack, k, for_good);
     if (k % 2 == 0) /* the other half dies with the trouble */
-        assert_same_process_completes(rack, k);
+        sdk_bench_assert_same_completes(b, k);
     end(rack, k);
     sdk_bench_assert_next_completes(b, k);
-    assert_same_update(rack, k);
     end(rack, k);
     sdk_bench_clear(b);
     return reached;
@@ -115,17 +81,17 @@ static bool refuse(struct rack *rack, long k, int for_good, uint32_t n_threads)
 static void refuse_each(struct rack *rack, const char *codec, int for_good,
                         uint32_t n_threads)
 {
-    struct honest_coordinator fresh;
+    struct honest_coordinator *server = &rack->server;
     long k = 0;
 
-    assert_int_equal(honest_init(&fresh), 0);
-    (void)snprintf(fresh.codec, sizeof(fresh.codec), "%s", codec);
+    assert_int_equal(honest_init(server), 0);
+    (void)snprintf(server->codec, sizeof(server->codec), "%s", codec);
     do {
-        rack->server = fresh;
+        honest_forget(server);
         k += k < EACH ? 1 : STRIDE;
     } while (refuse(rack, k, for_good, n_threads));
     assert_true(k > 50); /* a round does need memory */
-    honest_clear(&fresh);
+    honest_clear(server);
 }
 
 static void test_each_refused_allocation_is_survived(void **state)
