@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ static int folder_of(char *folder, const char *path)
 int file_open_temporary(char *tmp, const char *path)
 {
     char folder[FILE_PATH_MAX];
+    int fd;
     int n;
 
     if (folder_of(folder, path) != 0)
@@ -62,7 +64,10 @@ int file_open_temporary(char *tmp, const char *path)
         errno = ENAMETOOLONG;
         return -1;
     }
-    return mkostemp(tmp, O_CLOEXEC);
+    fd = mkostemp(tmp, O_CLOEXEC);
+    if (fd >= 0) /* best effort: where it fails, no crash's left-overs are removed */
+        (void)flock(fd, LOCK_EX | LOCK_NB);
+    return fd;
 }
 
 static int sync_folder(const char *path)
@@ -81,22 +86,22 @@ static int sync_folder(const char *path)
     return result;
 }
 
+/* Closed last: until it has its name the lock says that it is not a left-over. */
 int file_publish(int fd, const char *tmp, const char *path)
 {
     int saved;
     int result = fsync(fd);
 
+    if (result == 0)
+        result = rename(tmp, path);
     saved = errno;
+    if (result != 0)
+        (void)unlink(tmp);
     if (close(fd) != 0 && result == 0) {
         result = -1;
         saved = errno;
     }
-    if (result == 0 && rename(tmp, path) != 0) {
-        result = -1;
-        saved = errno;
-    }
     if (result != 0) {
-        (void)unlink(tmp);
         errno = saved;
         return -1;
     }

@@ -13,10 +13,11 @@
 int file_write_all(int fd, const void *data, size_t len);
 
 /* Opens a fresh temporary file in the folder of `path`; writes its name to tmp
- * (FILE_PATH_MAX bytes). The descriptor, or -1. */
+ * (FILE_PATH_MAX bytes). It is locked (flock) while it is open: a temporary file
+ * that nobody has locked was left behind by a crash. The descriptor, or -1. */
 int file_open_temporary(char *tmp, const char *path);
 
-/* fsync, close, rename to path, fsync of the folder. Closes fd in any case and
+/* fsync, rename to path, close, fsync of the folder. Closes fd in any case and
  * removes tmp on failure. 0 or -1. */
 int file_publish(int fd, const char *tmp, const char *path);
 

@@ -84,8 +84,8 @@ void store_destroy(struct store *s); /* accepts NULL */
 
 /* A store in a directory (created with its parents if absent, mode 0700). With
  * `exclusive`, takes an advisory lock on it for the store's life: EBUSY when
- * another process or another store of this process holds it. Left-over temporary
- * files of a crash are removed.
+ * another process or another store of this process holds it. Temporary files
+ * that a crash left behind are removed, also two levels below.
  * out  receives the store; destroy with store_destroy
  * Errors: EBUSY, ESTORAGE, ENOSPC, ENOMEM. */
 cygnet_status store_open_directory(struct store **out, const char *path, int exclusive,

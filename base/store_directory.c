@@ -17,6 +17,7 @@
 
 #define NAME_BYTES_MAX 200
 #define LOCK_NAME ".lock"
+#define CLEANED_LEVELS 2 /* a store in a store's folder, and its folders */
 
 struct directory {
     struct store store;
@@ -315,36 +316,39 @@ static cygnet_status take_lock(struct directory *d, cygnet_error *err)
     return fail(err, CYGNET_EBUSY, 0, "%.160s: in use by another client", d->path);
 }
 
-/* What a crash left behind in one folder. */
-static void remove_temporaries(const char *path)
+/* Removes a temporary file, unless somebody is writing it: several clients may share
+ * a cache. */
+static void remove_left_over(int folder, const char *name)
 {
-    const struct dirent *entry;
-    DIR *dir = opendir(path);
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-    if (!dir)
+    if (fd < 0)
         return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(folder, name, 0);
+    (void)close(fd);
+}
+
+/* Removes what crashes left behind in a folder and so many levels below it. */
+static void clean(int parent, const char *name, int n_levels)
+{
+    int follow = parent == AT_FDCWD ? 0 : O_NOFOLLOW;
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | follow);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+
+    if (!dir) {
+        if (fd >= 0)
+            (void)close(fd);
+        return;
+    }
     while ((entry = readdir(dir)) != NULL)
         if (strncmp(entry->d_name, FILE_TEMPORARY_PREFIX,
                     strlen(FILE_TEMPORARY_PREFIX)) == 0)
-            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+            remove_left_over(fd, entry->d_name);
+        else if (entry->d_name[0] != '.' && n_levels > 0)
+            clean(fd, entry->d_name, n_levels - 1);
     (void)closedir(dir);
-}
-
-/* Stores nest one folder deep at most in practice; deeper left-overs stay. */
-static void clean(const struct directory *d)
-{
-    char path[FILE_PATH_MAX];
-    const struct dirent *entry;
-    DIR *dir = opendir(d->path);
-
-    if (!dir)
-        return;
-    while ((entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.' && snprintf(path, sizeof(path), "%s/%s", d->path,
-                                                entry->d_name) < (int)sizeof(path))
-            remove_temporaries(path);
-    (void)closedir(dir);
-    remove_temporaries(d->path);
 }
 
 cygnet_status store_open_directory(struct store **out, const char *path, int exclusive,
@@ -372,8 +376,7 @@ cygnet_status store_open_directory(struct store **out, const char *path, int exc
         directory_destroy(&d->store);
         return st;
     }
-    if (exclusive)
-        clean(d);
+    clean(AT_FDCWD, path, CLEANED_LEVELS);
     *out = &d->store;
     return CYGNET_OK;
 }

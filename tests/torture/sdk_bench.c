@@ -1,19 +1,44 @@
 #include "tests/torture/sdk_bench.h"
 
+#include "base/file.h"
+
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+/* Counts what crashes must not leave behind. */
+static int n_temporaries;
+
+static int look(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)info, (void)kind;
+    n_temporaries += strncmp(path + walk->base, FILE_TEMPORARY_PREFIX,
+                             strlen(FILE_TEMPORARY_PREFIX)) == 0;
+    return 0;
+}
+
+static int count_temporaries(const char *folder)
+{
+    n_temporaries = 0;
+    (void)nftw(folder, look, 16, FTW_PHYS);
+    return n_temporaries;
+}
 
 void sdk_bench_init(struct sdk_bench *b, struct honest_coordinator *server)
 {
     memset(b, 0, sizeof(*b));
     sandbox_make(b->folder);
     test_host(&b->host, NULL);
-    test_options(&b->options, &b->host, b->folder);
+    (void)snprintf(b->state_dir, sizeof(b->state_dir), "%s/state", b->folder);
+    (void)snprintf(b->cache_dir, sizeof(b->cache_dir), "%s/cache", b->folder);
+    test_options(&b->options, &b->host, b->state_dir);
+    b->options.cache_dir = b->cache_dir;
     b->server = server;
     b->client_id = b->own_id;
 }
@@ -75,6 +100,8 @@ void sdk_bench_assert_next_completes(struct sdk_bench *b, long k)
                  b->server->n_wrong, b->server->n_strangers);
     if (b->server->n_different != 0)
         fail_msg("k = %ld: the same task made another update", k);
+    if (count_temporaries(b->folder) != 0)
+        fail_msg("k = %ld: temporary files are left", k);
     if (id[0] != '\0')
         assert_string_equal(b->client_id, id);
     assert_true(honest_n_counted(b->server) >= before);

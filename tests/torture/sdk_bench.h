@@ -13,6 +13,8 @@
 /* http  of the run that goes on, else NULL */
 struct sdk_bench {
     char folder[SANDBOX_BYTES];
+    char state_dir[SANDBOX_BYTES + 8]; /* both below folder */
+    char cache_dir[SANDBOX_BYTES + 8];
     cygnet_host host;
     cygnet_options options;
     struct honest_coordinator *server;

@@ -171,6 +171,26 @@ static void test_left_over_temporaries_go_and_folders_are_private(void **state)
     assert_int_equal(about.st_mode & 0777, 0700);
 }
 
+static void test_left_overs_of_a_shared_store_go_but_not_what_is_being_written(
+    void **state)
+{
+    struct sandbox *box = *state;
+    struct store *second;
+    struct store_file *file;
+    char left[128];
+
+    assert_int_equal(store_replace(box->store, "a/b/there", "x", 1, NULL), CYGNET_OK);
+    (void)snprintf(left, sizeof(left), "%s/a/b/.tmp-abc", box->path);
+    assert_int_equal(file_replace(left, "x", 1, NULL), CYGNET_OK);
+    assert_int_equal(store_create(box->store, &file, "a/b/new", NULL), CYGNET_OK);
+    assert_int_equal(store_write(file, "y", 1, NULL), CYGNET_OK);
+
+    assert_int_equal(store_open_directory(&second, box->path, 0, NULL, NULL), CYGNET_OK);
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(store_commit(file, NULL), CYGNET_OK);
+    store_destroy(second);
+}
+
 static void test_a_full_disk_is_enospc(void **state)
 {
     cygnet_error err = {0};
@@ -233,6 +253,7 @@ int main(void)
         SANDBOXED(test_streamed_files_appear_only_when_committed),
         SANDBOXED(test_a_second_owner_is_told_that_it_is_busy),
         SANDBOXED(test_left_over_temporaries_go_and_folders_are_private),
+        SANDBOXED(test_left_overs_of_a_shared_store_go_but_not_what_is_being_written),
         cmocka_unit_test(test_a_full_disk_is_enospc),
         SANDBOXED(test_every_refused_allocation_is_reported_and_nothing_leaks),
     };
