@@ -137,8 +137,11 @@ static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
         .stop = &client->stop,
         .look_again = &client->look_again,
     };
+    cygnet_status st = participant_create(&client->participant, &config, err);
 
-    return participant_create(&client->participant, &config, err);
+    return st == CYGNET_EFORMAT
+               ? fail_within(err, st, "state_dir %.100s", options->state_dir)
+               : st;
 }
 
 static cygnet_status build(cygnet_client *client, cygnet_error *err)

@@ -25,7 +25,6 @@ static void catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
 }
 
 static int complain_at_edge(const cygnet_error *err)
@@ -119,6 +118,9 @@ int main(int argc, char **argv)
     cygnet_error err;
 
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    /* a closed pipe or a limit on files is an error of the write, not an end */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (client_options_parse(&options, argc, argv, &err) != CYGNET_OK) {
         fprintf(stderr, "cygnet-client: %s (see --help)\n", err.message);
         return USAGE;

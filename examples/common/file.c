@@ -72,7 +72,8 @@ static cygnet_status read_open(uint8_t **out, size_t *out_len, int fd, const cha
 cygnet_status file_read(uint8_t **out, size_t *out_len, const char *path, size_t max,
                         cygnet_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* a FIFO must be refused, not waited for */
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     cygnet_status st;
 
     *out = NULL;
