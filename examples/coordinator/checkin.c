@@ -167,7 +167,7 @@ static cygnet_status ask(enum answer *answer, struct assignment *a, struct round
     pthread_mutex_lock(&r->lock);
     st = rounds_check_in(answer, &a->seat, r, client_id, err);
     if (st == CYGNET_OK && *answer == ANSWER_TASK) {
-        int64_t left_ms = r->round.deadline_ms - rounds_now_ms();
+        int64_t left_ms = r->round.deadline_ms - rounds_now_ms(r);
         a->deadline_s = left_ms > 1000 ? (left_ms + 999) / 1000 : 1;
         memcpy(a->sha256, global_sha256(r->global), sizeof a->sha256);
         a->size = global_size(r->global);

@@ -31,16 +31,32 @@ static const char schema[] =
     "CREATE TABLE reports(token TEXT PRIMARY KEY, json TEXT NOT NULL);"
     "PRAGMA user_version=1;";
 
+static cygnet_status status_of(struct db *db)
+{
+    switch (sqlite3_errcode(db->sql)) {
+    case SQLITE_FULL:
+        return CYGNET_ENOSPC;
+    case SQLITE_NOMEM:
+        return CYGNET_ENOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return CYGNET_EBUSY;
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+        return CYGNET_EFORMAT;
+    case SQLITE_IOERR: /* a quota, or a limit on the size of files */
+        return status_of_errno(sqlite3_system_errno(db->sql)) == CYGNET_ENOSPC
+                   ? CYGNET_ENOSPC
+                   : CYGNET_ESTORAGE;
+    default:
+        return CYGNET_ESTORAGE;
+    }
+}
+
 static cygnet_status broken(struct db *db, const char *what, cygnet_error *err)
 {
-    int code = sqlite3_errcode(db->sql);
-    cygnet_status st = code == SQLITE_FULL    ? CYGNET_ENOSPC
-                       : code == SQLITE_NOMEM ? CYGNET_ENOMEM
-                       : code == SQLITE_NOTADB || code == SQLITE_CORRUPT
-                           ? CYGNET_EFORMAT
-                           : CYGNET_ESTORAGE;
-
-    return complain(err, st, 0, "database: %s: %s", what, sqlite3_errmsg(db->sql));
+    return complain(err, status_of(db), 0, "database: %s: %s", what,
+                    sqlite3_errmsg(db->sql));
 }
 
 static cygnet_status run(struct db *db, const char *sql, cygnet_error *err)

@@ -12,8 +12,8 @@
 
 struct db;
 
-/* Errors of all: ESTORAGE, ENOSPC, ENOMEM. db_open also EFORMAT when the file
- * was written by a newer version or is no database. */
+/* Errors of all: ESTORAGE, ENOSPC, ENOMEM, EBUSY (another process writes). db_open also
+ * EFORMAT when the file was written by a newer version or is no database. */
 cygnet_status db_open(struct db **out, const char *path, cygnet_error *err);
 void db_close(struct db *db); /* accepts NULL */
 

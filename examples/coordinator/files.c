@@ -196,19 +196,40 @@ cygnet_status files_read(void **out, size_t *len, const char *path, size_t max,
     return st;
 }
 
-void files_prune(const struct files *f, const char *folder,
-                 int (*keep)(const char *name, void *user), void *user)
+static DIR *open_folder(const struct files *f, const char *folder)
 {
     char path[FILES_PATH_MAX];
-    const struct dirent *entry;
-    DIR *dir;
 
     snprintf(path, sizeof path, "%s/%s", f->root, folder);
-    dir = opendir(path);
-    if (!dir)
-        return;
-    while ((entry = readdir(dir)) != NULL)
-        if (entry->d_name[0] != '.' && !keep(entry->d_name, user))
-            unlinkat(dirfd(dir), entry->d_name, 0);
-    closedir(dir);
+    return opendir(path);
+}
+
+void files_list_unwanted(struct unwanted *out, const struct files *f, const char *folder,
+                         int (*keep)(const char *name, void *user), void *user)
+{
+    DIR *dir = open_folder(f, folder);
+    const struct dirent *entry;
+
+    *out = (struct unwanted){malloc(FILES_UNWANTED_MAX * sizeof *out->names), 0};
+    while (dir && out->names && out->n < FILES_UNWANTED_MAX &&
+           (entry = readdir(dir)) != NULL) {
+        size_t len = strlen(entry->d_name);
+        if (entry->d_name[0] != '.' && len <= FILES_NAME_MAX &&
+            !keep(entry->d_name, user))
+            memcpy(out->names[out->n++], entry->d_name, len + 1);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+void files_remove(struct unwanted *list, const struct files *f, const char *folder)
+{
+    DIR *dir = list->n ? open_folder(f, folder) : NULL;
+
+    for (size_t i = 0; dir && i < list->n; i++)
+        unlinkat(dirfd(dir), list->names[i], 0);
+    if (dir)
+        closedir(dir);
+    free(list->names);
+    list->names = NULL;
 }

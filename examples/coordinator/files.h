@@ -33,8 +33,20 @@ cygnet_status files_save(const char *path, const void *data, size_t len,
 cygnet_status files_read(void **out, size_t *len, const char *path, size_t max,
                          cygnet_error *err);
 
-/* Removes the entries of a sub-folder that `keep` does not want; best effort. */
-void files_prune(const struct files *f, const char *folder,
-                 int (*keep)(const char *name, void *user), void *user);
+#define FILES_UNWANTED_MAX 256 /* names in a list of what may go */
+#define FILES_NAME_MAX 255
+
+struct unwanted {
+    char (*names)[FILES_NAME_MAX + 1];
+    size_t n;
+};
+
+/* Names of a sub-folder that `keep` does not want; best effort, so that a failure
+ * gives an empty list. Give the list to files_remove. */
+void files_list_unwanted(struct unwanted *out, const struct files *f, const char *folder,
+                         int (*keep)(const char *name, void *user), void *user);
+
+/* Removes what is listed, and frees the list. */
+void files_remove(struct unwanted *list, const struct files *f, const char *folder);
 
 #endif

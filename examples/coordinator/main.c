@@ -30,13 +30,14 @@ static void catch_signals(void)
     sigaction(SIGINT, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL); /* a write fails with EFBIG instead */
 }
 
 /* ---- Lines on stdout ---------------------------------------------------- */
 
 static void print_real(const char *name, double value, bool json)
 {
-    if (json && isnan(value))
+    if (json && !isfinite(value))
         printf(",\"%s\":null", name);
     else if (json)
         printf(",\"%s\":%.6f", name, value);
@@ -77,6 +78,26 @@ static void print_listening(const struct options *o, uint16_t port)
 
 /* ---- Closing a round ---------------------------------------------------- */
 
+static void warn(const cygnet_error *err)
+{
+    fprintf(stderr, "cygnet-coordinator: %s\n", err->message);
+}
+
+/* Weights that are too wild for a loss are no reason to stop: it is unknown. */
+static cygnet_status evaluate(struct round_row *row, struct evaluator *e,
+                              const struct global *next, cygnet_error *err)
+{
+    cygnet_status st =
+        evaluator_run(&row->loss, &row->accuracy, e, global_weights(next), err);
+
+    if (st == CYGNET_ENUMERIC) {
+        warn(err);
+        row->loss = row->accuracy = (double)NAN;
+        return CYGNET_OK;
+    }
+    return st;
+}
+
 /* The slow half, without the lock: nobody changes a round that is CLOSING. */
 static cygnet_status compute(struct global **next, struct round_row *row,
                              struct rounds *r, struct evaluator *e, cygnet_error *err)
@@ -88,13 +109,13 @@ static cygnet_status compute(struct global **next, struct round_row *row,
     if (st == CYGNET_OK)
         st = global_create(next, weights, r->files, err);
     if (st == CYGNET_OK)
-        st = evaluator_run(&row->loss, &row->accuracy, e, global_weights(*next), err);
+        st = evaluate(row, e, *next, err);
     if (st != CYGNET_OK)
         return st;
     memcpy(row->result, global_sha256(*next), sizeof row->result);
     row->state = ROUND_DONE;
     row->n_failed = rounds_count_failed(&r->round);
-    row->seconds = (double)(rounds_now_ms() - r->round.opened_ms) / 1000.0;
+    row->seconds = (double)(rounds_now_ms(r) - r->round.opened_ms) / 1000.0;
     return CYGNET_OK;
 }
 
@@ -108,6 +129,10 @@ static cygnet_status close_round(struct rounds *r, struct evaluator *e, cygnet_e
     pthread_mutex_unlock(&r->lock);
     st = compute(&next, &row, r, e, err);
     pthread_mutex_lock(&r->lock);
+    if (st == CYGNET_ENUMERIC) {
+        warn(err);
+        return rounds_discard(r, err);
+    }
     if (st != CYGNET_OK) {
         global_unref(next);
         return st;
@@ -120,6 +145,19 @@ static cygnet_status close_round(struct rounds *r, struct evaluator *e, cygnet_e
 
 /* ---- The loop ----------------------------------------------------------- */
 
+/* finished_ms  when the run ended; 0: not yet
+ * saved        the final weights are in --out-model
+ * trouble      what is wrong at the moment; OK: nothing */
+struct loop {
+    struct rounds *r;
+    struct evaluator *e;
+    struct server *server;
+    int64_t finished_ms;
+    int64_t swept_ms;
+    bool saved;
+    cygnet_error trouble;
+};
+
 static bool all_informed(const struct rounds *r)
 {
     for (size_t i = 0; i < r->clients.n; i++)
@@ -128,15 +166,17 @@ static bool all_informed(const struct rounds *r)
     return true;
 }
 
-/* finished_ms  when the run ended; 0: not yet */
-static bool may_exit(const struct rounds *r, int64_t *finished_ms)
+static bool may_exit(struct loop *loop)
 {
+    const struct rounds *r = loop->r;
+    int64_t now = rounds_now_ms(r);
+
     if (r->phase != PHASE_FINISHED || !r->options->exit_when_finished)
         return false;
-    if (*finished_ms == 0)
-        *finished_ms = rounds_now_ms();
-    return all_informed(r) ||
-           rounds_now_ms() - *finished_ms >= (int64_t)r->options->linger_s * 1000;
+    if (loop->finished_ms == 0)
+        loop->finished_ms = now;
+    return (loop->saved && all_informed(r)) ||
+           now - loop->finished_ms >= (int64_t)r->options->linger_s * 1000;
 }
 
 static void wait_a_little(struct rounds *r)
@@ -152,39 +192,79 @@ static void wait_a_little(struct rounds *r)
     pthread_cond_timedwait(&r->changed, &r->lock, &until);
 }
 
-static cygnet_status save_model(const struct rounds *r, cygnet_error *err)
+static cygnet_status save_model(struct loop *loop, cygnet_error *err)
 {
-    if (!r->options->out_model)
-        return CYGNET_OK;
-    return cygnet_tensors_save(global_weights(r->global), r->options->out_model, err);
+    struct rounds *r = loop->r;
+    struct global *final = global_ref(r->global);
+    cygnet_status st = CYGNET_OK;
+
+    pthread_mutex_unlock(&r->lock);
+    if (r->options->out_model)
+        st = cygnet_tensors_save(global_weights(final), r->options->out_model, err);
+    global_unref(final);
+    pthread_mutex_lock(&r->lock);
+    loop->saved = st == CYGNET_OK;
+    return st;
 }
 
-static cygnet_status run(struct rounds *r, struct server *server, struct evaluator *e,
-                         cygnet_error *err)
+static cygnet_status step(struct loop *loop, cygnet_error *err)
 {
-    int64_t finished_ms = 0;
-    int64_t swept_ms = rounds_now_ms();
-    bool saved = false;
+    struct rounds *r = loop->r;
+    cygnet_status st = rounds_tick(r, err);
+
+    if (st == CYGNET_OK && r->phase == PHASE_CLOSING)
+        st = close_round(r, loop->e, err);
+    if (st == CYGNET_OK && r->phase == PHASE_FINISHED && !loop->saved)
+        st = save_model(loop, err);
+    return st;
+}
+
+/* Housekeeping; needs no lock. */
+static void sweep(struct loop *loop)
+{
+    int64_t now = rounds_now_ms(loop->r);
+
+    rounds_prune(loop->r);
+    if (now - loop->swept_ms < SWEEP_MS)
+        return;
+    loop->swept_ms = now;
+    server_sweep(loop->server);
+}
+
+/* A full disk, no memory, a database that somebody else holds: all may pass, and
+ * nothing was half done. It is said once. */
+static bool may_pass(struct loop *loop, cygnet_status st, const cygnet_error *err)
+{
+    if (st == CYGNET_OK) {
+        loop->trouble.status = CYGNET_OK;
+        return true;
+    }
+    if (st != CYGNET_ENOSPC && st != CYGNET_ENOMEM && st != CYGNET_EBUSY)
+        return false;
+    if (loop->trouble.status != st)
+        warn(err);
+    loop->trouble = *err;
+    return true;
+}
+
+static cygnet_status run(struct loop *loop, cygnet_error *err)
+{
+    struct rounds *r = loop->r;
     cygnet_status st = CYGNET_OK;
 
     pthread_mutex_lock(&r->lock);
-    while (st == CYGNET_OK && !stop_asked && !may_exit(r, &finished_ms)) {
-        st = rounds_tick(r, err);
-        if (st == CYGNET_OK && r->phase == PHASE_CLOSING)
-            st = close_round(r, e, err);
-        else if (st == CYGNET_OK)
+    while (!stop_asked && !may_exit(loop)) {
+        st = step(loop, err);
+        if (!may_pass(loop, st, err))
+            break;
+        pthread_mutex_unlock(&r->lock);
+        sweep(loop);
+        pthread_mutex_lock(&r->lock);
+        if (st != CYGNET_OK || r->phase != PHASE_CLOSING)
             wait_a_little(r);
-        if (st == CYGNET_OK && r->phase == PHASE_FINISHED && !saved) {
-            st = save_model(r, err);
-            saved = true;
-        }
-        if (rounds_now_ms() - swept_ms >= SWEEP_MS) {
-            swept_ms = rounds_now_ms();
-            server_sweep(server);
-        }
     }
     pthread_mutex_unlock(&r->lock);
-    return st;
+    return stop_asked ? CYGNET_OK : st;
 }
 
 /* ---- Start and stop ----------------------------------------------------- */
@@ -206,8 +286,13 @@ static cygnet_status serve(struct rounds *r, struct evaluator *e, cygnet_error *
 
     if (st == CYGNET_OK)
         st = announce(r->options, port, err);
-    if (st == CYGNET_OK)
-        st = run(r, server, e, err);
+    if (st == CYGNET_OK) {
+        struct loop loop = {.r = r,
+                            .e = e,
+                            .server = server,
+                            .swept_ms = rounds_now_ms(r)};
+        st = run(&loop, err);
+    }
     server_destroy(server);
     return st;
 }
@@ -218,19 +303,19 @@ static cygnet_status start(struct files *files, struct evaluator *e,
     char path[FILES_PATH_MAX];
     cygnet_tensors *initial = NULL;
     struct rounds *rounds = NULL;
-    struct db *db = NULL;
+    struct tools tools = {o, files, NULL, &clock_of_system};
     cygnet_status st;
 
     files_db_path(path, files);
-    st = db_open(&db, path, err);
+    st = db_open(&tools.db, path, err);
     if (st == CYGNET_OK)
         st = evaluator_initial(&initial, e, o, err);
     if (st == CYGNET_OK)
-        st = rounds_create(&rounds, o, files, db, initial, err);
+        st = rounds_create(&rounds, &tools, initial, err);
     if (st == CYGNET_OK)
         st = serve(rounds, e, err);
     rounds_destroy(rounds);
-    db_close(db);
+    db_close(tools.db);
     return st;
 }
 

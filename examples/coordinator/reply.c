@@ -64,7 +64,8 @@ enum MHD_Result reply_fault(struct request *q, const cygnet_error *err)
     fprintf(stderr, "cygnet-coordinator: %s\n", err->message);
     if (err->status == CYGNET_ENOSPC)
         return reply_error(q, 507, "disk_full", "the server's disk is full");
-    if (err->status == CYGNET_ENOMEM || err->status == CYGNET_ELIMIT)
+    if (err->status == CYGNET_ENOMEM || err->status == CYGNET_ELIMIT ||
+        err->status == CYGNET_EBUSY)
         return reply_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "overloaded", err->message);
     return reply_error(q, MHD_HTTP_INTERNAL_SERVER_ERROR, "internal",
                        "the server could not do it");

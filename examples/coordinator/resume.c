@@ -2,6 +2,7 @@
 #include "resume.h"
 
 #include "../common/complain.h"
+#include "seats.h"
 
 #include <cygnet/update.h>
 #include <inttypes.h>
@@ -28,18 +29,46 @@ static int keep_blob(const char *name, void *user)
     return 0;
 }
 
+/* A client's update may be on its way between the disk and its row, so all of the
+ * open round's tokens are kept. */
 static int keep_update(const char *name, void *user)
 {
     const struct rounds *r = user;
 
     for (size_t i = 0; i < r->round.n_seats; i++) {
-        const struct seat *seat = &r->round.seats[i];
-        size_t n = strlen(seat->token);
-        if (seat->state == SEAT_ACCEPTED && strncmp(name, seat->token, n) == 0 &&
-            name[n] == '.' && strcmp(name + n + 1, seat->sha256) == 0)
+        size_t n = strlen(r->round.seats[i].token);
+        if (n && strncmp(name, r->round.seats[i].token, n) == 0 && name[n] == '.')
             return 1;
     }
     return 0;
+}
+
+/* Decides with the lock, removes without. */
+static void prune_folder(struct rounds *r, const char *folder,
+                         int (*keep)(const char *name, void *user))
+{
+    struct unwanted found;
+
+    do {
+        pthread_mutex_lock(&r->lock);
+        files_list_unwanted(&found, r->files, folder, keep, r);
+        pthread_mutex_unlock(&r->lock);
+        files_remove(&found, r->files, folder);
+    } while (found.n == FILES_UNWANTED_MAX);
+}
+
+void rounds_prune(struct rounds *r)
+{
+    bool due;
+
+    pthread_mutex_lock(&r->lock);
+    due = r->prune_due;
+    r->prune_due = false;
+    pthread_mutex_unlock(&r->lock);
+    if (!due)
+        return;
+    prune_folder(r, "updates", keep_update);
+    prune_folder(r, "blobs", keep_blob);
 }
 
 static bool is_finished(const struct rounds *r)
@@ -56,8 +85,7 @@ void round_prepare(struct rounds *r, uint64_t round, uint64_t attempt)
     r->round.by_deadline = false;
     r->round.row = (struct round_row){.round = round, .attempt = attempt};
     r->phase = is_finished(r) ? PHASE_FINISHED : PHASE_WAITING;
-    files_prune(r->files, "updates", keep_update, r);
-    files_prune(r->files, "blobs", keep_blob, r);
+    r->prune_due = true;
 }
 
 cygnet_status history_add(struct rounds *r, const struct round_row *row,
@@ -145,7 +173,7 @@ static cygnet_status take_seat(const struct seat *stored, void *user, cygnet_err
     uint32_t wait_s =
         seat.state == SEAT_INVITED ? r->options->grace_s : r->options->lease_s;
 
-    seat.until_ms = wait_s ? rounds_now_ms() + (int64_t)wait_s * 1000 : 0;
+    seat.until_ms = wait_s ? rounds_now_ms(r) + (int64_t)wait_s * 1000 : 0;
     if (client) {
         client->seated = true;
         client->present = seat.state <= SEAT_ACCEPTED;
@@ -153,11 +181,26 @@ static cygnet_status take_seat(const struct seat *stored, void *user, cygnet_err
     return round_add_seat(&r->round, &seat, err);
 }
 
+static cygnet_status check_hash(const struct seat *seat, const void *bytes, size_t len,
+                                cygnet_error *err)
+{
+    uint8_t digest[HASH_BYTES];
+    char hex[HASH_HEX + 1];
+
+    hash_bytes(digest, bytes, len);
+    hash_hex(hex, digest);
+    if (strcmp(hex, seat->sha256) == 0)
+        return CYGNET_OK;
+    return complain(err, CYGNET_EHASH, 0,
+                    "the stored update updates/%s.%.16s... is damaged", seat->token,
+                    seat->sha256);
+}
+
 static cygnet_status add_stored(struct rounds *r, const struct seat *seat,
                                 cygnet_error *err)
 {
+    const cygnet_tensors *weights = global_weights(r->global);
     char path[FILES_PATH_MAX];
-    cygnet_update_info info = {.struct_size = sizeof info};
     cygnet_tensors *deltas = NULL;
     void *bytes = NULL;
     size_t len = 0;
@@ -166,8 +209,11 @@ static cygnet_status add_stored(struct rounds *r, const struct seat *seat,
     files_update_path(path, r->files, seat->token, seat->sha256);
     st = files_read(&bytes, &len, path, global_max_update(r->global), err);
     if (st == CYGNET_OK)
-        st = cygnet_update_decode(&deltas, &info, bytes, len, global_weights(r->global),
-                                  NULL, err);
+        st = check_hash(seat, bytes, len, err);
+    if (st == CYGNET_OK)
+        st = cygnet_update_decode(&deltas, NULL, bytes, len, weights, NULL, err);
+    if (st == CYGNET_OK)
+        st = aggregate_check(deltas, weights, seat->examples, err);
     if (st == CYGNET_OK)
         st = aggregate_add(r->round.sum, deltas, seat->examples, err);
     cygnet_tensors_destroy(deltas);
@@ -184,7 +230,7 @@ static cygnet_status reopen(struct rounds *r, cygnet_error *err)
     if (st != CYGNET_OK)
         return st;
     clients_deal(&r->clients, &lottery);
-    round_start_clock(r, 0);
+    round_start_clock(r);
     st = db_load_seats(r->db, row->round, row->attempt, take_seat, r, err);
     for (size_t i = 0; st == CYGNET_OK && i < r->round.n_seats; i++)
         if (r->round.seats[i].state == SEAT_ACCEPTED)
@@ -192,7 +238,7 @@ static cygnet_status reopen(struct rounds *r, cygnet_error *err)
     if (st != CYGNET_OK)
         return st;
     r->phase = PHASE_OPEN;
-    files_prune(r->files, "updates", keep_update, r);
+    r->prune_due = true;
     return CYGNET_OK;
 }
 
@@ -255,9 +301,8 @@ static void init_lock(struct rounds *r)
     pthread_condattr_destroy(&attributes);
 }
 
-cygnet_status rounds_create(struct rounds **out, const struct options *options,
-                            struct files *files, struct db *db, cygnet_tensors *initial,
-                            cygnet_error *err)
+cygnet_status rounds_create(struct rounds **out, const struct tools *tools,
+                            cygnet_tensors *initial, cygnet_error *err)
 {
     struct rounds *r = calloc(1, sizeof *r);
     cygnet_status st;
@@ -268,9 +313,10 @@ cygnet_status rounds_create(struct rounds **out, const struct options *options,
         return complain(err, CYGNET_ENOMEM, 0, "out of memory");
     }
     init_lock(r);
-    r->options = options;
-    r->files = files;
-    r->db = db;
+    r->options = tools->options;
+    r->files = tools->files;
+    r->db = tools->db;
+    r->clock = tools->clock;
     r->accuracy = (double)NAN;
     st = load(r, initial, err);
     if (st == CYGNET_OK)

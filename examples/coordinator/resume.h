@@ -5,11 +5,8 @@
 
 #include "rounds.h"
 
-cygnet_status round_add_seat(struct round *round, const struct seat *seat,
-                             cygnet_error *err);
-
 /* Sets the deadline anew: time in which no coordinator ran does not count. */
-void round_start_clock(struct rounds *r, int64_t elapsed_ms);
+void round_start_clock(struct rounds *r);
 
 /* Forgets the last round's seats, sum and files; WAITING for the given attempt,
  * or FINISHED. */

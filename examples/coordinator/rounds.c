@@ -1,110 +1,16 @@
-/* The life of a round while it is open. See rounds.h; restoring is in resume.c. */
+/* The life of a round: it opens, time passes, it ends. See rounds.h; what clients
+ * do is in claims.c, restoring in resume.c. */
 #include "rounds.h"
 
-#include "../common/complain.h"
 #include "resume.h"
+#include "seats.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-int64_t rounds_now_ms(void)
+int64_t rounds_now_ms(const struct rounds *r)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static struct seat *seat_of_client(const struct round *round, const char *id)
-{
-    for (size_t i = 0; i < round->n_seats; i++)
-        if (strcmp(round->seats[i].client_id, id) == 0)
-            return &round->seats[i];
-    return NULL;
-}
-
-static struct seat *seat_of_token(const struct round *round, const char *token)
-{
-    for (size_t i = 0; i < round->n_seats; i++)
-        if (round->seats[i].token[0] && strcmp(round->seats[i].token, token) == 0)
-            return &round->seats[i];
-    return NULL;
-}
-
-uint32_t rounds_count(const struct round *round, enum seat_state state)
-{
-    uint32_t n = 0;
-
-    for (size_t i = 0; i < round->n_seats; i++)
-        n += round->seats[i].state == state;
-    return n;
-}
-
-static bool seat_is_taken(const struct seat *seat)
-{
-    return seat->state == SEAT_INVITED || seat->state == SEAT_ASSIGNED ||
-           seat->state == SEAT_ACCEPTED;
-}
-
-uint32_t rounds_count_failed(const struct round *round)
-{
-    uint32_t n = 0;
-
-    for (size_t i = 0; i < round->n_seats; i++) {
-        const struct seat *seat = &round->seats[i];
-        n += !seat_is_taken(seat) ||
-             (seat->state != SEAT_ACCEPTED && (seat->overdue || round->by_deadline));
-    }
-    return n;
-}
-
-/* Somebody who has gone silent, and whose seat nobody could take. */
-static bool has_overdue_seat(const struct round *round)
-{
-    for (size_t i = 0; i < round->n_seats; i++)
-        if (round->seats[i].state != SEAT_ACCEPTED && seat_is_taken(&round->seats[i]) &&
-            round->seats[i].overdue)
-            return true;
-    return false;
-}
-
-/* Somebody from whom an update may still be hoped for in time. */
-static bool has_active_seat(const struct round *round)
-{
-    for (size_t i = 0; i < round->n_seats; i++) {
-        const struct seat *seat = &round->seats[i];
-        if ((seat->state == SEAT_INVITED || seat->state == SEAT_ASSIGNED) &&
-            !seat->overdue)
-            return true;
-    }
-    return false;
-}
-
-cygnet_status round_add_seat(struct round *round, const struct seat *seat,
-                             cygnet_error *err)
-{
-    if (round->n_seats == round->cap_seats) {
-        size_t cap = round->cap_seats ? 2 * round->cap_seats : 16;
-        struct seat *seats = realloc(round->seats, cap * sizeof *seats);
-        if (!seats)
-            return complain(err, CYGNET_ENOMEM, 0, "out of memory for %zu participants",
-                            cap);
-        round->seats = seats;
-        round->cap_seats = cap;
-    }
-    round->seats[round->n_seats++] = *seat;
-    return CYGNET_OK;
+    return r->clock->mono_ms(r->clock->user);
 }
 
 /* Asks the next client; *asked is false when there is none. */
@@ -115,7 +21,7 @@ static cygnet_status invite_next(struct rounds *r, bool *asked, cygnet_error *er
                         .attempt = r->round.row.attempt,
                         .state = SEAT_INVITED,
                         .until_ms =
-                            rounds_now_ms() + (int64_t)r->options->grace_s * 1000};
+                            rounds_now_ms(r) + (int64_t)r->options->grace_s * 1000};
     cygnet_status st;
 
     *asked = client != NULL;
@@ -147,7 +53,7 @@ static cygnet_status fill_seats(struct rounds *r, cygnet_error *err)
 
 static uint32_t at_least(double fraction, uint32_t of)
 {
-    double n = ceil(fraction * of);
+    double n = ceil(fraction * of - 1e-9); /* 0.07 * 100 is above 7 */
 
     return n < 1 ? 1 : (uint32_t)n;
 }
@@ -177,15 +83,15 @@ static void prepare_row(struct rounds *r)
     if (row->wanted > n_present)
         row->wanted = (uint32_t)n_present;
     row->target = target > (double)n_present ? (uint32_t)n_present : (uint32_t)target;
-    row->opened_wall_ms = wall_ms();
+    row->opened_wall_ms = r->clock->wall_ms(r->clock->user);
     row->loss = row->accuracy = (double)NAN;
 }
 
-void round_start_clock(struct rounds *r, int64_t elapsed_ms)
+void round_start_clock(struct rounds *r)
 {
-    int64_t now = rounds_now_ms();
+    int64_t now = rounds_now_ms(r);
 
-    r->round.opened_ms = now - elapsed_ms;
+    r->round.opened_ms = now;
     r->round.deadline_ms = now + (int64_t)r->options->deadline_s * 1000;
 }
 
@@ -200,8 +106,10 @@ static cygnet_status keep_open_round(struct rounds *r, cygnet_error *err)
         st = fill_seats(r, err);
     if (st == CYGNET_OK)
         st = db_commit(r->db, err);
-    if (st != CYGNET_OK)
+    if (st != CYGNET_OK) {
         db_rollback(r->db);
+        r->round.n_seats = 0; /* as in the database: nobody was asked */
+    }
     return st;
 }
 
@@ -216,7 +124,7 @@ static cygnet_status open_round(struct rounds *r, cygnet_error *err)
     if (st != CYGNET_OK)
         return st;
     clients_deal(&r->clients, &lottery);
-    round_start_clock(r, 0);
+    round_start_clock(r);
     st = keep_open_round(r, err);
     if (st == CYGNET_OK)
         r->phase = PHASE_OPEN;
@@ -230,14 +138,20 @@ static cygnet_status open_round(struct rounds *r, cygnet_error *err)
 static cygnet_status expire_seat(struct rounds *r, struct seat *seat, cygnet_error *err)
 {
     struct client *client = clients_find(&r->clients, seat->client_id);
+    struct seat next;
+    cygnet_status st;
 
     seat->overdue = true;
     if (client)
         client->present = false;
     if (!clients_next(&r->clients))
         return CYGNET_OK;
-    seat->state = seat->state == SEAT_INVITED ? SEAT_ABSENT : SEAT_LOST;
-    return db_put_seat(r->db, seat, err);
+    next = *seat;
+    next.state = seat->state == SEAT_INVITED ? SEAT_ABSENT : SEAT_LOST;
+    st = db_put_seat(r->db, &next, err);
+    if (st == CYGNET_OK)
+        *seat = next;
+    return st;
 }
 
 static cygnet_status expire_seats(struct rounds *r, int64_t now, cygnet_error *err)
@@ -258,17 +172,17 @@ static cygnet_status expire_seats(struct rounds *r, int64_t now, cygnet_error *e
 
 static cygnet_status fail_round(struct rounds *r, cygnet_error *err)
 {
-    struct round *round = &r->round;
+    struct round_row row = r->round.row;
     cygnet_status st;
 
-    round->row.state = ROUND_FAILED;
-    round->row.n_failed = rounds_count_failed(round);
-    round->row.seconds = (double)(rounds_now_ms() - round->opened_ms) / 1000.0;
-    st = db_put_round(r->db, &round->row, err);
+    row.state = ROUND_FAILED;
+    row.n_failed = rounds_count_failed(&r->round);
+    row.seconds = (double)(rounds_now_ms(r) - r->round.opened_ms) / 1000.0;
+    st = db_put_round(r->db, &row, err);
     if (st != CYGNET_OK)
         return st;
     r->n_failed_rounds++;
-    round_prepare(r, round->row.round, round->row.attempt + 1);
+    round_prepare(r, row.round, row.attempt + 1);
     return CYGNET_OK;
 }
 
@@ -294,7 +208,7 @@ static cygnet_status decide(struct rounds *r, int64_t now, cygnet_error *err)
 
 cygnet_status rounds_tick(struct rounds *r, cygnet_error *err)
 {
-    int64_t now = rounds_now_ms();
+    int64_t now = rounds_now_ms(r);
     cygnet_status st = CYGNET_OK;
 
     if (r->phase == PHASE_WAITING && may_open(r))
@@ -308,191 +222,6 @@ cygnet_status rounds_tick(struct rounds *r, cygnet_error *err)
     if (r->phase == PHASE_CLOSING)
         pthread_cond_signal(&r->changed);
     return st;
-}
-
-/* ---- What clients do ---------------------------------------------------- */
-
-static cygnet_status know_client(struct client **out, struct rounds *r, const char *id,
-                                 cygnet_error *err)
-{
-    struct lottery lottery = {r->seed, r->round.row.round, r->round.row.attempt};
-    cygnet_status st = CYGNET_OK;
-
-    *out = clients_find(&r->clients, id);
-    if (*out)
-        return CYGNET_OK;
-    if (r->clients.n >= CLIENTS_MAX)
-        return complain(err, CYGNET_ELIMIT, 0, "no more clients are taken");
-    st = db_put_client(r->db, id, err);
-    if (st == CYGNET_OK)
-        st = clients_add(out, &r->clients, id, err);
-    if (st == CYGNET_OK)
-        (*out)->draw = lottery_draw(&lottery, id);
-    return st;
-}
-
-static void set_lease(const struct rounds *r, struct seat *seat)
-{
-    int64_t lease_ms = (int64_t)r->options->lease_s * 1000;
-
-    seat->overdue = false;
-    seat->until_ms = lease_ms ? rounds_now_ms() + lease_ms : 0;
-}
-
-static cygnet_status assign(struct rounds *r, struct seat *seat, cygnet_error *err)
-{
-    uint8_t random[16];
-    struct seat next = *seat;
-    cygnet_status st;
-
-    if (!hash_random(random, sizeof random))
-        return complain(err, CYGNET_EHOST, 0, "the system gives no random bytes");
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(next.token + 2 * i, 3, "%02x", random[i]);
-    next.state = SEAT_ASSIGNED;
-    st = db_put_seat(r->db, &next, err);
-    if (st != CYGNET_OK)
-        return st;
-    *seat = next;
-    return CYGNET_OK;
-}
-
-cygnet_status rounds_check_in(enum answer *out, struct seat *copy, struct rounds *r,
-                              const char *client_id, cygnet_error *err)
-{
-    struct client *client;
-    struct seat *seat = NULL;
-    cygnet_status st = know_client(&client, r, client_id, err);
-
-    *out = ANSWER_BUSY;
-    if (st != CYGNET_OK)
-        return st;
-    client->present = true;
-    if (r->phase == PHASE_FINISHED) {
-        client->informed = true;
-        *out = ANSWER_FINISHED;
-        pthread_cond_signal(&r->changed);
-        return CYGNET_OK;
-    }
-    st = rounds_tick(r, err);
-    if (st == CYGNET_OK && r->phase == PHASE_OPEN)
-        seat = seat_of_client(&r->round, client_id);
-    if (seat && seat->state == SEAT_INVITED)
-        st = assign(r, seat, err);
-    if (st == CYGNET_OK && seat && seat->state == SEAT_ASSIGNED) {
-        client->present = true;
-        set_lease(r, seat);
-        *copy = *seat;
-        *out = ANSWER_TASK;
-    }
-    return st;
-}
-
-static enum verdict judge_old(struct rounds *r, uint64_t round, const char *token,
-                              const char *sha256)
-{
-    struct seat seat;
-
-    if (db_find_token(&seat, r->db, token, NULL) != CYGNET_OK)
-        return VERDICT_GONE;
-    if (sha256 && seat.round == round && seat.state == SEAT_ACCEPTED)
-        return strcmp(seat.sha256, sha256) == 0 ? VERDICT_ALREADY : VERDICT_OTHER_BYTES;
-    return VERDICT_CLOSED;
-}
-
-enum verdict rounds_judge(struct rounds *r, uint64_t round, const char *token,
-                          const char *sha256)
-{
-    const struct seat *seat = seat_of_token(&r->round, token);
-
-    if (!seat || r->phase == PHASE_WAITING || r->phase == PHASE_FINISHED)
-        return judge_old(r, round, token, sha256);
-    if (seat->round != round)
-        return VERDICT_CLOSED;
-    if (seat->state == SEAT_ACCEPTED && sha256)
-        return strcmp(seat->sha256, sha256) == 0 ? VERDICT_ALREADY : VERDICT_OTHER_BYTES;
-    if (!seat_is_taken(seat))
-        return VERDICT_GONE;
-    return r->phase == PHASE_OPEN ? VERDICT_GO : VERDICT_CLOSED;
-}
-
-static void mark_present(struct rounds *r, const struct seat *seat)
-{
-    struct client *client = clients_find(&r->clients, seat->client_id);
-
-    if (client)
-        client->present = true;
-}
-
-static cygnet_status keep_accepted(struct rounds *r, const struct seat *seat,
-                                   const struct round_row *row, cygnet_error *err)
-{
-    cygnet_status st = db_begin(r->db, err);
-
-    if (st != CYGNET_OK)
-        return st;
-    st = db_put_seat(r->db, seat, err);
-    if (st == CYGNET_OK)
-        st = db_put_round(r->db, row, err);
-    if (st == CYGNET_OK)
-        st = db_commit(r->db, err);
-    if (st != CYGNET_OK)
-        db_rollback(r->db);
-    return st;
-}
-
-cygnet_status rounds_accept(struct rounds *r, const char *token, const char *sha256,
-                            const cygnet_tensors *deltas, uint64_t examples, size_t len,
-                            cygnet_error *err)
-{
-    struct seat *seat = seat_of_token(&r->round, token);
-    struct seat next = *seat;
-    struct round_row row = r->round.row;
-    cygnet_status st;
-
-    if (aggregate_count(r->round.sum) >= AGGREGATE_MAX_UPDATES)
-        return complain(err, CYGNET_ELIMIT, 0, "the round takes no more updates");
-    next.state = SEAT_ACCEPTED;
-    next.examples = examples;
-    memcpy(next.sha256, sha256, sizeof next.sha256);
-    row.n_accepted++;
-    row.bytes_up += len;
-    st = keep_accepted(r, &next, &row, err);
-    if (st == CYGNET_OK)
-        st = aggregate_add(r->round.sum, deltas, examples, err);
-    if (st != CYGNET_OK)
-        return st;
-    *seat = next;
-    r->round.row = row;
-    mark_present(r, seat);
-    return rounds_tick(r, err);
-}
-
-void rounds_renew(struct rounds *r, const char *token)
-{
-    struct seat *seat = seat_of_token(&r->round, token);
-
-    if (!seat)
-        return;
-    mark_present(r, seat);
-    if (seat->state == SEAT_ASSIGNED)
-        set_lease(r, seat);
-}
-
-cygnet_status rounds_give_up(struct rounds *r, const char *token, cygnet_error *err)
-{
-    struct seat *seat = seat_of_token(&r->round, token);
-    struct client *client;
-    cygnet_status st;
-
-    if (!seat || seat->state != SEAT_ASSIGNED || r->phase != PHASE_OPEN)
-        return CYGNET_OK;
-    seat->state = SEAT_ABORTED;
-    client = clients_find(&r->clients, seat->client_id);
-    if (client)
-        client->present = false;
-    st = db_put_seat(r->db, seat, err);
-    return st == CYGNET_OK ? rounds_tick(r, err) : st;
 }
 
 /* ---- The end of a round ------------------------------------------------- */
@@ -512,4 +241,9 @@ cygnet_status rounds_finish(struct rounds *r, struct global *next,
     r->global = next;
     round_prepare(r, row->round + 1, 1);
     return CYGNET_OK;
+}
+
+cygnet_status rounds_discard(struct rounds *r, cygnet_error *err)
+{
+    return fail_round(r, err);
 }

@@ -1,7 +1,7 @@
 /* The rounds: who takes part, what was accepted, when a round ends.
  *
- * All functions but rounds_create and rounds_destroy are called with the lock
- * held. States, with what moves them:
+ * Functions are called with the lock held, but for rounds_create, rounds_destroy
+ * and rounds_prune. States, with what moves them:
  *
  *   WAITING --enough clients--> OPEN --K accepted, or deadline--> CLOSING
  *      ^                          |                                 |
@@ -12,6 +12,7 @@
 #define COORDINATOR_ROUNDS_H
 
 #include "aggregate.h"
+#include "clock.h"
 #include "db.h"
 #include "files.h"
 #include "global.h"
@@ -35,11 +36,13 @@ struct round {
 
 /* history   rounds that are done, oldest first
  * n_failed_rounds  attempts that had too few updates
- * accuracy  of `global` on the held-out split; NaN: unknown */
+ * accuracy  of `global` on the held-out split; NaN: unknown
+ * prune_due  a round has ended since the last rounds_prune */
 struct rounds {
     const struct options *options;
     struct files *files;
     struct db *db;
+    const struct clock *clock;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint64_t seed;
@@ -52,17 +55,26 @@ struct rounds {
     size_t cap_history;
     uint64_t n_failed_rounds;
     double accuracy;
+    bool prune_due;
 };
 
-int64_t rounds_now_ms(void); /* monotonic */
+/* What the rounds work with; all of it outlives them. */
+struct tools {
+    const struct options *options;
+    struct files *files;
+    struct db *db;
+    const struct clock *clock;
+};
 
 /* Loads what an earlier process left, or starts with `initial` (consumed, also on
  * failure; NULL when the state directory has a model).
- * Errors: EINVAL (the state directory is of another run), ESTORAGE, ... */
-cygnet_status rounds_create(struct rounds **out, const struct options *options,
-                            struct files *files, struct db *db, cygnet_tensors *initial,
-                            cygnet_error *err);
+ * Errors: EINVAL (the state directory is of another run), EHASH (a stored file is
+ * damaged), ESTORAGE, ... */
+cygnet_status rounds_create(struct rounds **out, const struct tools *tools,
+                            cygnet_tensors *initial, cygnet_error *err);
 void rounds_destroy(struct rounds *r);
+
+int64_t rounds_now_ms(const struct rounds *r); /* monotonic */
 
 /* What a check-in is answered with. TASK: `seat` is a copy. */
 enum answer { ANSWER_TASK, ANSWER_BUSY, ANSWER_FINISHED };
@@ -81,7 +93,8 @@ enum verdict {
 enum verdict rounds_judge(struct rounds *r, uint64_t round, const char *token,
                           const char *sha256);
 
-/* Counts an update whose file is durable. Afterwards the row is durable too.
+/* Counts an update whose file is durable. Afterwards the row is durable too; after
+ * a failure nothing was counted.
  * Call after rounds_judge said GO, without letting go of the lock. */
 cygnet_status rounds_accept(struct rounds *r, const char *token, const char *sha256,
                             const cygnet_tensors *deltas, uint64_t examples, size_t len,
@@ -101,5 +114,12 @@ uint32_t rounds_count(const struct round *round, enum seat_state state);
  * row  the finished row: loss, accuracy, seconds are set by the caller */
 cygnet_status rounds_finish(struct rounds *r, struct global *next,
                             const struct round_row *row, cygnet_error *err);
+
+/* CLOSING -> WAITING: the updates cannot be aggregated, the round is repeated. */
+cygnet_status rounds_discard(struct rounds *r, cygnet_error *err);
+
+/* Removes files that no round needs any more. Called without the lock, by
+ * one thread only. */
+void rounds_prune(struct rounds *r);
 
 #endif

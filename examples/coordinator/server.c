@@ -64,7 +64,7 @@ struct pending {
 static void visit_progress(struct server *s, struct visit *visit)
 {
     pthread_mutex_lock(&s->lock);
-    visit->since_ms = rounds_now_ms();
+    visit->since_ms = rounds_now_ms(s->rounds);
     visit->downloading = false;
     pthread_mutex_unlock(&s->lock);
 }
@@ -84,7 +84,7 @@ static void visit_open(struct server *s, struct MHD_Connection *connection, void
     if (!visit)
         return;
     visit->fd = info ? info->connect_fd : -1;
-    visit->since_ms = rounds_now_ms();
+    visit->since_ms = rounds_now_ms(s->rounds);
     pthread_mutex_lock(&s->lock);
     visit->next = &s->visits;
     visit->previous = s->visits.previous;
@@ -115,7 +115,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 
 void server_sweep(struct server *s)
 {
-    int64_t now = rounds_now_ms();
+    int64_t now = rounds_now_ms(s->rounds);
     int64_t limit = (int64_t)s->rounds->options->request_timeout_s * 1000;
 
     /* The lock keeps visit_close, and with it the reuse of the descriptor, out. */
@@ -540,7 +540,7 @@ cygnet_status server_create(struct server **out, uint16_t *port, struct rounds *
 static void drain(struct server *s)
 {
     const struct timespec pause = {.tv_nsec = 10000000};
-    int64_t until = rounds_now_ms() + DRAIN_LIMIT_MS;
+    int64_t until = rounds_now_ms(s->rounds) + DRAIN_LIMIT_MS;
     size_t n_requests;
 
     do {
@@ -548,7 +548,7 @@ static void drain(struct server *s)
         pthread_mutex_lock(&s->lock);
         n_requests = s->n_requests;
         pthread_mutex_unlock(&s->lock);
-    } while (n_requests && rounds_now_ms() < until);
+    } while (n_requests && rounds_now_ms(s->rounds) < until);
 }
 
 void server_destroy(struct server *s)

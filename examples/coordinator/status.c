@@ -52,7 +52,7 @@ static void add_current(cJSON *json, const struct rounds *r)
     row.loss = row.accuracy = (double)NAN;
     row.n_failed = rounds_count_failed(round);
     if (r->phase == PHASE_OPEN || r->phase == PHASE_CLOSING)
-        row.seconds = (double)(rounds_now_ms() - round->opened_ms) / 1000.0;
+        row.seconds = (double)(rounds_now_ms(r) - round->opened_ms) / 1000.0;
     add_row(current, &row);
     cJSON_AddNumberToObject(current, "wanted", row.wanted);
     cJSON_AddNumberToObject(current, "assigned", rounds_count(round, SEAT_ASSIGNED));

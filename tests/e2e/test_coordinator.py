@@ -390,7 +390,8 @@ def test_a_killed_coordinator_resumes_the_round(start_coordinator, tmp_path):
     status = wait_finished(coordinator)
     assert status["history"][0]["participants"] == 6
     assert status["model_sha256"] == expected
-    assert list((tmp_path / "cut" / "updates").iterdir()) == []
+    updates = tmp_path / "cut" / "updates"
+    wait_for(lambda: not list(updates.iterdir()), 5, "the updates' removal")
 
 
 def test_a_finished_run_is_still_finished_after_a_restart(start_coordinator):
