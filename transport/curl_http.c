@@ -26,6 +26,8 @@
 #define CONNECT_TIMEOUT_MS 15000L /* name, TCP and TLS together */
 #define MAX_REDIRECTS 3
 #define MAX_IDLE_CONNECTIONS 2L
+#define MAX_ALL_HEADER_BYTES (1u << 18) /* of one perform: 1xx and trailers too */
+#define MAX_DROPPED_BODY (1u << 16)     /* of a redirect that is followed */
 
 struct curl_http {
     cygnet_http face; /* first: perform gets a pointer to it */
@@ -179,7 +181,12 @@ static size_t on_header(char *data, size_t size, size_t n, void *user)
     struct exchange *x = user;
 
     x->n_header_bytes += size * n;
-    x->verdict = take_line(x, data, size * n);
+    if (x->n_header_bytes > MAX_ALL_HEADER_BYTES)
+        x->verdict = fail(x->err, CYGNET_ELIMIT, x->status,
+                          "the headers of the answer are more than %u bytes",
+                          MAX_ALL_HEADER_BYTES);
+    else
+        x->verdict = take_line(x, data, size * n);
     return x->verdict == CYGNET_OK ? size * n : 0;
 }
 
@@ -187,32 +194,34 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
 {
     struct exchange *x = user;
     size_t len = size * n;
+    uint64_t limit = x->drop ? MAX_DROPPED_BODY : x->request->max_body;
 
     x->n_body += len;
-    if (x->drop)
-        return len;
-    if (x->n_body > x->request->max_body)
+    if (x->n_body > limit)
         x->verdict = fail(x->err, CYGNET_ELIMIT, x->status,
-                          "the answer is larger than the limit of %llu bytes",
-                          (unsigned long long)x->request->max_body);
-    else if (x->sink->body)
+                          "the %s is larger than the limit of %llu bytes",
+                          x->drop ? "redirect" : "answer", (unsigned long long)limit);
+    else if (!x->drop && x->sink->body)
         x->verdict = x->sink->body(x->status, data, len, x->sink->user);
     return x->verdict == CYGNET_OK ? len : 0;
+}
+
+static void count_sent(struct exchange *x, curl_off_t sent)
+{
+    if (sent <= 0 || (uint64_t)sent <= x->n_sent || (uint64_t)sent > x->request->body_len)
+        return;
+    x->n_sent = (uint64_t)sent;
+    if (x->sink->sent)
+        x->sink->sent(x->n_sent, x->sink->user);
 }
 
 static int on_progress(void *user, curl_off_t total_down, curl_off_t down,
                        curl_off_t total_up, curl_off_t up)
 {
-    struct exchange *x = user;
-
     (void)total_down;
     (void)down;
     (void)total_up;
-    if ((uint64_t)up > x->n_sent && (uint64_t)up <= x->request->body_len) {
-        x->n_sent = (uint64_t)up;
-        if (x->sink->sent)
-            x->sink->sent(x->n_sent, x->sink->user);
-    }
+    count_sent(user, up);
     return 0;
 }
 
@@ -271,6 +280,7 @@ static CURLcode set_policy(const struct curl_http *stack, struct exchange *x)
     SET(CURLOPT_QUICK_EXIT, 1L);
     SET(CURLOPT_PROTOCOLS_STR, stack->allow_loopback_http ? "https,http" : "https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* one at a time */
     SET(CURLOPT_PROXY, ""); /* the environment's proxies would be a surprise */
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
@@ -446,6 +456,7 @@ static cygnet_status exchange_once(struct exchange *x, const struct url *at)
     struct curl_http *stack = x->stack;
     struct curl_slist *headers = NULL;
     char url[URL_MAX + 1];
+    curl_off_t sent = 0;
     cygnet_status st = url_format(url, at, NULL, x->err);
 
     x->status = 0;
@@ -462,6 +473,8 @@ static cygnet_status exchange_once(struct exchange *x, const struct url *at)
         st = fail(x->err, CYGNET_ENOMEM, 0, "libcurl refused the request");
     } else {
         st = drive(x, at);
+        if (curl_easy_getinfo(stack->easy, CURLINFO_SIZE_UPLOAD_T, &sent) == CURLE_OK)
+            count_sent(x, sent); /* the last call of on_progress may be early */
         (void)curl_multi_remove_handle(stack->multi, stack->easy);
     }
     curl_slist_free_all(headers);
@@ -514,8 +527,6 @@ static cygnet_status perform(cygnet_http *http, int *http_status,
         st = follow(&at, &x, n_followed);
     }
     *http_status = x.status;
-    if (st == CYGNET_OK && sink->sent && x.n_sent < request->body_len)
-        sink->sent(request->body_len, sink->user);
     return st;
 }
 

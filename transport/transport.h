@@ -13,11 +13,11 @@
  * ca_file  PEM bundle; NULL: the system's store
  * allow_loopback_http  accept http:// towards loopback addresses only
  * out  receives the stack; destroy with curl_http_destroy
- * The environment's proxies, cookies and .netrc are not used; HTTP/2 is when the
- * server offers it. Destroying a stack after a cancel may leave a name look-up of
- * libcurl's behind that ends by itself.
- * Errors: ENOMEM, EINVAL (ca_file cannot be read), EUNSUPPORTED (a libcurl without
- * TLS, without a threaded resolver or without thread-safe start-up). */
+ * The environment's proxies, cookies and .netrc are not used; neither is HTTP/2,
+ * which has nothing to give to one exchange at a time. Destroying a stack after a cancel
+ * may leave a name look-up of libcurl's behind that ends by itself. Errors: ENOMEM,
+ * EINVAL (ca_file cannot be read), EUNSUPPORTED (a libcurl without TLS, without a
+ * threaded resolver or without thread-safe start-up). */
 cygnet_status curl_http_create(cygnet_http **out, const char *ca_file,
                                int allow_loopback_http, const cygnet_allocator *alloc,
                                cygnet_error *err);

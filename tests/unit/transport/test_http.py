@@ -166,6 +166,23 @@ class Server:
             reply(200, b"", *[f"X-{i}: {i}" for i in range(1000)])
         elif path == "/long-header":
             reply(200, b"", "X-Long: " + "y" * 9000)
+        elif path == "/huge-header":
+            reply(200, b"", "X-Huge: " + "y" * 300_000)
+        elif path == "/endless-hints":
+            while not self.ended.is_set():
+                c.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100)
+        elif path == "/endless-trailers":
+            c.sendall(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+            c.sendall(b"5\r\nhello\r\n0\r\n")
+            while not self.ended.is_set():
+                c.sendall(b"X-Trailer: more\r\n" * 100)
+        elif path == "/endless-redirect":
+            c.sendall(b"HTTP/1.1 302 X\r\nLocation: /ok\r\nConnection: close\r\n\r\n")
+            while not self.ended.is_set():
+                c.sendall(b"x" * 10_000)
+        elif path == "/refused-early":
+            reply(413, b"too much")
+            self.ended.wait(20)
         elif path == "/garbage":
             c.sendall(b"\x00\xff\x13\x37 this is not HTTP at all\n" * 50)
         elif path == "/cut":
@@ -431,6 +448,34 @@ def test_a_header_line_beyond_the_limit_is_refused(certs, serve):
     got = secure(certs, serve("good"), "/long-header")
     assert got["status"] == "ELIMIT"
     assert "8192" in got["message"]
+
+
+def test_a_header_line_beyond_what_libcurl_takes_is_no_lack_of_memory(certs, serve):
+    got = secure(certs, serve("good"), "/huge-header")
+    assert got["status"] == "ELIMIT"
+    assert "header" in got["message"]
+
+
+@pytest.mark.parametrize("what", ["hints", "trailers", "redirect"])
+def test_what_is_passed_over_has_an_end_too(certs, serve, what):
+    got = secure(certs, serve("good"), f"/endless-{what}")
+    assert got["status"] == "ELIMIT"
+    assert "limit" in got["message"] or "more than" in got["message"]
+
+
+def test_only_http_1_1_is_offered(certs, serve):
+    """HTTP/2 has nothing to give to one exchange at a time."""
+    server = serve("good")
+    server.context.set_alpn_protocols(["h2", "http/1.1"])
+    got = secure(certs, server)
+    assert (got["status"], got["http"]) == ("OK", 200)
+
+
+def test_a_body_that_did_not_leave_is_not_counted_as_sent(certs, serve):
+    args = ["--method", "PUT", "--body", 64_000_000, "--timeout-ms", 3000]
+    got = secure(certs, serve("good"), "/refused-early", *args)
+    assert got["http"] == 413
+    assert got["sent"] < 64_000_000
 
 
 def test_garbage_is_a_protocol_error(certs, serve):
