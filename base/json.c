@@ -14,9 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Largest integer that a JSON number, a double, holds exactly. */
-#define EXACT_MAX 9007199254740992.0
-
 const struct json_limits JSON_DEFAULT_LIMITS = {.max_bytes = (size_t)1 << 20,
                                                 .max_depth = 16,
                                                 .max_values = 65536};
@@ -201,7 +198,7 @@ cygnet_status json_read_u64(uint64_t *out, const struct json *object, const char
     if (st != CYGNET_OK || !item)
         return st;
     v = item->valuedouble;
-    if (!cJSON_IsNumber(item) || !(v >= 0) || v > EXACT_MAX || v != floor(v))
+    if (!cJSON_IsNumber(item) || !(v >= 0) || v > (double)JSON_EXACT_MAX || v != floor(v))
         return wrong(where, key, "a whole number", err);
     if ((uint64_t)v < min || (uint64_t)v > max)
         return fail(err, CYGNET_EFORMAT, 0,

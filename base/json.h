@@ -10,6 +10,11 @@
 /* A parsed document, or a value inside it (borrowed from the document). */
 struct json;
 
+/* The largest whole number that survives a reader's double: 2^53 - 1. Beyond it
+ * numbers are neither read nor written; what needs 64 bits travels as text.
+ * Source: RFC 7493, 2.2. */
+#define JSON_EXACT_MAX ((UINT64_C(1) << 53) - 1)
+
 struct json_limits {
     size_t max_bytes;
     size_t max_depth;
@@ -50,7 +55,8 @@ double json_number(const struct json *number, double fallback);
 /* Typed readers of an object's member. `required` members that are absent, and
  * any of the wrong type or range, are EFORMAT with `where` and the key in the
  * message. Absent optional members leave *out as it was. JSON null counts as
- * absent. Integers must be exact and within [min, max].
+ * absent. Whole numbers must be within [min, max]
+ * and at most JSON_EXACT_MAX.
  * json_read_string copies at most size - 1 bytes; longer is EFORMAT. */
 cygnet_status json_read_u64(uint64_t *out, const struct json *object, const char *key,
                             uint64_t min, uint64_t max, bool required, const char *where,
@@ -80,7 +86,8 @@ void json_open_object(struct json_builder *b, const char *key);
 void json_open_array(struct json_builder *b, const char *key);
 void json_close(struct json_builder *b);
 void json_put_string(struct json_builder *b, const char *key, const char *value);
-void json_put_u64(struct json_builder *b, const char *key, uint64_t value); /* exact */
+void json_put_u64(struct json_builder *b, const char *key,
+                  uint64_t value); /* above JSON_EXACT_MAX: ELIMIT */
 void json_put_double(struct json_builder *b, const char *key,
                      double value); /* NaN: null */
 void json_put_bool(struct json_builder *b, const char *key, bool value);

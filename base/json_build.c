@@ -11,7 +11,7 @@
 
 #define MAX_OPEN 16
 
-enum trouble { NO_TROUBLE, NO_MEMORY, UNBALANCED };
+enum trouble { NO_TROUBLE, NO_MEMORY, UNBALANCED, INEXACT };
 
 struct json_builder {
     cJSON *root;
@@ -113,6 +113,8 @@ void json_put_u64(struct json_builder *b, const char *key, uint64_t value)
 
     if (!b)
         return;
+    if (value > JSON_EXACT_MAX)
+        give_up(b, NULL, INEXACT);
     (void)snprintf(digits, sizeof(digits), "%" PRIu64, value);
     (void)attach(b, key, cJSON_CreateRaw(digits));
 }
@@ -144,6 +146,8 @@ static cygnet_status finish(const struct json_builder *b, struct bytes *out,
 
     if (!b || b->trouble == NO_MEMORY)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for JSON");
+    if (b->trouble == INEXACT)
+        return fail(err, CYGNET_ELIMIT, 0, "JSON: a whole number above 2^53 - 1");
     if (b->trouble == UNBALANCED || b->n_open > 0 || !b->root)
         return fail(err, CYGNET_ESTATE, 0, "JSON is not built whole");
     text = cJSON_PrintUnformatted(b->root);

@@ -45,12 +45,11 @@ static cygnet_status bad(const struct entry *e, const char *what, cygnet_error *
                 what);
 }
 
-/* A whole number that a double holds exactly. */
 static bool read_size(uint64_t *out, const struct json *value)
 {
     double v = json_number(value, -1);
 
-    if (!(v >= 0) || v > 9007199254740992.0 || v != floor(v))
+    if (!(v >= 0) || v > (double)JSON_EXACT_MAX || v != floor(v))
         return false;
     *out = (uint64_t)v;
     return true;

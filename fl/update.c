@@ -16,7 +16,6 @@
 #define VERSION 1
 #define METADATA_MAX_BYTES (1 << 20) /* as cygnet_tensors_set_metadata */
 #define METADATA_MAX_DEPTH 8
-#define EXACT_MAX (UINT64_C(1) << 53)
 
 static const struct codec *const codecs[] = {&codec_none, &codec_int8};
 
@@ -271,7 +270,7 @@ static cygnet_status read_content(cygnet_update_info *info, const struct json *r
     uint64_t version = 0;
     char kind[32] = "";
     cygnet_status st =
-        json_read_u64(&version, root, "version", 0, EXACT_MAX, true, where, err);
+        json_read_u64(&version, root, "version", 0, JSON_EXACT_MAX, true, where, err);
 
     if (st == CYGNET_OK && version != VERSION)
         return fail(err, CYGNET_EUNSUPPORTED, 0, "%s: version %" PRIu64 " is not known",
@@ -282,12 +281,14 @@ static cygnet_status read_content(cygnet_update_info *info, const struct json *r
         return fail(err, CYGNET_EUNSUPPORTED, 0, "%s: kind \"%s\" is not known", where,
                     kind);
     if (st == CYGNET_OK)
-        st = json_read_u64(&info->round, root, "round", 0, EXACT_MAX, true, where, err);
-    if (st == CYGNET_OK)
-        st = json_read_u64(&info->examples, root, "examples", 0, EXACT_MAX, true, where,
+        st = json_read_u64(&info->round, root, "round", 0, JSON_EXACT_MAX, true, where,
                            err);
     if (st == CYGNET_OK)
-        st = json_read_u64(&info->steps, root, "steps", 0, EXACT_MAX, true, where, err);
+        st = json_read_u64(&info->examples, root, "examples", 0, JSON_EXACT_MAX, true,
+                           where, err);
+    if (st == CYGNET_OK)
+        st = json_read_u64(&info->steps, root, "steps", 0, JSON_EXACT_MAX, true, where,
+                           err);
     return st;
 }
 
@@ -307,7 +308,7 @@ static cygnet_status read_codec(const struct codec **out, cygnet_update_info *in
     static const char where[] = "update: cygnet_codec";
     uint64_t version = 0;
     cygnet_status st =
-        json_read_u64(&version, root, "version", 0, EXACT_MAX, true, where, err);
+        json_read_u64(&version, root, "version", 0, JSON_EXACT_MAX, true, where, err);
 
     if (st == CYGNET_OK && version != VERSION)
         return fail(err, CYGNET_EUNSUPPORTED, 0, "%s: version %" PRIu64 " is not known",

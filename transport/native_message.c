@@ -75,7 +75,9 @@ cygnet_status native_check_in_write(struct bytes *out, const cygnet_check_in *he
     put_names(b, "architectures", hello->architectures);
     put_names(b, "codecs", hello->codecs);
     put_names(b, "formats", formats);
-    json_put_u64(b, "max_model_bytes", hello->max_model_bytes);
+    json_put_u64(b, "max_model_bytes",
+                 hello->max_model_bytes < JSON_EXACT_MAX ? hello->max_model_bytes
+                                                         : JSON_EXACT_MAX);
     json_close(b);
     put_device(b, hello);
     if (hello->n_examples > 0)

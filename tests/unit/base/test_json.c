@@ -112,6 +112,48 @@ static void test_typed_readers_check_type_range_and_presence(void **state)
     json_destroy(doc);
 }
 
+/* 2^53 + 1 would come out of a double as 2^53, so both are refused. */
+static void test_whole_numbers_are_exact_or_refused_both_ways(void **state)
+{
+    static const char *const beyond[] = {"{\"n\":9007199254740992}",
+                                         "{\"n\":9007199254740993}",
+                                         "{\"n\":18446744073709551615}", "{\"n\":1e300}",
+                                         "{\"n\":-1}"};
+    struct json *doc;
+    cygnet_error err = {0};
+    uint64_t u = 7;
+
+    (void)state;
+    assert_int_equal(parse(&doc, "{\"n\":9007199254740991}", &err), CYGNET_OK);
+    assert_int_equal(json_read_u64(&u, doc, "n", 0, UINT64_MAX, true, "it", &err),
+                     CYGNET_OK);
+    assert_true(u == JSON_EXACT_MAX);
+    json_destroy(doc);
+    for (size_t i = 0; i < sizeof(beyond) / sizeof(beyond[0]); i++) {
+        assert_int_equal(parse(&doc, beyond[i], &err), CYGNET_OK);
+        assert_failed(json_read_u64(&u, doc, "n", 0, UINT64_MAX, true, "it", &err),
+                      CYGNET_EFORMAT, err, "whole number");
+        json_destroy(doc);
+    }
+    assert_true(u == JSON_EXACT_MAX);
+}
+
+static void test_numbers_that_a_reader_would_round_are_not_built(void **state)
+{
+    struct json_builder *b = json_build();
+    struct bytes out;
+    cygnet_error err = {0};
+
+    (void)state;
+    bytes_init(&out, 4096, NULL);
+    json_open_object(b, NULL);
+    json_put_u64(b, "seed", JSON_EXACT_MAX + 1);
+    json_close(b);
+    assert_failed(json_build_finish(b, &out, &err), CYGNET_ELIMIT, err, "2^53");
+    assert_int_equal(out.len, 0);
+    bytes_clear(&out);
+}
+
 static void test_what_is_built_can_be_read_back(void **state)
 {
     struct json_builder *b = json_build();
@@ -121,7 +163,7 @@ static void test_what_is_built_can_be_read_back(void **state)
     (void)state;
     bytes_init(&out, 4096, NULL);
     json_open_object(b, NULL);
-    json_put_u64(b, "max", UINT64_MAX);
+    json_put_u64(b, "max", JSON_EXACT_MAX);
     json_put_string(b, "cut", "caf\xc3");
     json_open_array(b, "list");
     json_put_double(b, NULL, 0.5);
@@ -130,9 +172,8 @@ static void test_what_is_built_can_be_read_back(void **state)
     json_put_bool(b, "yes", true);
     json_close(b);
     assert_int_equal(json_build_finish(b, &out, &err), CYGNET_OK);
-    assert_string_equal(bytes_text(&out),
-                        "{\"max\":18446744073709551615,\"cut\":\"caf?\","
-                        "\"list\":[0.5,null],\"yes\":true}");
+    assert_string_equal(bytes_text(&out), "{\"max\":9007199254740991,\"cut\":\"caf?\","
+                                          "\"list\":[0.5,null],\"yes\":true}");
     bytes_clear(&out);
 }
 
@@ -158,6 +199,8 @@ int main(void)
         cmocka_unit_test(test_an_embedded_nul_is_refused),
         cmocka_unit_test(test_each_limit_is_held_exactly),
         cmocka_unit_test(test_typed_readers_check_type_range_and_presence),
+        cmocka_unit_test(test_whole_numbers_are_exact_or_refused_both_ways),
+        cmocka_unit_test(test_numbers_that_a_reader_would_round_are_not_built),
         cmocka_unit_test(test_what_is_built_can_be_read_back),
         cmocka_unit_test(test_unbalanced_building_is_reported),
     };

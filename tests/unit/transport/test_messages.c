@@ -88,6 +88,30 @@ static void test_a_check_in_says_what_is_known_and_no_more(void **state)
     bench_clear(&b);
 }
 
+static void test_a_limit_beyond_what_json_holds_is_sent_as_the_largest(void **state)
+{
+    struct bench b;
+    cygnet_check_in hello = hello_of();
+    cygnet_answer answer;
+    struct json *sent = NULL;
+
+    (void)state;
+    bench_init(&b);
+    hello.max_model_bytes = UINT64_MAX;
+    fake_http_reply(b.http, 200, busy);
+    assert_int_equal(b.coordinator->check_in(b.coordinator, &answer, &hello, NULL,
+                                             &b.err),
+                     CYGNET_OK);
+    assert_int_equal(json_parse(&sent, b.http->requests[0].body,
+                                b.http->requests[0].body_len, &JSON_DEFAULT_LIMITS, NULL),
+                     CYGNET_OK);
+    assert_true(
+        json_number(json_member(json_member(sent, "capabilities"), "max_model_bytes"),
+                    0) == (double)JSON_EXACT_MAX);
+    json_destroy(sent);
+    bench_clear(&b);
+}
+
 static void test_an_upload_is_idempotent_and_carries_its_digest(void **state)
 {
     struct bench b;
@@ -512,6 +536,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_check_in_says_what_is_known_and_no_more),
+        cmocka_unit_test(test_a_limit_beyond_what_json_holds_is_sent_as_the_largest),
         cmocka_unit_test(test_an_upload_is_idempotent_and_carries_its_digest),
         cmocka_unit_test(test_a_report_names_outcome_reason_and_metrics),
         cmocka_unit_test(test_a_renewed_lease_says_how_long_it_holds),
