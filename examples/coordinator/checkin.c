@@ -61,6 +61,20 @@ static bool is_capable(const cJSON *body, const struct options *o, size_t model_
            (!cJSON_IsNumber(max) || max->valuedouble >= (double)model_bytes);
 }
 
+enum data_claim { DATA_UNKNOWN, DATA_NONE, DATA_SOME, DATA_MALFORMED };
+
+/* `examples`: absent and null say nothing. */
+static enum data_claim claim_of(const cJSON *body)
+{
+    const cJSON *n = cJSON_GetObjectItemCaseSensitive(body, "examples");
+
+    if (!n || cJSON_IsNull(n))
+        return DATA_UNKNOWN;
+    if (!cJSON_IsNumber(n) || !(n->valuedouble >= 0) || n->valuedouble > 9007199254740991)
+        return DATA_MALFORMED;
+    return n->valuedouble >= 1 ? DATA_SOME : DATA_NONE;
+}
+
 /* ---- The task ----------------------------------------------------------- */
 
 struct assignment {
@@ -220,10 +234,12 @@ enum MHD_Result check_in_post(struct request *q)
         return bad(q, body, "population is missing or not a string");
     if (!cJSON_IsString(id) || !client_id_is_valid(id->valuestring))
         return bad(q, body, "client_id is not 1 to 64 of [A-Za-z0-9._-]");
+    if (claim_of(body) == DATA_MALFORMED)
+        return bad(q, body, "examples is not a number from 0 to 2^53 - 1");
     if (strcmp(population->valuestring, o->population) != 0)
         result = reply_error(q, MHD_HTTP_NOT_FOUND, "unknown_population",
                              "this coordinator does not serve the population");
-    else if (!is_capable(body, o, model_bytes(q->rounds)))
+    else if (claim_of(body) == DATA_NONE || !is_capable(body, o, model_bytes(q->rounds)))
         result = retry(q, STAY_AWAY_S, 2 * STAY_AWAY_S, "stay_away");
     else
         result = answer_known(q, id->valuestring);

@@ -6,6 +6,36 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Room for one more: whoever was not heard of for longest is forgotten, so that a
+ * flood of made-up ids neither grows anything nor keeps others out for good. */
+static cygnet_status make_room(struct rounds *r, cygnet_error *err)
+{
+    struct client *stalest;
+    cygnet_status st = CYGNET_OK;
+
+    while (st == CYGNET_OK && r->clients.n >= r->options->max_clients) {
+        stalest = clients_stalest(&r->clients);
+        if (!stalest)
+            return complain(err, CYGNET_ELIMIT, 0, "all clients take part: no more fit");
+        st = db_drop_client(r->db, stalest->id, err);
+        if (st == CYGNET_OK)
+            clients_remove(&r->clients, stalest);
+    }
+    return st;
+}
+
+static cygnet_status swap_client(struct client **out, struct rounds *r, const char *id,
+                                 cygnet_error *err)
+{
+    cygnet_status st = make_room(r, err);
+
+    if (st == CYGNET_OK)
+        st = db_put_client(r->db, id, err);
+    if (st == CYGNET_OK)
+        st = clients_add(out, &r->clients, id, err);
+    return st;
+}
+
 static cygnet_status know_client(struct client **out, struct rounds *r, const char *id,
                                  cygnet_error *err)
 {
@@ -13,15 +43,13 @@ static cygnet_status know_client(struct client **out, struct rounds *r, const ch
     cygnet_status st = CYGNET_OK;
 
     *out = clients_find(&r->clients, id);
-    if (*out)
-        return CYGNET_OK;
-    if (r->clients.n >= CLIENTS_MAX)
-        return complain(err, CYGNET_ELIMIT, 0, "no more clients are taken");
-    st = db_put_client(r->db, id, err);
+    if (!*out) {
+        st = swap_client(out, r, id, err);
+        if (st == CYGNET_OK)
+            (*out)->draw = lottery_draw(&lottery, id);
+    }
     if (st == CYGNET_OK)
-        st = clients_add(out, &r->clients, id, err);
-    if (st == CYGNET_OK)
-        (*out)->draw = lottery_draw(&lottery, id);
+        (*out)->seen_ms = rounds_now_ms(r);
     return st;
 }
 
@@ -86,9 +114,10 @@ static enum verdict judge_old(struct rounds *r, uint64_t round, const char *toke
                               const char *sha256)
 {
     struct seat seat;
+    cygnet_status st = db_find_token(&seat, r->db, token, NULL);
 
-    if (db_find_token(&seat, r->db, token, NULL) != CYGNET_OK)
-        return VERDICT_GONE;
+    if (st != CYGNET_OK)
+        return st == CYGNET_ENOTFOUND ? VERDICT_GONE : VERDICT_UNKNOWN;
     if (sha256 && seat.round == round && seat.state == SEAT_ACCEPTED)
         return strcmp(seat.sha256, sha256) == 0 ? VERDICT_ALREADY : VERDICT_OTHER_BYTES;
     return VERDICT_CLOSED;
@@ -114,8 +143,10 @@ static void mark_present(struct rounds *r, const struct seat *seat)
 {
     struct client *client = clients_find(&r->clients, seat->client_id);
 
-    if (client)
+    if (client) {
         client->present = true;
+        client->seen_ms = rounds_now_ms(r);
+    }
 }
 
 static cygnet_status keep_accepted(struct rounds *r, const struct seat *seat,
@@ -136,24 +167,27 @@ static cygnet_status keep_accepted(struct rounds *r, const struct seat *seat,
 }
 
 cygnet_status rounds_accept(struct rounds *r, const char *token, const char *sha256,
-                            const cygnet_tensors *deltas, uint64_t examples, size_t len,
+                            const cygnet_tensors *deltas, uint64_t claimed, size_t len,
                             cygnet_error *err)
 {
     struct seat *seat = seat_of_token(&r->round, token);
     struct seat next = *seat;
     struct round_row row = r->round.row;
+    uint64_t weight = claimed < r->options->max_examples_weight
+                          ? claimed
+                          : r->options->max_examples_weight;
     cygnet_status st;
 
     if (aggregate_count(r->round.sum) >= AGGREGATE_MAX_UPDATES)
         return complain(err, CYGNET_ELIMIT, 0, "the round takes no more updates");
     next.state = SEAT_ACCEPTED;
-    next.examples = examples;
+    next.examples = weight;
     memcpy(next.sha256, sha256, sizeof next.sha256);
     row.n_accepted++;
     row.bytes_up += len;
     st = keep_accepted(r, &next, &row, err);
     if (st == CYGNET_OK)
-        st = aggregate_add(r->round.sum, deltas, examples, err);
+        st = aggregate_add(r->round.sum, deltas, weight, err);
     if (st != CYGNET_OK)
         return st;
     *seat = next;

@@ -69,6 +69,26 @@ cygnet_status clients_add(struct client **out, struct clients *c, const char *id
     return CYGNET_OK;
 }
 
+struct client *clients_stalest(const struct clients *c)
+{
+    struct client *worst = NULL;
+
+    for (size_t i = 0; i < c->n; i++) {
+        struct client *one = &c->items[i];
+        if (!one->seated && (!worst || one->seen_ms < worst->seen_ms))
+            worst = one;
+    }
+    return worst;
+}
+
+void clients_remove(struct clients *c, struct client *client)
+{
+    size_t i = (size_t)(client - c->items);
+
+    c->n--;
+    memmove(client, client + 1, (c->n - i) * sizeof *client);
+}
+
 size_t clients_present(const struct clients *c)
 {
     size_t n = 0;

@@ -1,4 +1,5 @@
-/* The clients that have ever checked in, sorted by id, and the draw among them. */
+/* The clients that have checked in and are not forgotten, sorted by id, and the draw
+ * among them. */
 #ifndef COORDINATOR_CLIENTS_H
 #define COORDINATOR_CLIENTS_H
 
@@ -8,18 +9,20 @@
 #include <stdint.h>
 
 #define CLIENT_ID_MAX 64
-#define CLIENTS_MAX 200000 /* distinct ids a coordinator keeps */
+#define CLIENTS_MAX 200000 /* most ids that --max-clients allows */
 
 /* present   may be selected: has not failed to show up since its last check-in
  * seated    takes part in the open round, or did
  * informed  has heard that training is over
- * draw      its lot in the open round */
+ * draw      its lot in the open round
+ * seen_ms   when it was last heard of; monotonic, 0 after a restart */
 struct client {
     char id[CLIENT_ID_MAX + 1];
     bool present;
     bool seated;
     bool informed;
     uint64_t draw;
+    int64_t seen_ms;
 };
 
 struct clients {
@@ -36,6 +39,14 @@ struct client *clients_find(const struct clients *c, const char *id);
 /* Adds an unknown id. Errors: ELIMIT (CLIENTS_MAX), ENOMEM. */
 cygnet_status clients_add(struct client **out, struct clients *c, const char *id,
                           cygnet_error *err);
+
+/* Who has not been heard of for longest and has no part in the open round; NULL
+ * when there is none. */
+struct client *clients_stalest(const struct clients *c);
+
+/* Forgets one of c's items; the pointers to others are void. */
+void clients_remove(struct clients *c, struct client *client);
+
 size_t clients_present(const struct clients *c);
 void clients_clear(struct clients *c);
 

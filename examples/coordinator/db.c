@@ -1,4 +1,4 @@
-/* See db.h. One statement per call: the tables are small and calls are rare. */
+/* See db.h. Statements are prepared once, when the database is opened. */
 #include "db.h"
 
 #include "../common/complain.h"
@@ -9,8 +9,61 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SEAT_COLUMNS "round, attempt, client, token, state, sha256, examples"
+
+/* Attempts of which nothing is kept any more; ?1 round, ?2 attempt, ?3 how many. */
+#define IS_OLD " (round < ?1 - ?3 OR (round = ?1 AND attempt < ?2 - ?3))"
+
+enum statement {
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    GET_META,
+    PUT_META,
+    PUT_CLIENT,
+    DROP_CLIENT,
+    LOAD_CLIENTS,
+    PUT_ROUND,
+    LOAD_ROUNDS,
+    PUT_SEAT,
+    LOAD_SEATS,
+    FIND_TOKEN,
+    PUT_REPORT,
+    FORGET_REPORTS,
+    FORGET_SEATS,
+    FORGET_ROUNDS,
+    N_STATEMENTS
+};
+
+/* State 2 is ROUND_FAILED: rounds that are done are the run's history. */
+static const char *const texts[N_STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [GET_META] = "SELECT value FROM meta WHERE key=?",
+    [PUT_META] = "INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)",
+    [PUT_CLIENT] = "INSERT OR IGNORE INTO clients(id) VALUES(?)",
+    [DROP_CLIENT] = "DELETE FROM clients WHERE id=?",
+    [LOAD_CLIENTS] = "SELECT id FROM clients ORDER BY id",
+    [PUT_ROUND] = "INSERT OR REPLACE INTO rounds VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [LOAD_ROUNDS] = "SELECT * FROM rounds ORDER BY round, attempt",
+    [PUT_SEAT] = "INSERT INTO seats(" SEAT_COLUMNS ") VALUES(?,?,?,?,?,?,?)"
+                 " ON CONFLICT(round, attempt, client) DO UPDATE SET"
+                 " token=excluded.token, state=excluded.state, sha256=excluded.sha256,"
+                 " examples=excluded.examples",
+    [LOAD_SEATS] =
+        "SELECT " SEAT_COLUMNS " FROM seats WHERE round=? AND attempt=? ORDER BY n",
+    [FIND_TOKEN] = "SELECT " SEAT_COLUMNS " FROM seats WHERE token=?",
+    [PUT_REPORT] = "INSERT OR REPLACE INTO reports(token, json) VALUES(?, ?)",
+    [FORGET_REPORTS] = "DELETE FROM reports WHERE token IN"
+                       " (SELECT token FROM seats WHERE" IS_OLD ")",
+    [FORGET_SEATS] = "DELETE FROM seats WHERE" IS_OLD,
+    [FORGET_ROUNDS] = "DELETE FROM rounds WHERE state=2 AND" IS_OLD,
+};
+
 struct db {
     sqlite3 *sql;
+    sqlite3_stmt *statements[N_STATEMENTS];
 };
 
 #define SCHEMA_VERSION 1
@@ -74,6 +127,22 @@ static cygnet_status prepare(sqlite3_stmt **out, struct db *db, const char *sql,
     return CYGNET_OK;
 }
 
+static cygnet_status prepare_all(struct db *db, cygnet_error *err)
+{
+    cygnet_status st = CYGNET_OK;
+
+    for (int i = 0; st == CYGNET_OK && i < N_STATEMENTS; i++)
+        st = prepare(&db->statements[i], db, texts[i], err);
+    return st;
+}
+
+/* Ends the use of a statement: no row stays open, no text stays bound. */
+static void release(sqlite3_stmt *q)
+{
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+}
+
 static void put_text(sqlite3_stmt *q, int at, const char *text)
 {
     sqlite3_bind_text(q, at, text, -1, SQLITE_TRANSIENT);
@@ -96,7 +165,7 @@ static void get_text(char *out, size_t size, sqlite3_stmt *q, int at)
     snprintf(out, size, "%s", text ? (const char *)text : "");
 }
 
-/* Ends a statement that returns no rows. */
+/* Runs a statement that returns no rows. */
 static cygnet_status finish(struct db *db, sqlite3_stmt *q, const char *what,
                             cygnet_error *err)
 {
@@ -104,37 +173,42 @@ static cygnet_status finish(struct db *db, sqlite3_stmt *q, const char *what,
 
     if (sqlite3_step(q) != SQLITE_DONE)
         st = broken(db, what, err);
+    release(q);
+    return st;
+}
+
+static cygnet_status read_version(int *out, struct db *db, cygnet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    cygnet_status st = prepare(&q, db, "PRAGMA user_version", err);
+
+    if (st == CYGNET_OK && sqlite3_step(q) != SQLITE_ROW)
+        st = broken(db, "cannot read its version", err);
+    if (st == CYGNET_OK)
+        *out = sqlite3_column_int(q, 0);
     sqlite3_finalize(q);
     return st;
 }
 
 static cygnet_status migrate(struct db *db, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st = prepare(&q, db, "PRAGMA user_version", err);
-    int version;
+    int version = 0;
+    cygnet_status st = read_version(&version, db, err);
 
     if (st != CYGNET_OK)
         return st;
-    if (sqlite3_step(q) != SQLITE_ROW) {
-        st = broken(db, "cannot read its version", err);
-        sqlite3_finalize(q);
-        return st;
-    }
-    version = sqlite3_column_int(q, 0);
-    sqlite3_finalize(q);
     if (version > SCHEMA_VERSION)
         return complain(err, CYGNET_EFORMAT, 0, "database: version %d is newer than %d",
                         version, SCHEMA_VERSION);
     if (version == SCHEMA_VERSION)
         return CYGNET_OK;
-    st = db_begin(db, err);
+    st = run(db, "BEGIN IMMEDIATE", err);
     if (st == CYGNET_OK)
         st = run(db, schema, err);
     if (st == CYGNET_OK)
-        st = db_commit(db, err);
+        st = run(db, "COMMIT", err);
     if (st != CYGNET_OK)
-        db_rollback(db);
+        (void)run(db, "ROLLBACK", NULL);
     return st;
 }
 
@@ -156,6 +230,8 @@ cygnet_status db_open(struct db **out, const char *path, cygnet_error *err)
     if (st == CYGNET_OK)
         st = migrate(db, err);
     if (st == CYGNET_OK)
+        st = prepare_all(db, err);
+    if (st == CYGNET_OK)
         *out = db;
     else
         db_close(db);
@@ -164,54 +240,51 @@ cygnet_status db_open(struct db **out, const char *path, cygnet_error *err)
 
 void db_close(struct db *db)
 {
-    if (db)
-        sqlite3_close(db->sql);
+    if (!db)
+        return;
+    for (int i = 0; i < N_STATEMENTS; i++)
+        sqlite3_finalize(db->statements[i]);
+    sqlite3_close(db->sql);
     free(db);
 }
 
 cygnet_status db_begin(struct db *db, cygnet_error *err)
 {
-    return run(db, "BEGIN IMMEDIATE", err);
+    return finish(db, db->statements[BEGIN], "cannot begin to write", err);
 }
 
 cygnet_status db_commit(struct db *db, cygnet_error *err)
 {
-    return run(db, "COMMIT", err);
+    return finish(db, db->statements[COMMIT], "cannot finish writing", err);
 }
 
 void db_rollback(struct db *db)
 {
-    (void)run(db, "ROLLBACK", NULL);
+    (void)finish(db, db->statements[ROLLBACK], "cannot undo", NULL);
 }
 
 cygnet_status db_get(struct db *db, const char *key, char *out, size_t size,
                      cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st = prepare(&q, db, "SELECT value FROM meta WHERE key=?", err);
+    sqlite3_stmt *q = db->statements[GET_META];
+    cygnet_status st = CYGNET_OK;
     int code;
 
     *out = '\0';
-    if (st != CYGNET_OK)
-        return st;
     put_text(q, 1, key);
     code = sqlite3_step(q);
     if (code == SQLITE_ROW)
         get_text(out, size, q, 0);
     else if (code != SQLITE_DONE)
         st = broken(db, "cannot read a setting", err);
-    sqlite3_finalize(q);
+    release(q);
     return st;
 }
 
 cygnet_status db_put(struct db *db, const char *key, const char *value, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st =
-        prepare(&q, db, "INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)", err);
+    sqlite3_stmt *q = db->statements[PUT_META];
 
-    if (st != CYGNET_OK)
-        return st;
     put_text(q, 1, key);
     put_text(q, 2, value);
     return finish(db, q, "cannot keep a setting", err);
@@ -219,20 +292,24 @@ cygnet_status db_put(struct db *db, const char *key, const char *value, cygnet_e
 
 cygnet_status db_put_client(struct db *db, const char *id, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st =
-        prepare(&q, db, "INSERT OR IGNORE INTO clients(id) VALUES(?)", err);
+    sqlite3_stmt *q = db->statements[PUT_CLIENT];
 
-    if (st != CYGNET_OK)
-        return st;
     put_text(q, 1, id);
     return finish(db, q, "cannot keep a client", err);
 }
 
+cygnet_status db_drop_client(struct db *db, const char *id, cygnet_error *err)
+{
+    sqlite3_stmt *q = db->statements[DROP_CLIENT];
+
+    put_text(q, 1, id);
+    return finish(db, q, "cannot forget a client", err);
+}
+
 cygnet_status db_load_clients(struct db *db, struct clients *clients, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st = prepare(&q, db, "SELECT id FROM clients ORDER BY id", err);
+    sqlite3_stmt *q = db->statements[LOAD_CLIENTS];
+    cygnet_status st = CYGNET_OK;
     int code = SQLITE_DONE;
 
     while (st == CYGNET_OK && (code = sqlite3_step(q)) == SQLITE_ROW) {
@@ -243,7 +320,7 @@ cygnet_status db_load_clients(struct db *db, struct clients *clients, cygnet_err
     }
     if (st == CYGNET_OK && code != SQLITE_DONE)
         st = broken(db, "cannot read the clients", err);
-    sqlite3_finalize(q);
+    release(q);
     return st;
 }
 
@@ -264,14 +341,8 @@ static double get_real(sqlite3_stmt *q, int at)
 
 cygnet_status db_put_round(struct db *db, const struct round_row *row, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st =
-        prepare(&q, db,
-                "INSERT OR REPLACE INTO rounds VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                err);
+    sqlite3_stmt *q = db->statements[PUT_ROUND];
 
-    if (st != CYGNET_OK)
-        return st;
     put_u64(q, 1, row->round);
     put_u64(q, 2, row->attempt);
     put_u64(q, 3, row->state);
@@ -314,9 +385,8 @@ cygnet_status db_load_rounds(struct db *db,
                                                    void *user, cygnet_error *err),
                              void *user, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st =
-        prepare(&q, db, "SELECT * FROM rounds ORDER BY round, attempt", err);
+    sqlite3_stmt *q = db->statements[LOAD_ROUNDS];
+    cygnet_status st = CYGNET_OK;
     int code = SQLITE_DONE;
 
     while (st == CYGNET_OK && (code = sqlite3_step(q)) == SQLITE_ROW) {
@@ -326,23 +396,14 @@ cygnet_status db_load_rounds(struct db *db,
     }
     if (st == CYGNET_OK && code != SQLITE_DONE)
         st = broken(db, "cannot read the rounds", err);
-    sqlite3_finalize(q);
+    release(q);
     return st;
 }
 
 cygnet_status db_put_seat(struct db *db, const struct seat *seat, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st = prepare(
-        &q, db,
-        "INSERT INTO seats(round, attempt, client, token, state, sha256, examples)"
-        " VALUES(?,?,?,?,?,?,?) ON CONFLICT(round, attempt, client) DO UPDATE SET"
-        " token=excluded.token, state=excluded.state, sha256=excluded.sha256,"
-        " examples=excluded.examples",
-        err);
+    sqlite3_stmt *q = db->statements[PUT_SEAT];
 
-    if (st != CYGNET_OK)
-        return st;
     put_u64(q, 1, seat->round);
     put_u64(q, 2, seat->attempt);
     put_text(q, 3, seat->client_id);
@@ -368,24 +429,17 @@ static void get_seat(struct seat *seat, sqlite3_stmt *q)
     seat->examples = get_u64(q, 6);
 }
 
-#define SEAT_COLUMNS "round, attempt, client, token, state, sha256, examples"
-
 cygnet_status db_load_seats(struct db *db, uint64_t round, uint64_t attempt,
                             cygnet_status (*each)(const struct seat *seat, void *user,
                                                   cygnet_error *err),
                             void *user, cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st = prepare(&q, db,
-                               "SELECT " SEAT_COLUMNS " FROM seats"
-                               " WHERE round=? AND attempt=? ORDER BY n",
-                               err);
+    sqlite3_stmt *q = db->statements[LOAD_SEATS];
+    cygnet_status st = CYGNET_OK;
     int code = SQLITE_DONE;
 
-    if (st == CYGNET_OK) {
-        put_u64(q, 1, round);
-        put_u64(q, 2, attempt);
-    }
+    put_u64(q, 1, round);
+    put_u64(q, 2, attempt);
     while (st == CYGNET_OK && (code = sqlite3_step(q)) == SQLITE_ROW) {
         struct seat seat;
         get_seat(&seat, q);
@@ -393,20 +447,17 @@ cygnet_status db_load_seats(struct db *db, uint64_t round, uint64_t attempt,
     }
     if (st == CYGNET_OK && code != SQLITE_DONE)
         st = broken(db, "cannot read the participants", err);
-    sqlite3_finalize(q);
+    release(q);
     return st;
 }
 
 cygnet_status db_find_token(struct seat *out, struct db *db, const char *token,
                             cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st =
-        prepare(&q, db, "SELECT " SEAT_COLUMNS " FROM seats WHERE token=?", err);
+    sqlite3_stmt *q = db->statements[FIND_TOKEN];
+    cygnet_status st = CYGNET_OK;
     int code;
 
-    if (st != CYGNET_OK)
-        return st;
     put_text(q, 1, token);
     code = sqlite3_step(q);
     if (code == SQLITE_ROW)
@@ -415,20 +466,38 @@ cygnet_status db_find_token(struct seat *out, struct db *db, const char *token,
         st = complain(err, CYGNET_ENOTFOUND, 0, "the token is unknown");
     else
         st = broken(db, "cannot look a token up", err);
-    sqlite3_finalize(q);
+    release(q);
     return st;
 }
 
 cygnet_status db_put_report(struct db *db, const char *token, const char *json,
                             cygnet_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    cygnet_status st =
-        prepare(&q, db, "INSERT OR REPLACE INTO reports(token, json) VALUES(?, ?)", err);
+    sqlite3_stmt *q = db->statements[PUT_REPORT];
 
-    if (st != CYGNET_OK)
-        return st;
     put_text(q, 1, token);
     put_text(q, 2, json);
     return finish(db, q, "cannot keep a report", err);
+}
+
+cygnet_status db_forget(struct db *db, uint64_t round, uint64_t attempt,
+                        cygnet_error *err)
+{
+    static const enum statement steps[] = {FORGET_REPORTS, FORGET_SEATS, FORGET_ROUNDS};
+    cygnet_status st = db_begin(db, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    for (size_t i = 0; st == CYGNET_OK && i < sizeof steps / sizeof steps[0]; i++) {
+        sqlite3_stmt *q = db->statements[steps[i]];
+        put_u64(q, 1, round);
+        put_u64(q, 2, attempt);
+        put_u64(q, 3, DB_KEPT_ATTEMPTS);
+        st = finish(db, q, "cannot forget old rounds", err);
+    }
+    if (st == CYGNET_OK)
+        st = db_commit(db, err);
+    if (st != CYGNET_OK)
+        db_rollback(db);
+    return st;
 }

@@ -28,6 +28,7 @@ cygnet_status db_put(struct db *db, const char *key, const char *value,
                      cygnet_error *err);
 
 cygnet_status db_put_client(struct db *db, const char *id, cygnet_error *err);
+cygnet_status db_drop_client(struct db *db, const char *id, cygnet_error *err);
 cygnet_status db_load_clients(struct db *db, struct clients *clients, cygnet_error *err);
 
 enum round_state { ROUND_OPEN = 0, ROUND_DONE = 1, ROUND_FAILED = 2 };
@@ -103,5 +104,13 @@ cygnet_status db_find_token(struct seat *out, struct db *db, const char *token,
 /* Attaches a report; one per token, the last one stays. */
 cygnet_status db_put_report(struct db *db, const char *token, const char *json,
                             cygnet_error *err);
+
+#define DB_KEPT_ATTEMPTS 16
+
+/* Forgets participants, reports and failed attempts that are more than
+ * DB_KEPT_ATTEMPTS rounds, or attempts at this round, old. Rounds that are done
+ * stay: they are the history. */
+cygnet_status db_forget(struct db *db, uint64_t round, uint64_t attempt,
+                        cygnet_error *err);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include "../common/complain.h"
 #include "../common/options.h"
+#include "aggregate.h"
+#include "clients.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -22,6 +24,7 @@ const char OPTIONS_HELP[] =
     "  --participants K        updates that close a round (10)\n"
     "  --over-commitment F     ask ceil(K * F) clients (1.3)\n"
     "  --min-clients N         clients to know before round 1 (K)\n"
+    "  --max-clients N         ids that are remembered (10000)\n"
     "  --min-fraction X        of K needed at the deadline (0.5)\n"
     "  --deadline S            of a round (600)\n"
     "  --lease S               of a participant; 0: none (30)\n"
@@ -33,6 +36,7 @@ const char OPTIONS_HELP[] =
     "  --eval SPEC             held-out split: digits | idx:DIR | cifar10:DIR\n"
     "  --initial-weights FILE  safetensors to start from\n"
     "  --server-lr X           FedAvg's step (1)\n"
+    "  --max-examples-weight N an update weighs at most so many examples (1000000)\n"
     "  --target-accuracy X     finish when the held-out split reaches it\n"
     "  --eligibility LIST      charging=required,idle=preferred,unmetered=required,\n"
     "                          battery=PERCENT (all ignored)\n"
@@ -70,6 +74,7 @@ static const struct option_row rows[] = {
     {"participants", U32, AT(participants), 1, 1000000},
     {"over-commitment", REAL, AT(over_commitment), 1, 10},
     {"min-clients", U32, AT(min_clients), 1, 1000000},
+    {"max-clients", U32, AT(max_clients), 1, CLIENTS_MAX},
     {"min-fraction", REAL, AT(min_fraction), 0, 1},
     {"deadline", U32, AT(deadline_s), 1, 2592000},
     {"lease", U32, AT(lease_s), 0, 2592000},
@@ -85,6 +90,8 @@ static const struct option_row rows[] = {
     {"eval", TEXT, AT(eval), 0, 0},
     {"initial-weights", TEXT, AT(initial_weights), 0, 0},
     {"server-lr", REAL, AT(server_lr), 0, 1000},
+    {"max-examples-weight", U32, AT(max_examples_weight), 1,
+     (double)AGGREGATE_MAX_EXAMPLES},
     {"target-accuracy", REAL, AT(target_accuracy), 0, 1},
     {"eligibility", ELIGIBILITY, 0, 0, 0},
     {"out-model", TEXT, AT(out_model), 0, 0},
@@ -271,6 +278,7 @@ static void set_defaults(struct options *o)
                           .rounds = 10,
                           .participants = 10,
                           .over_commitment = 1.3,
+                          .max_clients = 10000,
                           .min_fraction = 0.5,
                           .deadline_s = 600,
                           .lease_s = 30,
@@ -279,6 +287,7 @@ static void set_defaults(struct options *o)
                           .lr = 0.05,
                           .codec = "int8",
                           .server_lr = 1.0,
+                          .max_examples_weight = 1000000,
                           .target_accuracy = 2.0,
                           .charging = "ignored",
                           .idle = "ignored",
@@ -332,6 +341,10 @@ static cygnet_status check(struct options *o, cygnet_error *err)
         o->epochs = 1;
     if (!o->min_clients)
         o->min_clients = o->participants;
+    if (o->participants > o->max_clients || o->min_clients > o->max_clients)
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--participants and --min-clients are at most --max-clients (%u)",
+                        (unsigned)o->max_clients);
     st = option_codec("--codec", o->codec, err);
     return st == CYGNET_OK ? check_door(o, err) : st;
 }

@@ -12,9 +12,11 @@
  * participants     K: updates that close a round
  * over_commitment  F: ceil(K * F) clients are asked
  * min_clients      distinct clients that must be known before round 1
+ * max_clients      ids that are remembered; then the one not seen for longest goes
  * min_fraction     of K: fewer updates at the deadline fail the round
  * grace_s          within which an asked client must check in
  * seed             0: drawn from the system once, kept in the state directory
+ * max_examples_weight  an update that claims more examples weighs so many
  * target_accuracy  above 1: none */
 struct options {
     char host[64];
@@ -33,6 +35,7 @@ struct options {
     uint32_t participants;
     double over_commitment;
     uint32_t min_clients;
+    uint32_t max_clients;
     double min_fraction;
     uint32_t deadline_s;
     uint32_t lease_s;
@@ -48,6 +51,7 @@ struct options {
     const char *eval;
     const char *initial_weights;
     double server_lr;
+    uint32_t max_examples_weight;
     double target_accuracy;
     const char *charging;
     const char *idle;

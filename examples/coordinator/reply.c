@@ -7,14 +7,16 @@
 
 #define JSON_MAX_DEPTH 16
 
-static enum MHD_Result send_text(struct request *q, unsigned status, char *text)
+static enum MHD_Result send_text(struct request *q, unsigned status, char *text,
+                                 enum MHD_ResponseMemoryMode mode)
 {
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+        MHD_create_response_from_buffer(strlen(text), text, mode);
     enum MHD_Result result;
 
     if (!response) {
-        free(text);
+        if (mode == MHD_RESPMEM_MUST_FREE)
+            free(text);
         return MHD_NO;
     }
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
@@ -28,10 +30,15 @@ static enum MHD_Result send_text(struct request *q, unsigned status, char *text)
 
 enum MHD_Result reply_json(struct request *q, unsigned status, cJSON *json)
 {
+    static char exhausted[] = "{\"error\":{\"code\":\"overloaded\","
+                              "\"message\":\"the server is out of memory\"}}";
     char *text = json ? cJSON_PrintUnformatted(json) : NULL;
 
     cJSON_Delete(json);
-    return text ? send_text(q, status, text) : MHD_NO;
+    if (!text)
+        return send_text(q, MHD_HTTP_SERVICE_UNAVAILABLE, exhausted,
+                         MHD_RESPMEM_PERSISTENT);
+    return send_text(q, status, text, MHD_RESPMEM_MUST_FREE);
 }
 
 enum MHD_Result reply_empty(struct request *q, unsigned status)
@@ -76,6 +83,9 @@ enum MHD_Result reply_verdict(struct request *q, enum verdict verdict)
     if (verdict == VERDICT_GONE)
         return reply_error(q, MHD_HTTP_GONE, "token_gone",
                            "the token is unknown or its seat was given to another");
+    if (verdict == VERDICT_UNKNOWN)
+        return reply_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "overloaded",
+                           "the server cannot look the token up at the moment");
     if (verdict == VERDICT_OTHER_BYTES)
         return reply_error(q, 422, "other_bytes",
                            "an update with other bytes was accepted for this token");

@@ -64,6 +64,8 @@ void rounds_prune(struct rounds *r)
     pthread_mutex_lock(&r->lock);
     due = r->prune_due;
     r->prune_due = false;
+    if (due) /* else with the next round */
+        (void)db_forget(r->db, r->round.row.round, r->round.row.attempt, NULL);
     pthread_mutex_unlock(&r->lock);
     if (!due)
         return;
@@ -153,16 +155,27 @@ static cygnet_status choose_seed(struct rounds *r, cygnet_error *err)
 
 /* ---- What was left ------------------------------------------------------ */
 
-/* Collects the done rounds, counts the failed ones, remembers the last. */
+/* Collects the done rounds and remembers the last. */
 static cygnet_status take_round(const struct round_row *row, void *user,
                                 cygnet_error *err)
 {
     struct rounds *r = user;
 
     r->round.row = *row;
-    if (row->state == ROUND_FAILED)
-        r->n_failed_rounds++;
     return row->state == ROUND_DONE ? history_add(r, row, err) : CYGNET_OK;
+}
+
+/* From the attempts' numbers: the rows of the older ones are forgotten. */
+static uint64_t count_failed_rounds(const struct rounds *r)
+{
+    const struct round_row *last = &r->round.row;
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < r->n_history; i++)
+        n += r->history[i].attempt - 1;
+    if (last->round && last->state != ROUND_DONE)
+        n += last->attempt - (last->state == ROUND_OPEN);
+    return n;
 }
 
 static cygnet_status take_seat(const struct seat *stored, void *user, cygnet_error *err)
@@ -276,6 +289,7 @@ static cygnet_status load(struct rounds *r, cygnet_tensors *initial, cygnet_erro
         cygnet_tensors_destroy(initial);
         return st;
     }
+    r->n_failed_rounds = count_failed_rounds(r);
     if (r->n_history)
         memcpy(hex, r->history[r->n_history - 1].result, sizeof hex);
     st = load_global(r, hex, initial, err);

@@ -87,7 +87,8 @@ enum verdict {
     VERDICT_ALREADY,     /* these very bytes were accepted */
     VERDICT_OTHER_BYTES, /* other bytes were accepted */
     VERDICT_CLOSED,      /* its round is over, or the round is another one */
-    VERDICT_GONE         /* nobody knows it, or its seat was given away */
+    VERDICT_GONE,        /* nobody knows it, or its seat was given away */
+    VERDICT_UNKNOWN      /* the database cannot be read */
 };
 /* sha256  of the update that came; NULL when it is no update */
 enum verdict rounds_judge(struct rounds *r, uint64_t round, const char *token,
@@ -95,9 +96,10 @@ enum verdict rounds_judge(struct rounds *r, uint64_t round, const char *token,
 
 /* Counts an update whose file is durable. Afterwards the row is durable too; after
  * a failure nothing was counted.
- * Call after rounds_judge said GO, without letting go of the lock. */
+ * Call after rounds_judge said GO, without letting go of the lock.
+ * claimed  the examples that the client says it used; its weight, up to a cap */
 cygnet_status rounds_accept(struct rounds *r, const char *token, const char *sha256,
-                            const cygnet_tensors *deltas, uint64_t examples, size_t len,
+                            const cygnet_tensors *deltas, uint64_t claimed, size_t len,
                             cygnet_error *err);
 
 void rounds_renew(struct rounds *r, const char *token);
@@ -118,7 +120,7 @@ cygnet_status rounds_finish(struct rounds *r, struct global *next,
 /* CLOSING -> WAITING: the updates cannot be aggregated, the round is repeated. */
 cygnet_status rounds_discard(struct rounds *r, cygnet_error *err);
 
-/* Removes files that no round needs any more. Called without the lock, by
+/* Removes files and rows that no round needs any more. Called without the lock, by
  * one thread only. */
 void rounds_prune(struct rounds *r);
 

@@ -23,6 +23,7 @@ from updates import (
     put_update,
     read_safetensors,
     update_for,
+    write_safetensors,
 )
 
 ONE = ["--rounds", "1", "--participants", "1", "--over-commitment", "1"]
@@ -225,6 +226,50 @@ def test_a_client_that_cannot_do_the_task_is_sent_away(start_coordinator):
     for lack in ({"codecs": ["int8"]}, {"architectures": ["mlp"]}, {"max_model_bytes": 9}):
         answer = check_in(coordinator, 1, capabilities=lack)
         assert answer["retry"]["reason"] == "stay_away"
+
+
+def test_a_client_without_examples_is_sent_away_and_not_counted(start_coordinator):
+    coordinator = start_coordinator(*ONE)
+    assert check_in(coordinator, 1, examples=0)["retry"]["reason"] == "stay_away"
+    assert coordinator.status()["checked_in"] == 0
+    assert "task" in check_in(coordinator, 1, examples=None)
+
+
+def test_a_claim_of_many_examples_is_capped(start_coordinator):
+    coordinator = start_coordinator(*rounds(1, 2), "--max-examples-weight", "30")
+    tasks = tasks_of(coordinator, [1, 2])
+    before = read_safetensors(get_weights(coordinator, tasks[1]))
+    for number, step, examples in ((1, 1.0, 2**31), (2, -1.0, 10)):
+        body = update_for(coordinator, tasks[number], step, examples)
+        assert put_update(coordinator, tasks[number], body).status == 200
+    status = wait_finished(coordinator)
+    blob = coordinator.request("GET", f"/v1/blobs/{status['model_sha256']}").body
+    old, new = before[0][2][0], read_safetensors(blob)[0][2][0]
+    assert new - old == pytest.approx(0.5, abs=1e-6)
+
+
+def test_weights_without_a_finite_loss_do_not_end_the_run(start_coordinator, tmp_path):
+    """What clients send must not be able to stop the coordinator."""
+    wild = tmp_path / "wild.safetensors"
+    seed = start_coordinator(
+        "--population", "test", "--model", "logistic", "--input", "1x8x8",
+        "--codec", "none", *ONE, state="shape", defaults=False,
+    )  # fmt: skip
+    weights = read_safetensors(get_weights(seed, check_in(seed, 1)["task"]))
+    wild.write_bytes(
+        write_safetensors([(n, s, [3e38 for _ in v]) for n, s, v in weights])
+    )
+    coordinator = start_coordinator(
+        "--population", "test", "--model", "logistic", "--input", "1x8x8",
+        "--codec", "none", "--eval", "digits", "--initial-weights", wild,
+        "--log", "json", *ONE, defaults=False,
+    )  # fmt: skip
+    task = check_in(coordinator, 1)["task"]
+    assert put_update(coordinator, task, update_for(coordinator, task, 0.0)).status == 200
+    (row,) = wait_finished(coordinator)["history"]
+    assert (row["loss"], row["accuracy"]) == (None, None)
+    assert coordinator.process.running()
+    assert json.loads(coordinator.process.stdout.splitlines()[-1])["loss"] is None
 
 
 def test_plain_http_works_on_loopback_only(start_coordinator, program, tmp_path):
@@ -456,6 +501,9 @@ def test_malformed_check_ins_are_refused(start_coordinator):
         b'{"population":"test","client_id":""}',
         b'{"population":"test","client_id":"../../etc"}',
         b'{"population":"test","client_id":"' + b"a" * 65 + b'"}',
+        b'{"population":"test","client_id":"a","examples":-1}',
+        b'{"population":"test","client_id":"a","examples":"9"}',
+        b'{"population":"test","client_id":"a","examples":1e300}',
         b"[" * 100000, b'{"a":' * 20 + b"1" + b"}" * 20,
     ]  # fmt: skip
     for body in bad:
@@ -631,6 +679,8 @@ def run_refused(program, tmp_path, *options):
         (["--input", "3xx4"], "--input"),
         (["--eligibility", "charging=maybe"], "--eligibility"),
         (["--epochs", "1", "--steps", "1"], "exclude"),
+        (["--max-clients", "5"], "--max-clients"),
+        (["--max-examples-weight", "2147483649"], "--max-examples-weight"),
         (["--nonsense"], "unknown option"),
         (["--seed"], "needs a value"),
         (["--listen", "nowhere"], "--listen"),

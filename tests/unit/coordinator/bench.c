@@ -34,6 +34,8 @@ void bench_init(struct bench *b)
                                   .participants = 2,
                                   .over_commitment = 1,
                                   .min_clients = 2,
+                                  .max_clients = 200,
+                                  .max_examples_weight = 1000,
                                   .min_fraction = 0.5,
                                   .deadline_s = BENCH_DEADLINE_MS / 1000,
                                   .lease_s = BENCH_LEASE_MS / 1000,

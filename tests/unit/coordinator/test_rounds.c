@@ -331,6 +331,111 @@ static void test_an_update_that_cannot_be_kept_is_not_counted(void **state)
     assert_int_equal(b->r->round.row.n_accepted, 1);
 }
 
+static void test_a_claim_of_many_examples_weighs_no_more_than_the_cap(void **state)
+{
+    struct bench *b = *state;
+    struct seat seat;
+
+    b->options.max_examples_weight = 30;
+    start(state, 2, 1, 2);
+    seat = bench_task(b, 0);
+    assert_int_equal(bench_update(b, &seat, 1, AGGREGATE_MAX_EXAMPLES), VERDICT_GO);
+    assert_int_equal(aggregate_examples(b->r->round.sum), 30);
+    b->options.max_examples_weight = 1000; /* it counts as it was accepted */
+    bench_restart(b);
+    bench_pass(b, 0);
+    assert_int_equal(aggregate_examples(b->r->round.sum), 30);
+    seat = bench_task(b, 1);
+    assert_int_equal(bench_update(b, &seat, -1, 10), VERDICT_GO);
+    bench_close(b, 0.5);
+    assert_true(bench_weight(b) == 1.5f); /* 1 + (30 - 10) / 40 */
+}
+
+/* ---- Bounds ------------------------------------------------------------- */
+
+/* Rows of a table, as another process sees them. */
+static int count_rows(const struct bench *b, const char *table)
+{
+    char path[FILES_PATH_MAX];
+    char text[64];
+    sqlite3 *sql = NULL;
+    sqlite3_stmt *q = NULL;
+    int n;
+
+    files_db_path(path, &b->files);
+    snprintf(text, sizeof text, "SELECT count(*) FROM %s", table);
+    assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(sql, text, -1, &q, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    n = sqlite3_column_int(q, 0);
+    sqlite3_finalize(q);
+    sqlite3_close(sql);
+    return n;
+}
+
+static void test_a_flood_of_ids_forgets_those_not_seen_for_longest(void **state)
+{
+    struct bench *b = *state;
+    struct seat seat;
+    struct seat other;
+
+    b->options.max_clients = 5;
+    start(state, 2, 1, 2);
+    seat = bench_task(b, 0);
+    for (int i = 100; i < 150; i++) {
+        b->now_ms++;
+        bench_check_in(b, &other, i);
+    }
+    assert_int_equal(b->r->clients.n, 5);
+    assert_int_equal(count_rows(b, "clients"), 5);
+    assert_non_null(clients_find(&b->r->clients, "client-0")); /* takes part */
+    assert_non_null(clients_find(&b->r->clients, "client-149"));
+    assert_null(clients_find(&b->r->clients, "client-146"));
+    assert_int_equal(bench_update(b, &seat, 1, 1), VERDICT_GO);
+    bench_restart(b);
+    assert_int_equal(b->r->clients.n, 5);
+}
+
+static void test_no_client_is_forgotten_while_it_takes_part(void **state)
+{
+    struct bench *b = *state;
+    struct seat seat;
+    enum answer answer;
+
+    b->options.max_clients = 2;
+    start(state, 2, 1, 2);
+    assert_int_equal(rounds_check_in(&answer, &seat, b->r, "client-9", NULL),
+                     CYGNET_ELIMIT);
+    bench_task(b, 0);
+    bench_task(b, 1);
+}
+
+static void test_attempts_without_end_leave_a_bounded_number_of_rows(void **state)
+{
+    struct bench *b = *state;
+    const int n_attempts = 3 * DB_KEPT_ATTEMPTS;
+    struct seat seat;
+
+    b->options.min_fraction = 1;
+    bench_start(b);
+    for (int i = 0; i < n_attempts; i++) {
+        bench_check_in(b, &seat, 0);
+        bench_check_in(b, &seat, 1);
+        seat = bench_task(b, 0);
+        assert_int_equal(db_put_report(b->tools.db, seat.token, "{}", NULL), CYGNET_OK);
+        bench_pass(b, BENCH_DEADLINE_MS);
+        rounds_prune(b->r);
+    }
+    assert_int_equal(b->r->n_failed_rounds, n_attempts);
+    assert_in_range(count_rows(b, "rounds"), 1, DB_KEPT_ATTEMPTS + 1);
+    assert_in_range(count_rows(b, "seats"), 1, 2 * (DB_KEPT_ATTEMPTS + 1));
+    assert_in_range(count_rows(b, "reports"), 1, DB_KEPT_ATTEMPTS + 1);
+    assert_int_equal(judge(b, &seat), VERDICT_CLOSED);
+    bench_restart(b);
+    assert_int_equal(b->r->n_failed_rounds, n_attempts);
+    assert_int_equal(b->r->round.row.attempt, n_attempts + 1);
+}
+
 /* ---- The end ------------------------------------------------------------ */
 
 static void run_round(struct bench *b, float delta, double accuracy)
@@ -489,6 +594,24 @@ static int keep_nothing(const char *name, void *user)
     return 0;
 }
 
+static void test_the_history_stays_while_old_participants_are_forgotten(void **state)
+{
+    struct bench *b = *state;
+    const int n_rounds = DB_KEPT_ATTEMPTS + 5;
+    struct seat first;
+
+    b->options.rounds = 100;
+    start(state, 2, 1, 2);
+    first = bench_task(b, 0);
+    for (int i = 0; i < n_rounds; i++)
+        run_round(b, 0.5f, 0.5);
+    assert_int_equal(count_rows(b, "rounds"), n_rounds);
+    assert_in_range(count_rows(b, "seats"), 1, 2 * (DB_KEPT_ATTEMPTS + 1));
+    assert_int_equal(judge(b, &first), VERDICT_GONE);
+    bench_restart(b);
+    assert_int_equal(b->r->n_history, n_rounds);
+}
+
 static void test_files_of_closed_rounds_go_and_those_of_the_open_round_stay(void **state)
 {
     struct bench *b = start(state, 2, 1, 2);
@@ -534,6 +657,11 @@ int main(void)
         ROUNDS_TEST(test_a_round_that_everybody_left_is_repeated_at_once),
         ROUNDS_TEST(test_an_update_counts_once_however_often_it_comes),
         ROUNDS_TEST(test_an_update_that_cannot_be_kept_is_not_counted),
+        ROUNDS_TEST(test_a_claim_of_many_examples_weighs_no_more_than_the_cap),
+        ROUNDS_TEST(test_a_flood_of_ids_forgets_those_not_seen_for_longest),
+        ROUNDS_TEST(test_no_client_is_forgotten_while_it_takes_part),
+        ROUNDS_TEST(test_attempts_without_end_leave_a_bounded_number_of_rows),
+        ROUNDS_TEST(test_the_history_stays_while_old_participants_are_forgotten),
         ROUNDS_TEST(test_training_ends_after_the_last_round),
         ROUNDS_TEST(test_training_ends_at_the_target_accuracy),
         ROUNDS_TEST(test_an_aggregate_that_cannot_be_used_repeats_the_round),
