@@ -173,19 +173,22 @@ static void read_data(struct reader *task_reader, cygnet_task *task)
     leave(task_reader, &data);
 }
 
-/* The only optimiser so far is SGD; another one makes the client decline. */
+/* The only optimiser so far is SGD; another one, whose settings we cannot judge,
+ * makes the client decline. */
 static void read_optimizer(struct reader *training, cygnet_task *task)
 {
     struct reader sgd = enter(training, "optimizer", "task.training.optimizer", REQUIRED);
     char name[CYGNET_CODEC_MAX + 1] = "";
 
     read_text(&sgd, name, sizeof(name), "name", REQUIRED);
+    if (sgd.st == CYGNET_OK && strcmp(name, "sgd") != 0) {
+        (void)snprintf(task->unsupported, sizeof(task->unsupported), "optimizer %.50s",
+                       name);
+        return;
+    }
     read_float(&sgd, &task->lr, "lr", MAX_LR, REQUIRED);
     read_float(&sgd, &task->momentum, "momentum", MAX_MOMENTUM, OPTIONAL);
     read_float(&sgd, &task->weight_decay, "weight_decay", MAX_WEIGHT_DECAY, OPTIONAL);
-    if (sgd.st == CYGNET_OK && strcmp(name, "sgd") != 0)
-        (void)snprintf(task->unsupported, sizeof(task->unsupported), "optimizer %.50s",
-                       name);
     leave(training, &sgd);
 }
 

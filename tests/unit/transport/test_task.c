@@ -267,7 +267,7 @@ static void test_an_unknown_requirement_comes_back_with_the_token(void **state)
 static void test_another_optimizer_is_declined_by_name(void **state)
 {
     cygnet_answer answer;
-    char *text = with("\"sgd\"", "\"adam\"");
+    char *text = with("\"sgd\",\"lr\":0.5", "\"adam\",\"momentum\":[0.9,2]");
 
     (void)state;
     assert_int_equal(parse(&answer, text, NULL), CYGNET_OK);
