@@ -104,6 +104,11 @@ static int64_t left_ms(const struct download *d)
     return (int64_t)d->task->deadline_s * 1000 - (now_ms(d->native) - d->began_ms);
 }
 
+static bool is_broken(cygnet_status st)
+{
+    return st == CYGNET_ENETWORK || st == CYGNET_ETIMEOUT;
+}
+
 static cygnet_status attempt(struct native *native, struct download *d, const char *url,
                              const cygnet_stop *stop)
 {
@@ -130,6 +135,8 @@ static cygnet_status attempt(struct native *native, struct download *d, const ch
     (void)snprintf(range, sizeof(range), "bytes=%llu-", (unsigned long long)d->offset);
     (void)snprintf(etag, sizeof(etag), "\"%s\"", d->task->weights_sha256);
     st = native_send(native, &request, d->err);
+    if (is_broken(st) && d->started && d->body.len == d->task->weights_bytes)
+        st = CYGNET_OK; /* whole, whatever became of the connection afterwards */
     if (st == CYGNET_OK)
         st = judge(d, &request);
     bytes_clear(&request.answer);
@@ -151,8 +158,7 @@ static cygnet_status download(struct native *native, struct download *d,
         uint64_t had = d->n_received;
 
         st = attempt(native, d, url, stop);
-        if ((st != CYGNET_ENETWORK && st != CYGNET_ETIMEOUT) || d->n_received == had ||
-            left_ms(d) <= 0)
+        if (!is_broken(st) || d->n_received == had || left_ms(d) <= 0)
             break;
         log_line(native->config.log, LOG_DEBUG, "weights: broke off at %zu bytes",
                  d->body.len);

@@ -198,6 +198,22 @@ static void test_a_broken_transfer_goes_on_where_it_was(void **state)
     bench_clear(&b);
 }
 
+static void test_a_transfer_that_breaks_after_its_last_byte_is_whole(void **state)
+{
+    struct bench b;
+    struct model m;
+
+    (void)state;
+    bench_init(&b);
+    model_init(&m, &b.task, 1.0f);
+    break_off(fake_http_reply_bytes(b.http, 200, m.file, m.len), m.len);
+    fake_http_reply_bytes(b.http, 416, "", 0); /* to a range that begins at the end */
+    assert_int_equal(fetch(&b, NULL), CYGNET_OK);
+    assert_int_equal(b.http->n_requests, 1);
+    model_clear(&m);
+    bench_clear(&b);
+}
+
 static void test_a_200_to_a_range_starts_again(void **state)
 {
     struct bench b;
@@ -585,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_a_broken_transfer_does_not_go_on_after_the_round),
         cmocka_unit_test(test_an_absolute_url_on_the_same_origin_is_taken),
         cmocka_unit_test(test_a_broken_transfer_goes_on_where_it_was),
+        cmocka_unit_test(test_a_transfer_that_breaks_after_its_last_byte_is_whole),
         cmocka_unit_test(test_a_200_to_a_range_starts_again),
         cmocka_unit_test(test_a_206_must_be_the_range_that_was_asked_for),
         cmocka_unit_test(test_a_206_nobody_asked_for_is_refused),
