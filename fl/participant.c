@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "fl/participant_inside.h"
 #include "fl/retry.h"
 
@@ -312,18 +313,10 @@ static void plan_next(struct participant *p)
         p->again_ms > now ? participant_wall_ms(p) + (p->again_ms - now) : 0;
 }
 
-/* The caller's report may be of an older, shorter form. */
 static void give_report(cygnet_report *out, struct participant *p)
 {
-    uint32_t size;
-
     p->round.report.phase = (cygnet_phase)p->round.record.state;
-    if (!out)
-        return;
-    size = out->struct_size;
-    memcpy(out, &p->round.report,
-           size < sizeof(p->round.report) ? size : sizeof(p->round.report));
-    out->struct_size = size;
+    sized_give(out, &p->round.report, sizeof(p->round.report));
 }
 
 /* ---- Runs ------------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/sized.h"
 #include "fl/codec.h"
 
 #include <inttypes.h>
@@ -423,18 +424,6 @@ static void decode_limits(uint64_t *container_bytes, uint64_t *delta_bytes,
     *delta_bytes = container_max_bytes(global, &codec_none);
 }
 
-/* Fills the caller's info, which may be of an older, shorter form. */
-static void give_info(cygnet_update_info *out, const cygnet_update_info *info)
-{
-    uint32_t size;
-
-    if (!out)
-        return;
-    size = out->struct_size;
-    memcpy(out, info, size < sizeof(*info) ? size : sizeof(*info));
-    out->struct_size = size;
-}
-
 cygnet_status cygnet_update_decode(cygnet_tensors **out, cygnet_update_info *info,
                                    const void *data, size_t len,
                                    const cygnet_tensors *global,
@@ -456,7 +445,7 @@ cygnet_status cygnet_update_decode(cygnet_tensors **out, cygnet_update_info *inf
         st = decode_container(*out, &found, container, global, alloc, err);
     cygnet_tensors_destroy(container);
     if (st == CYGNET_OK) {
-        give_info(info, &found);
+        sized_give(info, &found, sizeof(found));
     } else {
         cygnet_tensors_destroy(*out);
         *out = NULL;

@@ -2,9 +2,9 @@
  * threads, and is the only place that logs. What a round is, fl/ knows. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "fl/participant.h"
 #include "sdk/options.h"
-#include "sdk/sized.h"
 #include "sdk/team.h"
 #include "sdk/wake.h"
 #include "transport/transport.h"
@@ -312,15 +312,6 @@ static void log_end(const cygnet_client *client, enum run_kind kind,
                  report->message[0] ? ": " : "", report->message);
 }
 
-/* The caller's report may be of an older, shorter form or of a newer, longer one. */
-static void give_report(cygnet_report *out, const cygnet_report *report)
-{
-    uint32_t size = out->struct_size;
-
-    memcpy(out, report, size < sizeof(*report) ? size : sizeof(*report));
-    out->struct_size = size;
-}
-
 static cygnet_status check_report(const cygnet_report *report, cygnet_error *err)
 {
     static const struct sized type = {"report", sizeof(cygnet_report),
@@ -345,7 +336,7 @@ static cygnet_status drive(cygnet_client *client, enum run_kind kind, uint64_t m
     st = run(client, kind, max_rounds, &full, &own);
     log_end(client, kind, &full, &own);
     if (report)
-        give_report(report, &full);
+        sized_give(report, &full, sizeof(full));
     if (st != CYGNET_OK && err)
         *err = own;
     leave(client);

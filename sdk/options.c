@@ -4,9 +4,9 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/sized.h"
 #include "sdk/host_linux.h"
 #include "sdk/options_check.h"
-#include "sdk/sized.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,9 +2,9 @@
 #include "sdk/options_check.h"
 
 #include "base/error.h"
+#include "base/sized.h"
 #include "engine/pool/pool.h"
 #include "sdk/options.h"
-#include "sdk/sized.h"
 #include "transport/url.h"
 
 #include <cygnet/sys/coordinator.h>

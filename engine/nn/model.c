@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/sized.h"
 #include "engine/nn/model_parts.h"
 #include "engine/nn/op.h"
 #include "engine/nn/zoo.h"
@@ -48,11 +49,17 @@ const char *cygnet_architecture_name(uint32_t index)
 cygnet_status model_read_options(cygnet_model_options *out,
                                  const cygnet_model_options *options, cygnet_error *err)
 {
+    static const struct sized type = {"model options", sizeof(cygnet_model_options),
+                                      SIZED_UP_TO(cygnet_model_options, architecture),
+                                      _Alignof(cygnet_model_options)};
+    cygnet_status st;
+
     cygnet_model_options_init(out);
-    if (!options || options->struct_size != sizeof(*options))
-        return fail(err, CYGNET_EINVAL, 0,
-                    "model options were not set up by cygnet_model_options_init");
-    *out = *options;
+    if (!options)
+        return fail(err, CYGNET_EINVAL, 0, "no model options given");
+    st = sized_adopt(out, options, &type, err);
+    if (st != CYGNET_OK)
+        return st;
     if (!out->architecture)
         return fail(err, CYGNET_EINVAL, 0, "no architecture given");
     if (out->n_input_dims > CYGNET_INPUT_MAX_DIMS)

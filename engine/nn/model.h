@@ -7,6 +7,11 @@
 
 #include <cygnet/nn.h>
 
+/* Checked options of any struct_size that a release had, over the defaults.
+ * Errors: EINVAL. */
+cygnet_status model_read_options(cygnet_model_options *out,
+                                 const cygnet_model_options *options, cygnet_error *err);
+
 /* As cygnet_model_create, on the given executor (borrowed for the model's life;
  * options->n_threads is ignored). */
 cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,

@@ -27,10 +27,6 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
                              const struct kernels *kernels, struct nn_executor *executor,
                              const cygnet_model_options *options, cygnet_error *err);
 
-/* Options of any supported struct_size over the defaults. Errors: EINVAL. */
-cygnet_status model_read_options(cygnet_model_options *out,
-                                 const cygnet_model_options *options, cygnet_error *err);
-
 /* The buffer of a tensor. */
 real *model_value(const cygnet_model *model, size_t tensor);
 real *model_grad(const cygnet_model *model, size_t tensor);

@@ -4,6 +4,7 @@
 #include "engine/nn/model_parts.h"
 
 #include "base/error.h"
+#include "base/sized.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -171,13 +172,22 @@ static cygnet_status run_forward(cygnet_model *model, const struct step *step,
     return isfinite(sums->loss) ? CYGNET_OK : fail_numeric(model, step, err);
 }
 
+static cygnet_status check_metrics(const cygnet_metrics *metrics, cygnet_error *err)
+{
+    static const struct sized type = {"metrics", sizeof(cygnet_metrics),
+                                      SIZED_UP_TO(cygnet_metrics, loss),
+                                      _Alignof(cygnet_metrics)};
+
+    return metrics ? sized_check(metrics->struct_size, &type, err) : CYGNET_OK;
+}
+
 /* Hands the sums over as means. */
 static void report(cygnet_metrics *out, const cygnet_metrics *sums)
 {
-    if (!out)
-        return;
-    *out = *sums;
-    out->loss = sums->loss / (double)sums->n;
+    cygnet_metrics means = *sums;
+
+    means.loss = sums->loss / (double)sums->n;
+    sized_give(out, &means, sizeof(means));
 }
 
 static cygnet_status check_gradients(cygnet_model *model, const struct step *step,
@@ -217,10 +227,12 @@ static cygnet_status run_to_gradients(cygnet_model *model, const struct step *st
 cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const float *x,
                              const int64_t *y, uint32_t n, cygnet_error *err)
 {
-    cygnet_status st = check_batch(model, x, y, n, err);
+    cygnet_status st = check_metrics(metrics, err);
     cygnet_metrics sums;
     struct step step;
 
+    if (st == CYGNET_OK)
+        st = check_batch(model, x, y, n, err);
     if (st != CYGNET_OK)
         return st;
     step = begin(model, x, y, n);
@@ -232,8 +244,6 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
 
 static cygnet_status check_rule(const cygnet_sgd *sgd, cygnet_error *err)
 {
-    if (!sgd || sgd->struct_size != sizeof(*sgd))
-        return fail(err, CYGNET_EINVAL, 0, "sgd was not set up by cygnet_sgd_init");
     if (!(sgd->lr >= 0 && sgd->lr <= FLT_MAX))
         return fail(err, CYGNET_EINVAL, 0, "lr is %g: want 0 or more", (double)sgd->lr);
     if (!(sgd->momentum >= 0 && sgd->momentum <= FLT_MAX))
@@ -245,20 +255,37 @@ static cygnet_status check_rule(const cygnet_sgd *sgd, cygnet_error *err)
     return CYGNET_OK;
 }
 
+/* The caller's settings over the defaults, checked. */
+static cygnet_status read_rule(cygnet_sgd *out, const cygnet_sgd *sgd, cygnet_error *err)
+{
+    static const struct sized type = {"sgd", sizeof(cygnet_sgd),
+                                      SIZED_UP_TO(cygnet_sgd, lr), _Alignof(cygnet_sgd)};
+    cygnet_status st;
+
+    cygnet_sgd_init(out);
+    if (!sgd)
+        return fail(err, CYGNET_EINVAL, 0, "no sgd settings given");
+    st = sized_adopt(out, sgd, &type, err);
+    return st == CYGNET_OK ? check_rule(out, err) : st;
+}
+
 cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metrics,
                                       const float *x, const int64_t *y, uint32_t n,
                                       const cygnet_sgd *sgd, cygnet_error *err)
 {
-    cygnet_status st = check_rule(sgd, err);
+    cygnet_sgd rule;
     cygnet_metrics sums;
     struct step step;
+    cygnet_status st = read_rule(&rule, sgd, err);
 
+    if (st == CYGNET_OK)
+        st = check_metrics(metrics, err);
     if (st == CYGNET_OK)
         st = check_batch(model, x, y, n, err);
     if (st != CYGNET_OK)
         return st;
     step = begin(model, x, y, n);
-    step.rule = (struct sgd_rule){sgd->lr, sgd->momentum, sgd->weight_decay};
+    step.rule = (struct sgd_rule){rule.lr, rule.momentum, rule.weight_decay};
     st = run_to_gradients(model, &step, &sums, y, err);
     if (st != CYGNET_OK)
         return st;
@@ -293,7 +320,9 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
 
     if (n == 0 || n > SIZE_MAX / sizeof(float) / elements)
         return fail(err, CYGNET_EINVAL, 0, "evaluate: %" PRIu64 " examples", n);
-    st = check_labels(model, y, n, err);
+    st = check_metrics(metrics, err);
+    if (st == CYGNET_OK)
+        st = check_labels(model, y, n, err);
     if (st == CYGNET_OK)
         st = check_inputs(model, x, n, err);
     for (uint64_t at = 0; st == CYGNET_OK && at < n; at += model->max_batch) {

@@ -55,12 +55,12 @@ typedef struct cygnet_sgd {
     float weight_decay;
 } cygnet_sgd;
 
-/* What a step or an evaluation saw. Written whole on success, struct_size too;
- * it need not be set before.
+/* What a step or an evaluation saw. Filled on success, else left alone.
  *
- * loss     mean cross-entropy over the examples, in nats
- * correct  examples whose largest output is their label (ties: the first)
- * n        examples */
+ * struct_size  set by the caller to sizeof(cygnet_metrics) before the call
+ * loss         mean cross-entropy over the examples, in nats
+ * correct      examples whose largest output is their label (ties: the first)
+ * n            examples */
 typedef struct cygnet_metrics {
     uint32_t struct_size;
     double loss;
@@ -116,7 +116,7 @@ CYGNET_API cygnet_status cygnet_model_set_weights(cygnet_model *model,
  * x        (n, input...) float32, row-major NCHW for images
  * y        (n) class indices, 0 <= y < n_classes
  * n        1 <= n <= max_batch
- * Errors: EINVAL (n, sgd), EDATA (label out of range: which row and value),
+ * Errors: EINVAL (n, sgd, struct_size), EDATA (label out of range: which row and value),
  * ENUMERIC (NaN or infinity in x, the loss or a gradient: which example, layer or
  * tensor). After any error the weights are as before the step. */
 CYGNET_API cygnet_status cygnet_model_train_step(cygnet_model *model,

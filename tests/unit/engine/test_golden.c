@@ -188,7 +188,7 @@ static void check_model(struct golden *g, const struct golden_case *c)
     size_t n = c->params[0], elements;
     struct shape input = {.n_dims = (uint32_t)c->n_params - 2};
     cygnet_sgd sgd = {sizeof(sgd), 0.0625f, 0.875f, 0.0009765625f};
-    cygnet_metrics metrics;
+    cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     cygnet_model *model;
     real losses[3];
     float *x;

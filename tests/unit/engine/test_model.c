@@ -137,7 +137,7 @@ static void check_learns(const char *architecture, int n_steps)
 {
     static float x[MAX_N * IMAGE];
     cygnet_model *model = make_model(architecture, MAX_N, 1);
-    cygnet_metrics first, last;
+    cygnet_metrics first = {.struct_size = sizeof(first)}, last = first;
 
     for (size_t i = 0; i < MAX_N * IMAGE; i++)
         x[i] = 0.25f * images[i] +
@@ -168,7 +168,7 @@ static void test_evaluate_goes_over_max_batch(void **state)
 {
     cygnet_model *small = make_model("mlp", 8, 1);
     cygnet_model *large = make_model("mlp", 23, 1);
-    cygnet_metrics a, b;
+    cygnet_metrics a = {.struct_size = sizeof(a)}, b = a;
 
     (void)state;
     assert_int_equal(cygnet_model_evaluate(small, &a, images, labels, 23, NULL),
@@ -187,7 +187,7 @@ static void test_logits_and_example_losses_explain_the_metrics(void **state)
 {
     cygnet_model *model = make_model("logistic", 9, 1);
     float logits[9 * 10];
-    cygnet_metrics metrics;
+    cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     double sum = 0;
 
     (void)state;

@@ -1,7 +1,7 @@
 /* Options and hooks: what is refused, what is defaulted, what is copied. */
 #include "sdk/options.h"
 
-#include "sdk/sized.h"
+#include "base/sized.h"
 #include "tests/unit/sdk/sdk_test.h"
 
 #include <cygnet/sys/coordinator.h>

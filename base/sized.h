@@ -1,7 +1,7 @@
 /* Structs that the caller allocates and that grow at their end from release to
  * release: taking in a smaller one of an older header, or a larger one of a newer. */
-#ifndef SDK_SIZED_H
-#define SDK_SIZED_H
+#ifndef BASE_SIZED_H
+#define BASE_SIZED_H
 
 #include <cygnet/status.h>
 #include <stddef.h>
@@ -32,5 +32,9 @@ cygnet_status sized_adopt(void *out, const void *given, const struct sized *type
 /* Checks struct_size only, for structs that are written to. */
 cygnet_status sized_check(uint32_t struct_size, const struct sized *type,
                           cygnet_error *err);
+
+/* Fills the caller's `out`, whose struct_size says how much of `own` (size_bytes of
+ * it) there is room for. NULL: nothing. */
+void sized_give(void *out, const void *own, size_t size_bytes);
 
 #endif

@@ -1,5 +1,5 @@
 /* Structs that grow at their end. */
-#include "sdk/sized.h"
+#include "base/sized.h"
 
 #include "base/error.h"
 
@@ -18,6 +18,18 @@ cygnet_status sized_check(uint32_t struct_size, const struct sized *type,
         return fail(err, CYGNET_EINVAL, 0, "%s: struct_size is %lu, which no release had",
                     type->name, (unsigned long)struct_size);
     return CYGNET_OK;
+}
+
+/* The caller's struct may be of an older, shorter form or of a newer, longer one. */
+void sized_give(void *out, const void *own, size_t size_bytes)
+{
+    uint32_t size;
+
+    if (!out)
+        return;
+    memcpy(&size, out, sizeof(size));
+    memcpy(out, own, size < size_bytes ? size : size_bytes);
+    memcpy(out, &size, sizeof(size));
 }
 
 cygnet_status sized_adopt(void *out, const void *given, const struct sized *type,
