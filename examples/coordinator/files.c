@@ -2,6 +2,7 @@
 #include "files.h"
 
 #include "../common/complain.h"
+#include "hash.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -194,6 +195,26 @@ cygnet_status files_read(void **out, size_t *len, const char *path, size_t max,
     }
     fclose(file);
     return st;
+}
+
+cygnet_status files_read_named(void **out, size_t *len, const char *path, size_t max,
+                               cygnet_error *err)
+{
+    uint8_t digest[HASH_BYTES];
+    char hex[HASH_HEX + 1];
+    size_t path_len = strlen(path);
+    cygnet_status st = files_read(out, len, path, max, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    hash_bytes(digest, *out, *len);
+    hash_hex(hex, digest);
+    if (path_len > HASH_HEX && strcmp(path + path_len - HASH_HEX, hex) == 0)
+        return CYGNET_OK;
+    free(*out);
+    *out = NULL;
+    return complain(err, CYGNET_EHASH, 0, "%s is damaged: its name says another SHA-256",
+                    path);
 }
 
 static DIR *open_folder(const struct files *f, const char *folder)

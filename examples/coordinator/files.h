@@ -33,6 +33,11 @@ cygnet_status files_save(const char *path, const void *data, size_t len,
 cygnet_status files_read(void **out, size_t *len, const char *path, size_t max,
                          cygnet_error *err);
 
+/* The same for a blob or an update, whose name ends with the SHA-256 of its bytes.
+ * Errors: also EHASH (not the bytes that were saved). */
+cygnet_status files_read_named(void **out, size_t *len, const char *path, size_t max,
+                               cygnet_error *err);
+
 #define FILES_UNWANTED_MAX 256 /* names in a list of what may go */
 #define FILES_NAME_MAX 255
 

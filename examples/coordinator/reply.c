@@ -114,6 +114,36 @@ static int depth_is_fine(const char *text, size_t len)
     return 1;
 }
 
+/* The bytes of the character at `s`, 0 when it is not UTF-8: the table of
+ * RFC 3629, section 4. */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+    unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (n == 1)
+        return 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left || s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
+static int is_utf8(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        size_t n = utf8_length((const unsigned char *)text + i, len - i);
+
+        if (n == 0)
+            return 0;
+        i += n;
+    }
+    return 1;
+}
+
 cJSON *request_json(const struct request *q, const char **reason)
 {
     cJSON *json;
@@ -123,6 +153,10 @@ cJSON *request_json(const struct request *q, const char **reason)
         return NULL;
     if (!depth_is_fine(q->body, q->len)) {
         *reason = "the JSON is nested deeper than 16 levels";
+        return NULL;
+    }
+    if (!is_utf8(q->body, q->len)) {
+        *reason = "the body is not UTF-8";
         return NULL;
     }
     json = cJSON_ParseWithLengthOpts(q->body, q->len + 1, NULL, 1);

@@ -194,21 +194,6 @@ static cygnet_status take_seat(const struct seat *stored, void *user, cygnet_err
     return round_add_seat(&r->round, &seat, err);
 }
 
-static cygnet_status check_hash(const struct seat *seat, const void *bytes, size_t len,
-                                cygnet_error *err)
-{
-    uint8_t digest[HASH_BYTES];
-    char hex[HASH_HEX + 1];
-
-    hash_bytes(digest, bytes, len);
-    hash_hex(hex, digest);
-    if (strcmp(hex, seat->sha256) == 0)
-        return CYGNET_OK;
-    return complain(err, CYGNET_EHASH, 0,
-                    "the stored update updates/%s.%.16s... is damaged", seat->token,
-                    seat->sha256);
-}
-
 static cygnet_status add_stored(struct rounds *r, const struct seat *seat,
                                 cygnet_error *err)
 {
@@ -220,9 +205,7 @@ static cygnet_status add_stored(struct rounds *r, const struct seat *seat,
     cygnet_status st;
 
     files_update_path(path, r->files, seat->token, seat->sha256);
-    st = files_read(&bytes, &len, path, global_max_update(r->global), err);
-    if (st == CYGNET_OK)
-        st = check_hash(seat, bytes, len, err);
+    st = files_read_named(&bytes, &len, path, global_max_update(r->global), err);
     if (st == CYGNET_OK)
         st = cygnet_update_decode(&deltas, NULL, bytes, len, weights, NULL, err);
     if (st == CYGNET_OK)

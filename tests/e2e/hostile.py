@@ -329,6 +329,39 @@ def snapshot(folder):
     }
 
 
+# ---- A disk that takes nothing ----------------------------------------------
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class SmallDisk:
+    """A file system of a few pages."""
+
+    def __init__(self, folder, n_pages=256):
+        self.folder = folder
+        folder.mkdir()
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={n_pages * PAGE}", "none", folder],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+    def leave(self, n_pages):
+        """Fills the disk up to so many pages."""
+        self.free()
+        info = os.statvfs(self.folder)
+        free = info.f_bavail * info.f_frsize
+        (self.folder / "filler").write_bytes(bytes(max(0, free - n_pages * PAGE)))
+
+    def free(self):
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def remount(self, how):
+        subprocess.run(["mount", "-o", f"remount,{how}", self.folder], check=True)
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.folder], check=True)
+
+
 # ---- Fixtures; test files import those that they use ------------------------
 
 
@@ -391,3 +424,13 @@ def unharmed(server, client):
         assert left == {".lock", "round", "cache"}
 
     return check
+
+
+@pytest.fixture
+def disk(tmp_path):
+    try:
+        disk = SmallDisk(tmp_path / "disk")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a tmpfs is not permitted")
+    yield disk
+    disk.close()

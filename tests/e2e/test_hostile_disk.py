@@ -13,8 +13,10 @@ import pytest
 from conftest import wait_for
 from hostile import (  # noqa: F401 (fixtures)
     CLASSES,
+    PAGE,
     PIXELS,
     client,
+    disk,
     max_rss_bytes,
     one_line,
     run_measured,
@@ -251,47 +253,7 @@ def test_a_second_client_on_the_same_state_directory(server, client, unharmed):
 
 # ---- A disk that takes nothing ----------------------------------------------
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 FULL = "(ENOSPC)"
-
-
-class SmallDisk:
-    """A file system of a few pages."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={64 * PAGE}", "none", folder],
-            check=True, capture_output=True,
-        )  # fmt: skip
-
-    def leave(self, n_pages):
-        """Fills the disk up to so many pages."""
-        filler = self.folder / "filler"
-        info = os.statvfs(self.folder)
-        free = info.f_bavail * info.f_frsize
-        with open(filler, "ab") as file:
-            file.write(bytes(max(0, free - n_pages * PAGE)))
-
-    def free(self):
-        (self.folder / "filler").unlink()
-
-    def remount(self, how):
-        subprocess.run(["mount", "-o", f"remount,{how}", self.folder], check=True)
-
-    def close(self):
-        subprocess.run(["umount", "-l", self.folder], check=True)
-
-
-@pytest.fixture
-def disk(tmp_path):
-    try:
-        disk = SmallDisk(tmp_path / "disk")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a tmpfs is not permitted")
-    yield disk
-    disk.close()
 
 
 def wide(server):
