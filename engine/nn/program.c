@@ -57,13 +57,16 @@ struct span call_columns(const struct call *call, size_t block)
 struct running {
     const struct step *step;
     const struct call *call;
+    const cygnet_stop *stop;
 };
 
+/* A stopped step leaves the rest out: one call over a large batch can take long. */
 static void run_block(void *arg, size_t block, size_t worker)
 {
     const struct running *r = arg;
 
-    r->call->run(r->call, r->step, block, worker);
+    if (!cygnet_stopped(r->stop))
+        r->call->run(r->call, r->step, block, worker);
 }
 
 cygnet_status program_run(const struct step *step, const struct call_list *list,
@@ -71,15 +74,15 @@ cygnet_status program_run(const struct step *step, const struct call_list *list,
                           cygnet_error *err)
 {
     for (size_t i = list->begin; i < list->end; i++) {
-        struct running r = {step, &step->program->calls[i]};
+        struct running r = {step, &step->program->calls[i], stop};
         size_t n_blocks = call_blocks(r.call, step->n);
 
-        if (cygnet_stopped(stop))
-            return fail(err, CYGNET_ECANCELLED, 0, "the training step was stopped");
         if (n_blocks == 1)
             run_block(&r, 0, 0);
         else
             executor->run(executor, run_block, &r, n_blocks);
+        if (cygnet_stopped(stop))
+            return fail(err, CYGNET_ECANCELLED, 0, "the training step was stopped");
     }
     return CYGNET_OK;
 }
