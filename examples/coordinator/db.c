@@ -97,10 +97,10 @@ static cygnet_status status_of(struct db *db)
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
         return CYGNET_EFORMAT;
-    case SQLITE_IOERR: /* a quota, or a limit on the size of files */
-        return status_of_errno(sqlite3_system_errno(db->sql)) == CYGNET_ENOSPC
-                   ? CYGNET_ENOSPC
-                   : CYGNET_ESTORAGE;
+    case SQLITE_IOERR: /* a write that fails with another errno than ENOSPC: a quota,
+                          or a limit on the size of files */
+        return sqlite3_extended_errcode(db->sql) == SQLITE_IOERR_WRITE ? CYGNET_ENOSPC
+                                                                       : CYGNET_ESTORAGE;
     default:
         return CYGNET_ESTORAGE;
     }

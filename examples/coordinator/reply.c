@@ -70,7 +70,7 @@ enum MHD_Result reply_fault(struct request *q, const cygnet_error *err)
 {
     fprintf(stderr, "cygnet-coordinator: %s\n", err->message);
     if (err->status == CYGNET_ENOSPC)
-        return reply_error(q, 507, "disk_full", "the server's disk is full");
+        return reply_error(q, 507, "disk_full", "the server's disk takes no more");
     if (err->status == CYGNET_ENOMEM || err->status == CYGNET_ELIMIT ||
         err->status == CYGNET_EBUSY)
         return reply_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "overloaded", err->message);

@@ -219,7 +219,8 @@ def start_coordinator(program, spawn, tmp_path, certificate):
         if defaults:
             argv += ["--population", "test", "--model", "logistic", "--classes", "3"]
             argv += ["--input", "4", "--codec", "none", "--seed", "1"]
-        process = spawn(argv + list(options), f"coordinator-{state}")
+        name = f"coordinator-{state}".replace("/", "-")
+        process = spawn(argv + list(options), name)
 
         def ready():
             assert process.running(), f"the coordinator ended: {process.stderr}"
