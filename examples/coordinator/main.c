@@ -247,6 +247,17 @@ static bool may_pass(struct loop *loop, cygnet_status st, const cygnet_error *er
     return true;
 }
 
+/* Asked to stop, nothing has to be saved; but a model that should be in a file by now
+ * and is not must not look like success. */
+static cygnet_status stopped(const struct loop *loop, cygnet_error *err)
+{
+    if (loop->r->phase != PHASE_FINISHED || loop->saved ||
+        loop->trouble.status == CYGNET_OK)
+        return CYGNET_OK;
+    *err = loop->trouble;
+    return err->status;
+}
+
 static cygnet_status run(struct loop *loop, cygnet_error *err)
 {
     struct rounds *r = loop->r;
@@ -263,8 +274,10 @@ static cygnet_status run(struct loop *loop, cygnet_error *err)
         if (st != CYGNET_OK || r->phase != PHASE_CLOSING)
             wait_a_little(r);
     }
+    if (stop_asked)
+        st = stopped(loop, err);
     pthread_mutex_unlock(&r->lock);
-    return stop_asked ? CYGNET_OK : st;
+    return st;
 }
 
 /* ---- Start and stop ----------------------------------------------------- */

@@ -247,7 +247,8 @@ static void show_tail(const char *path)
     free(text);
 }
 
-static cygnet_status coordinator_died(struct fleet *f, cygnet_error *err)
+static cygnet_status coordinator_failed(struct fleet *f, const char *what,
+                                        cygnet_error *err)
 {
     char how[64];
 
@@ -255,7 +256,7 @@ static cygnet_status coordinator_died(struct fleet *f, cygnet_error *err)
     table_end(&f->table);
     fprintf(stderr, "last lines of the coordinator:\n");
     show_tail(f->places.log);
-    return complain(err, CYGNET_ESTATE, 0, "the coordinator ended too early (%s)", how);
+    return complain(err, CYGNET_ESTATE, 0, "the coordinator %s (%s)", what, how);
 }
 
 /* Reads the port once the coordinator has written it. */
@@ -283,7 +284,7 @@ static cygnet_status await_port(struct fleet *f, cygnet_error *err)
         if (stop_asked)
             return complain(err, CYGNET_ECANCELLED, 0, "stopped");
         if (!process_running(coordinator(f)))
-            return coordinator_died(f, err);
+            return coordinator_failed(f, "ended too early", err);
         if (now_s() > limit)
             return complain(err, CYGNET_ETIMEOUT, 0,
                             "the coordinator has not opened its port in %d s",
@@ -377,7 +378,7 @@ static cygnet_status watch(struct fleet *f, cygnet_error *err)
         if (stop_asked)
             return complain(err, CYGNET_ECANCELLED, 0, "stopped");
         if (!process_running(coordinator(f)))
-            return coordinator_died(f, err);
+            return coordinator_failed(f, "ended too early", err);
         st = poll_status(f, err);
         if (st == CYGNET_OK)
             table_show(&f->table, &f->status, f->options->rounds,
@@ -393,11 +394,14 @@ static cygnet_status watch(struct fleet *f, cygnet_error *err)
 /* ---- Ending ------------------------------------------------------------- */
 
 /* Clients hear of the end by themselves; the coordinator is told. */
-static void let_end(struct fleet *f)
+static cygnet_status let_end(struct fleet *f, cygnet_error *err)
 {
     process_wait_all(&f->processes[1], f->options->clients, GOODBYE_LIMIT_MS);
     process_signal(coordinator(f), SIGTERM);
     process_wait_all(coordinator(f), 1, STOP_LIMIT_MS);
+    if (process_failed(coordinator(f)))
+        return coordinator_failed(f, "has not saved the model: is the disk full?", err);
+    return CYGNET_OK;
 }
 
 static void stop_all(struct fleet *f)
@@ -431,7 +435,7 @@ static cygnet_status run(struct fleet *f, cygnet_error *err)
         st = watch(f, err);
     table_end(&f->table);
     if (st == CYGNET_OK)
-        let_end(f);
+        st = let_end(f, err);
     else
         stop_all(f);
     if (st == CYGNET_OK)

@@ -131,6 +131,12 @@ void process_wait_all(struct process *processes, size_t n, int limit_ms)
         nanosleep(&step, NULL);
 }
 
+bool process_failed(const struct process *process)
+{
+    return process->ended && WIFEXITED(process->wait_status) &&
+           WEXITSTATUS(process->wait_status) != 0;
+}
+
 void process_describe(char *out, size_t size, const struct process *process)
 {
     if (WIFSIGNALED(process->wait_status))

@@ -43,6 +43,9 @@ void process_signal(struct process *process, int number);
 /* Waits until all have ended; those that have not after limit_ms are killed. */
 void process_wait_all(struct process *processes, size_t n, int limit_ms);
 
+/* It has ended by itself, with a status other than 0. */
+bool process_failed(const struct process *process);
+
 /* "exit status 1" or "killed by signal 9". */
 void process_describe(char *out, size_t size, const struct process *process);
 

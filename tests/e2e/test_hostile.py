@@ -246,6 +246,16 @@ def test_a_refusal_ends_a_run_of_rounds_at_once(server, client, unharmed, answer
     unharmed()
 
 
+def test_a_server_that_recovers_is_waited_for(server, client):
+    honest = server.honest("check-in")
+    server.say("check-in", error(500, "on fire"), error(429, "slowly"), honest)
+    run = client.run(server, "--rounds", "1")
+    assert (run.status, run.err) == (0, ""), run
+    # what it waits for can be seen meanwhile
+    assert "failed: check-in: the server answered 500: on fire" in run.out
+    assert "answered 429: slowly" in run.out and len(server.bodies("check-in")) == 3
+
+
 # ---- Weights ----------------------------------------------------------------
 
 

@@ -358,3 +358,40 @@ def test_a_state_directory_without_permission(server, client, unharmed):
     assert run.status == 1 and "Permission denied" in one_line(run.err)
     assert server.requests == [] and snapshot(client.state) == before
     unharmed()
+
+
+# ---- The fleet --------------------------------------------------------------
+
+
+def run_fleet(program, tmp_path, *options):
+    argv = [program("cygnet-fleet"), "live", "--model", "logistic", "--rounds", "1"]
+    argv += ["--clients", "2", "--classes", CLASSES, *options]
+    return subprocess.run(
+        [str(a) for a in argv], capture_output=True, text=True, timeout=60,
+        env=dict(os.environ, TMPDIR=str(tmp_path)),
+    )  # fmt: skip
+
+
+FLEET_DATA = ["images cut", "labels cut", "swapped", "fewer labels", "gzip bomb",
+              "a lie of a size", "label out of range"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLEET_DATA)
+def test_the_fleet_refuses_unusable_data(program, tmp_path, name):
+    image_file, label_file, words = DATA[name]
+    spec = write_idx(tmp_path / "bad", image_file, label_file)
+    done = run_fleet(program, tmp_path, "--data", spec)
+    assert done.returncode == 1 and words in done.stderr, done
+    assert done.stderr.startswith("cygnet-fleet live: ")
+    assert done.stderr.count("\n") == 1 and {p.name for p in tmp_path.iterdir()} == {"bad"}
+
+
+def test_the_fleet_says_when_its_folder_is_full(program, tmp_path, disk):
+    data = write_idx(tmp_path / "data")
+    disk.leave(0)
+    done = run_fleet(program, tmp_path, "--data", data, "--out", disk.folder / "out")
+    assert done.returncode == 1, done
+    assert "has not saved the model" in done.stderr.splitlines()[-1]
+    disk.free()
+    done = run_fleet(program, tmp_path, "--data", data, "--out", disk.folder / "out")
+    assert done.returncode == 0, done
