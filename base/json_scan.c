@@ -107,19 +107,36 @@ static cygnet_status scan_escape(struct scan *s)
     return c && strchr("\"\\/bfnrt", c) ? CYGNET_OK : bad(s, "unknown escape");
 }
 
-/* Length of the UTF-8 sequence at p, by RFC 3629 table 3-7; 0 when it is not one. */
+/* Length of the UTF-8 sequence that a byte begins; 0 when it begins none. */
+static size_t length_by_first(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if (first < 0xC2 || first > 0xF4)
+        return 0;
+    return first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+}
+
+/* Refuses overlong forms, surrogates and what lies above U+10FFFF. */
+static bool second_fits(unsigned char first, unsigned char second)
+{
+    unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    unsigned char high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+
+    return second >= low && second <= high;
+}
+
+/* Length of the UTF-8 sequence at p; 0 when it is not one.
+ * Source: RFC 3629 section 4. */
 static size_t utf8_length(const unsigned char *p, size_t left)
 {
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
+    size_t n = length_by_first(p[0]);
 
-    if (n == 0 || p[0] > 0xF4 || n > left)
+    if (n > left || (n > 1 && !second_fits(p[0], p[1])))
         return 0;
-    for (size_t i = 1; i < n; i++)
+    for (size_t i = 2; i < n; i++)
         if ((p[i] & 0xC0) != 0x80)
             return 0;
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
-        (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
-        return 0;
     return n;
 }
 

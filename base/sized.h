@@ -9,7 +9,8 @@
 
 #define SIZED_MAX_BYTES 4096 /* no release will come near: larger is garbage */
 
-/* The bytes up to the end of a member. */
+/* The bytes up to the end of a member. The size of a pointer is what is asked for. */
+/* NOLINTNEXTLINE(bugprone-sizeof-expression) */
 #define SIZED_UP_TO(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
 
 /* What a struct is: its name in messages, and its sizes here.

@@ -9,6 +9,7 @@
 #include "base/sized.h"
 #include "fl/codec.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -403,6 +404,7 @@ static cygnet_status decode_container(cygnet_tensors *deltas, cygnet_update_info
     if (st == CYGNET_OK) {
         const struct codec_reader r = {json_member(coding, "tensors"), alloc};
 
+        assert(codec);
         st = decode_tensors(deltas, codec, &r, container, global, err);
     }
     json_destroy(coding);

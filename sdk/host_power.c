@@ -66,17 +66,17 @@ static void add_supply(struct power *power, int folder, const char *name)
 {
     int supply = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char line[SYSFS_LINE_BYTES];
+    bool foreign;
 
     if (supply < 0)
         return;
-    if (sysfs_line(line, supply, "scope") && strcmp(line, "Device") == 0)
-        ;
-    else if (!sysfs_line(line, supply, "type"))
-        ;
-    else if (is_battery(line))
-        add_battery(power, supply);
-    else if (is_charger(line))
-        add_charger(power, supply);
+    foreign = sysfs_line(line, supply, "scope") && strcmp(line, "Device") == 0;
+    if (!foreign && sysfs_line(line, supply, "type")) {
+        if (is_battery(line))
+            add_battery(power, supply);
+        else if (is_charger(line))
+            add_charger(power, supply);
+    }
     (void)close(supply);
 }
 

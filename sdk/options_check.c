@@ -142,41 +142,56 @@ cygnet_status options_check_hooks(const cygnet_host *host, cygnet_error *err)
     return CYGNET_OK;
 }
 
-static cygnet_status check_parts(const cygnet_options *options, cygnet_error *err)
+static cygnet_status check_http(const cygnet_options *options, cygnet_error *err)
 {
-    static const struct sized http_type = {"http", sizeof(cygnet_http),
-                                           SIZED_UP_TO(cygnet_http, perform),
-                                           _Alignof(cygnet_http)};
-    static const struct sized coordinator_type = {
-        "coordinator", sizeof(cygnet_coordinator),
-        SIZED_UP_TO(cygnet_coordinator, retry_after_s), _Alignof(cygnet_coordinator)};
+    static const struct sized type = {"http", sizeof(cygnet_http),
+                                      SIZED_UP_TO(cygnet_http, perform),
+                                      _Alignof(cygnet_http)};
     const struct cygnet_http *http = options->http;
-    const struct cygnet_coordinator *c = options->coordinator;
-    const cygnet_allocator *alloc = options->allocator;
-    cygnet_status st = CYGNET_OK;
+    cygnet_status st;
 
-    if (http)
-        st = sized_check(http->struct_size, &http_type, err);
-    if (st == CYGNET_OK && http && !http->perform)
+    if (!http)
+        return CYGNET_OK;
+    st = sized_check(http->struct_size, &type, err);
+    if (st == CYGNET_OK && !http->perform)
         st = fail(err, CYGNET_EINVAL, 0, "http: perform is NULL");
-    if (st == CYGNET_OK && c)
-        st = sized_check(c->struct_size, &coordinator_type, err);
-    if (st == CYGNET_OK && c && (!c->check_in || !c->fetch || !c->upload))
+    return st;
+}
+
+static cygnet_status check_coordinator(const cygnet_options *options, cygnet_error *err)
+{
+    static const struct sized type = {"coordinator", sizeof(cygnet_coordinator),
+                                      SIZED_UP_TO(cygnet_coordinator, retry_after_s),
+                                      _Alignof(cygnet_coordinator)};
+    const struct cygnet_coordinator *c = options->coordinator;
+    cygnet_status st;
+
+    if (!c)
+        return CYGNET_OK;
+    st = sized_check(c->struct_size, &type, err);
+    if (st == CYGNET_OK && (!c->check_in || !c->fetch || !c->upload))
         st = fail(err, CYGNET_EINVAL, 0, "coordinator: %s is NULL",
                   !c->check_in ? "check_in"
                   : !c->fetch  ? "fetch"
                                : "upload");
-    if (st == CYGNET_OK && alloc && (!alloc->resize || !alloc->release))
-        st = fail(err, CYGNET_EINVAL, 0, "allocator: %s is NULL",
-                  !alloc->resize ? "resize" : "release");
     return st;
+}
+
+static cygnet_status check_allocator(const cygnet_options *options, cygnet_error *err)
+{
+    const cygnet_allocator *alloc = options->allocator;
+
+    if (alloc && (!alloc->resize || !alloc->release))
+        return fail(err, CYGNET_EINVAL, 0, "allocator: %s is NULL",
+                    !alloc->resize ? "resize" : "release");
+    return CYGNET_OK;
 }
 
 cygnet_status options_check(const cygnet_options *options, cygnet_error *err)
 {
     static cygnet_status (*const checks[])(const cygnet_options *, cygnet_error *) = {
-        check_numbers, check_server_url,  check_population,
-        check_paths,   check_eligibility, check_parts,
+        check_numbers,     check_server_url, check_population,  check_paths,
+        check_eligibility, check_http,       check_coordinator, check_allocator,
     };
     cygnet_status st = CYGNET_OK;
 

@@ -264,64 +264,109 @@ static cygnet_status request_headers(struct curl_slist **out, const struct excha
     return list ? CYGNET_OK : fail(x->err, CYGNET_ENOMEM, 0, "request headers");
 }
 
-/* libcurl reports refused options only for lack of memory or a wrong build. */
-static CURLcode set_policy(const struct curl_http *stack, struct exchange *x)
+/* The first of `codes` that is an error; libcurl refuses an option only for lack of
+ * memory or in a wrong build. */
+static CURLcode first_bad(const CURLcode *codes, size_t n_codes)
 {
-    CURL *easy = stack->easy;
-    CURLcode bad = CURLE_OK;
-
-    curl_easy_reset(easy);
-#define SET(option, value)                                                               \
-    do {                                                                                 \
-        if (bad == CURLE_OK)                                                             \
-            bad = curl_easy_setopt(easy, option, value);                                 \
-    } while (0)
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L);
-    SET(CURLOPT_PROTOCOLS_STR, stack->allow_loopback_http ? "https,http" : "https");
-    SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* one at a time */
-    SET(CURLOPT_PROXY, ""); /* the environment's proxies would be a surprise */
-    SET(CURLOPT_SSL_VERIFYPEER, 1L);
-    SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-    SET(CURLOPT_ERRORBUFFER, x->stack->reason);
-    SET(CURLOPT_HEADERFUNCTION, on_header);
-    SET(CURLOPT_HEADERDATA, x);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
-    SET(CURLOPT_WRITEDATA, x);
-    SET(CURLOPT_NOPROGRESS, 0L);
-    SET(CURLOPT_XFERINFOFUNCTION, on_progress);
-    SET(CURLOPT_XFERINFODATA, x);
-    if (stack->ca_file) {
-        SET(CURLOPT_CAINFO, stack->ca_file);
-        SET(CURLOPT_CAPATH, NULL); /* these roots and no others */
-    }
-    return bad;
+    for (size_t i = 0; i < n_codes; i++)
+        if (codes[i] != CURLE_OK)
+            return codes[i];
+    return CURLE_OK;
 }
 
-static CURLcode set_request(const struct exchange *x, const char *url,
-                            struct curl_slist *headers)
+/* Options in a list are set in no particular order. */
+#define N_CODES(codes) (sizeof(codes) / sizeof((codes)[0]))
+
+static CURLcode set_policy(const struct curl_http *stack)
+{
+    CURL *easy = stack->easy;
+    const CURLcode codes[] = {
+        curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L),
+        curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L),
+        curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+                         stack->allow_loopback_http ? "https,http" : "https"),
+        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L),
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                         (long)CURL_HTTP_VERSION_1_1), /* one at a time */
+        /* the environment's proxies would be a surprise */
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""),
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L),
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L),
+        curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2),
+        curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS),
+    };
+
+    return first_bad(codes, N_CODES(codes));
+}
+
+/* A CA file means these roots and no others. */
+static CURLcode set_roots(const struct curl_http *stack)
+{
+    const CURLcode codes[] = {
+        curl_easy_setopt(stack->easy, CURLOPT_CAINFO, stack->ca_file),
+        curl_easy_setopt(stack->easy, CURLOPT_CAPATH, NULL),
+    };
+
+    return first_bad(codes, N_CODES(codes));
+}
+
+static CURLcode set_callbacks(struct exchange *x)
 {
     CURL *easy = x->stack->easy;
-    const cygnet_http_request *request = x->request;
-    CURLcode bad = CURLE_OK;
+    const CURLcode codes[] = {
+        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->stack->reason),
+        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header),
+        curl_easy_setopt(easy, CURLOPT_HEADERDATA, x),
+        curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body),
+        curl_easy_setopt(easy, CURLOPT_WRITEDATA, x),
+        curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L),
+        curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress),
+        curl_easy_setopt(easy, CURLOPT_XFERINFODATA, x),
+    };
 
-    SET(CURLOPT_URL, url);
-    SET(CURLOPT_HTTPHEADER, headers);
-    if (strcmp(request->method, "GET") == 0) {
-        SET(CURLOPT_HTTPGET, 1L);
-    } else if (strcmp(request->method, "HEAD") == 0) {
-        SET(CURLOPT_NOBODY, 1L);
-    } else { /* a POST by another name: the body stays in the caller's memory */
-        SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
-        SET(CURLOPT_POSTFIELDS, request->body_len ? request->body : "");
-        SET(CURLOPT_CUSTOMREQUEST, request->method);
-    }
-#undef SET
-    return bad;
+    return first_bad(codes, N_CODES(codes));
+}
+
+/* A POST by another name: the body stays in the caller's memory. */
+static CURLcode set_body(CURL *easy, const cygnet_http_request *request)
+{
+    const CURLcode codes[] = {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L),
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                         (curl_off_t)request->body_len),
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                         request->body_len ? request->body : ""),
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method),
+    };
+
+    return first_bad(codes, N_CODES(codes));
+}
+
+static CURLcode set_method(CURL *easy, const cygnet_http_request *request)
+{
+    if (strcmp(request->method, "GET") == 0)
+        return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    if (strcmp(request->method, "HEAD") == 0)
+        return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    return set_body(easy, request);
+}
+
+static CURLcode set_up(struct exchange *x, const char *url, struct curl_slist *headers)
+{
+    struct curl_http *stack = x->stack;
+    CURLcode bad;
+
+    curl_easy_reset(stack->easy);
+    bad = set_policy(stack);
+    if (bad == CURLE_OK && stack->ca_file)
+        bad = set_roots(stack);
+    if (bad == CURLE_OK)
+        bad = set_callbacks(x);
+    if (bad == CURLE_OK)
+        bad = curl_easy_setopt(stack->easy, CURLOPT_URL, url);
+    if (bad == CURLE_OK)
+        bad = curl_easy_setopt(stack->easy, CURLOPT_HTTPHEADER, headers);
+    return bad == CURLE_OK ? set_method(stack->easy, x->request) : bad;
 }
 
 /* ---- Running ------------------------------------------------------------- */
@@ -468,7 +513,7 @@ static cygnet_status exchange_once(struct exchange *x, const struct url *at)
         st = request_headers(&headers, x);
     if (st != CYGNET_OK)
         return st;
-    if (set_policy(stack, x) != CURLE_OK || set_request(x, url, headers) != CURLE_OK ||
+    if (set_up(x, url, headers) != CURLE_OK ||
         curl_multi_add_handle(stack->multi, stack->easy) != CURLM_OK) {
         st = fail(x->err, CYGNET_ENOMEM, 0, "libcurl refused the request");
     } else {

@@ -135,6 +135,16 @@ cygnet_status native_report_write(struct bytes *out, const cygnet_round_report *
     return json_build_finish(b, out, err);
 }
 
+/* The length without its last UTF-8 character, which may be incomplete. */
+static size_t cut_character(const char *text, size_t len)
+{
+    while (len > 0 && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
+        len--;
+    if (len > 0 && (unsigned char)text[len - 1] >= 0xc0)
+        len--;
+    return len;
+}
+
 /* Drops what could break a log line or a terminal and cuts whole UTF-8
  * characters. */
 static void clean_copy(char *out, size_t size, const char *text)
@@ -151,12 +161,8 @@ static void clean_copy(char *out, size_t size, const char *text)
         }
         out[len++] = c < 0x20 || c == 0x7f ? ' ' : (char)c;
     }
-    if (*text) {
-        while (len > 0 && ((unsigned char)out[len - 1] & 0xc0) == 0x80)
-            len--;
-        if (len > 0 && (unsigned char)out[len - 1] >= 0xc0)
-            len--;
-    }
+    if (*text)
+        len = cut_character(out, len);
     while (len > 0 && out[len - 1] == ' ')
         len--;
     out[len] = '\0';

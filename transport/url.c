@@ -36,6 +36,11 @@ static bool is_clean(const char *text)
     return true;
 }
 
+static bool ends_host(char c, bool ipv6)
+{
+    return c == (ipv6 ? ']' : ':') || strchr("/?#", c); /* '\0' is found, too */
+}
+
 /* Reads the host; returns the first byte behind it, NULL when it is not one. */
 static const char *read_host(struct url *out, const char *text)
 {
@@ -44,11 +49,9 @@ static const char *read_host(struct url *out, const char *text)
 
     if (ipv6)
         out->host[len++] = '[';
-    for (text += ipv6; *text && !strchr("/?#", *text); text++) {
+    for (text += ipv6; !ends_host(*text, ipv6); text++) {
         char c = lower(*text);
 
-        if (ipv6 ? c == ']' : c == ':')
-            break;
         if (!(ipv6 ? is_ipv6_byte(c) : is_host_byte(c)) || len >= URL_HOST_MAX - 1)
             return NULL;
         out->host[len++] = c;

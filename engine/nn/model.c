@@ -111,15 +111,22 @@ static cygnet_status allocate_input(cygnet_model *model, cygnet_error *err)
                         : fail(err, CYGNET_ENOMEM, 0, "out of memory for a batch");
 }
 
+/* Of the copy of a batch in `real`; floats are read where the caller has them. */
+static uint64_t input_bytes(const cygnet_model *model)
+{
+    return sizeof(real) == sizeof(float)
+               ? 0
+               : shape_elements(&model->graph.tensors[model->graph.input].shape) *
+                     (uint64_t)model->max_batch * sizeof(real);
+}
+
 static cygnet_status plan_and_allocate(cygnet_model *model, uint64_t max_bytes,
                                        cygnet_error *err)
 {
-    size_t elements = shape_elements(&model->graph.tensors[model->graph.input].shape);
     cygnet_status st = lower_graph(&model->program, &model->graph, &model->kernels,
                                    model->max_batch, model->executor->n_workers, err);
 
-    if (sizeof(real) != sizeof(float))
-        model->input_bytes = (uint64_t)elements * model->max_batch * sizeof(real);
+    model->input_bytes = input_bytes(model);
     if (st == CYGNET_OK)
         st = check_limit(model, max_bytes, err);
     if (st == CYGNET_OK)

@@ -77,12 +77,13 @@ static cygnet_status hold_out(struct dataset *dataset, const char *spec,
 {
     uint32_t n = dataset->n_rows;
     uint8_t *held = calloc(n, 1);
-    cygnet_status st = rows_range(&dataset->train, 0, n, err);
+    cygnet_status st;
 
+    if (!held)
+        return complain(err, CYGNET_ENOMEM, 0, "no memory for %u rows", n);
+    st = rows_range(&dataset->train, 0, n, err);
     if (st == CYGNET_OK)
         st = rows_range(&dataset->test, 0, n, err);
-    if (st == CYGNET_OK && !held)
-        st = complain(err, CYGNET_ENOMEM, 0, "no memory for %u rows", n);
     if (st == CYGNET_OK) {
         mark_held_out(held, dataset->test.index, dataset);
         dataset->train.n = dataset->test.n = 0;

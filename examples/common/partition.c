@@ -5,6 +5,7 @@
 #include "options.h"
 #include "random.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,7 @@ static cygnet_status deal_pieces(struct deal *deal, uint32_t per_shard, cygnet_e
     uint32_t *piece;
     uint32_t done = 0;
 
+    assert(n_pieces > 0);
     if (n_pieces > deal->n)
         return complain(err, CYGNET_EDATA, 0, "%u rows cannot be cut into %llu pieces",
                         deal->n, (unsigned long long)n_pieces);
@@ -234,12 +236,13 @@ cygnet_status partition_shard(struct rows *out, const struct dataset *dataset,
     deal.owner = calloc(deal.n, sizeof(*deal.owner));
     deal.count = calloc(n_shards, sizeof(*deal.count));
     deal.share = calloc(n_shards, sizeof(*deal.share));
-    if (deal.order && deal.owner && deal.count && deal.share)
+    if (deal.order && deal.owner && deal.count && deal.share) {
         st = deal_all(&deal, spec, err);
-    else
+        if (st == CYGNET_OK)
+            st = keep_own(out, &deal, shard, err);
+    } else {
         st = complain(err, CYGNET_ENOMEM, 0, "no memory to partition");
-    if (st == CYGNET_OK)
-        st = keep_own(out, &deal, shard, err);
+    }
     free(deal.order);
     free(deal.owner);
     free(deal.count);

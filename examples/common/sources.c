@@ -195,7 +195,7 @@ cygnet_status source_digits(struct source_rows *out, cygnet_error *err)
     cygnet_status st = CYGNET_OK;
 
     for (int s = SPLIT_TRAIN; s <= SPLIT_TEST && st == CYGNET_OK; s++) {
-        struct blob pair[2];
+        struct blob pair[2] = {{0}};
 
         st = digits_file(&pair[0], (enum split)s, "images-idx3", err);
         if (st == CYGNET_OK)

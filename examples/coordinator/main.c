@@ -183,7 +183,7 @@ static void wait_a_little(struct rounds *r)
 {
     struct timespec until;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += TICK_MS * 1000000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_sec++;

@@ -78,7 +78,7 @@ int64_t rounds_now_ms(const struct rounds *r); /* monotonic */
 
 /* What a check-in is answered with. TASK: `seat` is a copy. */
 enum answer { ANSWER_TASK, ANSWER_BUSY, ANSWER_FINISHED };
-cygnet_status rounds_check_in(enum answer *out, struct seat *seat, struct rounds *r,
+cygnet_status rounds_check_in(enum answer *out, struct seat *copy, struct rounds *r,
                               const char *client_id, cygnet_error *err);
 
 /* May something be done with this token? */

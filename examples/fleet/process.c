@@ -26,12 +26,15 @@ void args_add(struct args *args, const char *format, ...)
     va_start(values, format);
     n = vsnprintf(word, sizeof(word), format, values);
     va_end(values);
-    if (n < 0 || (size_t)n >= sizeof(word) || args->n >= PROCESS_MAX_ARGS)
-        args->failed = true;
-    else if (!(args->words[args->n] = strdup(word)))
-        args->failed = true;
-    else
+    args->failed =
+        args->failed || n < 0 || (size_t)n >= sizeof(word) || args->n >= PROCESS_MAX_ARGS;
+    if (args->failed)
+        return;
+    args->words[args->n] = strdup(word);
+    if (args->words[args->n])
         args->n++;
+    else
+        args->failed = true;
 }
 
 void args_clear(struct args *args)

@@ -14,10 +14,10 @@
 static int set_up(void **state)
 {
     struct dataset *digits;
-    int st = dataset_open(&digits, "digits", 0, NULL);
+    cygnet_status st = dataset_open(&digits, "digits", 0, NULL);
 
     *state = digits;
-    return st;
+    return st == CYGNET_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
