@@ -3,10 +3,12 @@
     ./check [--full] [--only STAGE]
 
 Each stage builds one directory and runs some suites in it within a budget, given
-for two cores; CYGNET_CHECK_SLOW=2 doubles every budget on a slower machine. The
-end is a table of suites and the line "N passed, N failed". A failed build, a
-budget that ran out, a suite without tests, a test of a suite that no stage runs,
-and a skip that tests/allowed_skips.txt does not list each count as a failure.
+for two cores of its own. A stage that takes longer is named at the end; one that
+takes three times as long is ended. CYGNET_CHECK_SLOW=2 doubles every budget on a
+slower machine. The end is a table of suites and the line "N passed, N failed". A
+failed build, a stage that had to be ended, a suite without tests, a test of a suite
+that no stage runs, and a skip that tests/allowed_skips.txt does not list each count
+as a failure.
 Exit status: 0 when nothing failed.
 """
 
@@ -26,7 +28,9 @@ from dataclasses import dataclass, field
 TOP = pathlib.Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = TOP / "tests" / "allowed_skips.txt"
 LOG_TAIL_LINES = 40
+FAILURE_LINES = 400  # of one test program's failed tests
 SLOW_SUITE = "slow"  # tests that only --full runs
+PATIENCE = 3  # budgets after which a stage is ended: other work may share the machine
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,7 @@ class Runner:
         self.full = full
         self.slow = slow
         self.rows = []
+        self.late = []
         self.known_suites = set()
 
     def stage(self, stage):
@@ -247,16 +252,20 @@ class Runner:
         log = build_dir / f"check-{stage.name}.log"
         log.write_text("", encoding="utf-8")
         start = time.monotonic()
-        deadline = start + stage.budget_min * 60 * self.slow
+        budget = stage.budget_min * 60 * self.slow
+        deadline = start + PATIENCE * budget
         try:
             self.build(stage, build_dir, log, deadline)
             self.known_suites |= suites_of(build_dir)
             self.test(stage, build_dir, log, deadline)
         except OverBudget:
-            self.trouble(stage, f"did not end within {stage.budget_min:g} minutes", log)
+            self.trouble(stage, f"did not end within {PATIENCE * budget:.0f} s", log)
         except subprocess.CalledProcessError as error:
             self.trouble(stage, f"{' '.join(error.cmd[:2])} failed", log)
-        print(f"   {stage.name}: {time.monotonic() - start:.0f} s", flush=True)
+        seconds = time.monotonic() - start
+        print(f"   {stage.name}: {seconds:.0f} s", flush=True)
+        if seconds > budget:
+            self.late.append(f"{stage.name}: {seconds:.0f} s, its budget is {budget:.0f} s")
 
     def trouble(self, stage, what, log):
         print(f"   {stage.name} {what}; the end of {log}:\n{tail(log)}", flush=True)
@@ -314,13 +323,28 @@ def suites_of(build_dir):
     return {suite.split(":")[-1] for test in json.loads(text) for suite in test["suite"]}
 
 
+def failed_lines(lines):
+    """The failed tests of a TAP stream, each with the end of its comments."""
+    found = []
+    for i, line in enumerate(lines):
+        if line.lstrip().startswith("not ok"):
+            end = i + 1
+            while end < len(lines) and lines[end].lstrip().startswith("#"):
+                end += 1
+            found += [line, *lines[i + 1:end][-LOG_TAIL_LINES:]]
+    return found[:FAILURE_LINES]
+
+
 def show_failure(name, entry):
     print(f"\n   FAILED {name} (exit status {entry.get('returncode')})")
     for stream in ("stdout", "stderr"):
         lines = (entry.get(stream) or "").splitlines()
-        if lines:
-            print(f"   --- the end of {stream}")
-            print("\n".join("    " + line for line in lines[-LOG_TAIL_LINES:]))
+        shown = failed_lines(lines)
+        where = "failed tests in" if shown else "the end of"
+        shown = shown or lines[-LOG_TAIL_LINES:]
+        if shown:
+            print(f"   --- {where} {stream}")
+            print("\n".join("    " + line for line in shown))
     print(flush=True)
 
 
@@ -364,6 +388,8 @@ def main():
 
     judge_skips(runner.rows, read_allowed_skips())
     print_table(runner.rows)
+    for line in runner.late:
+        print(f"over budget: {line}")
     n_passed = sum(row.count("passed") for row in runner.rows)
     n_failed = sum(row.count("failed") for row in runner.rows)
     print(f"\n{time.monotonic() - start:.0f} seconds")
