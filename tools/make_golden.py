@@ -127,6 +127,25 @@ def relu_case(file, n, elements):
     run_op(file, t, F.relu(t["x"]))
 
 
+def around(name, n, centre):
+    """For tensors that begin as a constant: hashed around it."""
+    return hash_tensor(name, (n,), 0.5) + centre
+
+
+def batch_norm_case(file, n, c, h, w):
+    file.case("batch_norm2d", "-", [n, c, h, w])
+    mean, var = around("op.running_mean", c, 0), around("op.running_var", c, 1)
+    t = {
+        "x": leaf("x", (n, c, h, w)),
+        "w": around("op.weight", c, 1).requires_grad_(),
+        "b": around("op.bias", c, 0).requires_grad_(),
+    }
+    run_op(file, t, F.batch_norm(t["x"], mean, var, t["w"], t["b"], training=True))
+    file.tensor("running_mean", mean)
+    file.tensor("running_var", var)
+    file.tensor("eval", F.batch_norm(t["x"], mean, var, t["w"], t["b"]))
+
+
 def cross_entropy_case(file, n, n_classes, scale):
     file.case("cross_entropy", "-", [n, n_classes, scale])
     x = leaf("x", (n, n_classes), scale)
@@ -158,6 +177,11 @@ def make_ops():
     cross_entropy_case(file, 9, 10, 1)
     cross_entropy_case(file, 65, 3, 64)
     cross_entropy_case(file, 4, 1, 1)
+    batch_norm_case(file, 2, 1, 1, 1)
+    batch_norm_case(file, 1, 3, 5, 7)
+    batch_norm_case(file, 9, 17, 3, 3)
+    batch_norm_case(file, 13, 131, 1, 1)
+    batch_norm_case(file, 5, 6, 33, 15)
     file.write()
 
 

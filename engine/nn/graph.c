@@ -7,6 +7,7 @@
 #include "engine/nn/op.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,19 +99,49 @@ int graph_input(struct graph *graph, const struct shape *shape)
     return graph->input;
 }
 
-int graph_parameter(struct graph *graph, const char *owner, const char *suffix,
-                    const struct shape *shape, size_t fan_in)
+/* A tensor "owner.suffix". */
+static int add_state(struct graph *graph, enum tensor_kind kind, const char *owner,
+                     const char *suffix, const struct shape *shape)
 {
     char name[GRAPH_MAX_NAME];
     int length = snprintf(name, sizeof(name), "%s.%s", owner, suffix);
-    int tensor;
 
     assert(length > 0 && (size_t)length < sizeof(name));
     (void)length;
-    tensor = graph_tensor(graph, TENSOR_PARAMETER, name, shape);
+    return graph_tensor(graph, kind, name, shape);
+}
+
+void graph_set_init(struct graph *graph, int tensor, enum init_kind kind, double value)
+{
+    if (tensor != NO_TENSOR)
+        graph->tensors[tensor].init = (struct init){kind, value};
+}
+
+int graph_parameter(struct graph *graph, const char *owner, const char *suffix,
+                    const struct shape *shape, size_t fan_in)
+{
+    int tensor = add_state(graph, TENSOR_PARAMETER, owner, suffix, shape);
+
     if (tensor != NO_TENSOR)
         graph->tensors[tensor].fan_in = fan_in;
+    graph_set_init(graph, tensor, INIT_UNIFORM, 1.0 / sqrt((double)fan_in));
     return tensor;
+}
+
+int graph_buffer(struct graph *graph, enum tensor_kind kind, const char *owner,
+                 const char *suffix, const struct shape *shape, double value)
+{
+    int tensor = add_state(graph, kind, owner, suffix, shape);
+
+    assert(kind == TENSOR_BUFFER || kind == TENSOR_COUNTER);
+    graph_set_init(graph, tensor, INIT_CONSTANT, value);
+    return tensor;
+}
+
+bool tensor_is_state(const struct tensor *tensor)
+{
+    return tensor->kind == TENSOR_PARAMETER || tensor->kind == TENSOR_BUFFER ||
+           tensor->kind == TENSOR_COUNTER;
 }
 
 static struct node *add_node(struct graph *graph)

@@ -16,7 +16,7 @@
 
 #define GRAPH_MAX_DIMS 4
 #define GRAPH_MAX_NAME 64
-#define NODE_MAX_INPUTS 4
+#define NODE_MAX_INPUTS 6
 
 /* Elements of one tensor (of one example for activations): also keeps every
  * extent within BLAS's int. */
@@ -30,12 +30,32 @@ struct shape {
     size_t dim[GRAPH_MAX_DIMS];
 };
 
-enum tensor_kind { TENSOR_ACTIVATION, TENSOR_INPUT, TENSOR_LABELS, TENSOR_PARAMETER };
+/* Buffers are state that a training step changes but no gradient reaches, as
+ * PyTorch's: TENSOR_BUFFER of reals, TENSOR_COUNTER one int64. They are weights to
+ * those who save and load a model, and nothing to the optimiser. */
+enum tensor_kind {
+    TENSOR_ACTIVATION,
+    TENSOR_INPUT,
+    TENSOR_LABELS,
+    TENSOR_PARAMETER,
+    TENSOR_BUFFER,
+    TENSOR_COUNTER
+};
+
+/* First values of a parameter or a buffer: uniform on +-value, normal with mean 0
+ * and deviation value, or value itself. */
+enum init_kind { INIT_UNIFORM, INIT_NORMAL, INIT_CONSTANT };
+
+struct init {
+    enum init_kind kind;
+    double value;
+};
 
 /* needs_grad   a parameter, or computed from one
  * n_consumers  nodes that read it
  * producer     the node that writes it; -1: none
- * fan_in       parameters: inputs that meet in one output, for the initialiser */
+ * fan_in       parameters: inputs that meet in one output; otherwise 0
+ * init         parameters and buffers */
 struct tensor {
     char name[GRAPH_MAX_NAME];
     enum tensor_kind kind;
@@ -44,6 +64,7 @@ struct tensor {
     size_t n_consumers;
     int producer;
     size_t fan_in;
+    struct init init;
 };
 
 /* Add a row in op_table.c for each. */
@@ -54,6 +75,7 @@ enum op_kind {
     OP_MAX_POOL2D,
     OP_FLATTEN,
     OP_CROSS_ENTROPY,
+    OP_BATCH_NORM2D,
     OP_N_KINDS
 };
 
@@ -66,11 +88,17 @@ struct elementwise_params {
     size_t elements; /* of one example */
 };
 
+struct batch_norm_params {
+    size_t channels;
+    size_t plane; /* elements of one channel of one example */
+};
+
 union op_params {
     struct elementwise_params elementwise;
     struct linear_params linear;
     struct conv2d_shape conv2d;
     struct pool2d_shape pool2d;
+    struct batch_norm_params batch_norm;
 };
 
 struct node {
@@ -110,9 +138,20 @@ int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
 /* The model's one input. */
 int graph_input(struct graph *graph, const struct shape *shape);
 
-/* A trainable tensor "owner.suffix". */
+/* A trainable tensor "owner.suffix", at first uniform on +-1/sqrt(fan_in), which is
+ * PyTorch's default. */
 int graph_parameter(struct graph *graph, const char *owner, const char *suffix,
                     const struct shape *shape, size_t fan_in);
+
+/* A buffer "owner.suffix", TENSOR_BUFFER or TENSOR_COUNTER, at first `value`. */
+int graph_buffer(struct graph *graph, enum tensor_kind kind, const char *owner,
+                 const char *suffix, const struct shape *shape, double value);
+
+/* Other first values for a parameter. NO_TENSOR is accepted. */
+void graph_set_init(struct graph *graph, int tensor, enum init_kind kind, double value);
+
+/* True for parameters and buffers: what a state_dict holds. */
+bool tensor_is_state(const struct tensor *tensor);
 
 /* Adds a node and infers its output's shape. Inputs of NO_TENSOR are refused
  * quietly: the failure that made them is already remembered. */
@@ -129,6 +168,8 @@ int graph_relu(struct graph *graph, const char *name, int in);
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
 int graph_flatten(struct graph *graph, const char *name, int in);
+/* Makes name.weight, .bias, .running_mean, .running_var, .num_batches_tracked. */
+int graph_batch_norm2d(struct graph *graph, const char *name, int in);
 /* Ends the model: mean cross-entropy of the logits against the labels. */
 int graph_cross_entropy(struct graph *graph, int logits);
 

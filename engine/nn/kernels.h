@@ -51,6 +51,18 @@ struct pool2d_shape {
     size_t pad_h, pad_w;
 };
 
+/* Some channels of a batch of images, for kernels that work channel by channel
+ * over the whole batch. Pointers point at the first of them in the first example.
+ *
+ * n_rows      examples, `pitch` elements apart
+ * n_channels  channels, `plane` elements each */
+struct channel_block {
+    size_t n_rows;
+    size_t n_channels;
+    size_t plane;
+    size_t pitch;
+};
+
 /* Settings of one update. */
 struct sgd_rule {
     real lr;
@@ -99,6 +111,21 @@ struct kernels {
                                const struct pool2d_shape *shape);
     void (*max_pool2d_backward)(real *dx, const real *dy, const int32_t *at,
                                 const struct pool2d_shape *shape);
+
+    /* mean[c] and variance[c] (divided by the number of values) of each channel.
+     * Sums are in double, around the mean, and depend on the sizes only. */
+    void (*channel_moments)(double *mean, double *variance, const real *x,
+                            const struct channel_block *block);
+    /* y = (x - mean[c]) inv_std[c] w[c] + b[c] */
+    void (*batch_norm_forward)(real *y, const real *x, const double *mean,
+                               const double *inv_std, const real *w, const real *b,
+                               const struct channel_block *block);
+    /* With mean and inv_std those of x: dw[c] = sum dy xhat, db[c] = sum dy and
+     * dx = w[c] inv_std[c] (dy - db[c]/m - xhat dw[c]/m), m values a channel. dx may
+     * be dy, or NULL: not wanted. */
+    void (*batch_norm_backward)(real *dx, real *dw, real *db, const real *dy,
+                                const real *x, const double *mean, const double *inv_std,
+                                const real *w, const struct channel_block *block);
 
     /* loss[r] = log(sum_c exp(z[r,c])) - z[r,label[r]] */
     void (*cross_entropy_forward)(real *loss, const real *z, const int64_t *label,

@@ -1,6 +1,6 @@
 /* The reference kernels: plain loops in index order, the specification that
  * every other kernel is tested against. */
-#include "engine/nn/kernels.h"
+#include "engine/nn/kernels_shared.h"
 
 #include <assert.h>
 #include <math.h>
@@ -396,6 +396,9 @@ const struct kernels kernels_ref = {
     .relu_backward = relu_backward,
     .max_pool2d_forward = max_pool2d_forward,
     .max_pool2d_backward = max_pool2d_backward,
+    .channel_moments = channel_moments,
+    .batch_norm_forward = batch_norm_forward,
+    .batch_norm_backward = batch_norm_backward,
     .cross_entropy_forward = cross_entropy_forward,
     .cross_entropy_backward = cross_entropy_backward,
     .add = add,

@@ -88,7 +88,9 @@ static uint64_t tensor_bytes(const struct lowering *l, int tensor)
     const struct tensor *t = tensor_at(l, tensor);
     uint64_t bytes = (uint64_t)shape_elements(&t->shape) * sizeof(real);
 
-    return t->kind == TENSOR_PARAMETER ? bytes : bytes * l->max_batch;
+    if (t->kind == TENSOR_COUNTER)
+        return sizeof(int64_t);
+    return tensor_is_state(t) ? bytes : bytes * l->max_batch;
 }
 
 int lower_value(struct lowering *l, int tensor)
@@ -138,7 +140,7 @@ int lower_input_grad(struct lowering *l, const struct node *node, uint32_t i)
     if (!t->needs_grad)
         return -1;
     if (*grad < 0) {
-        bool shares = (op->view || op->in_place) && i == 0 && t->n_consumers == 1;
+        bool shares = op->grad_in_place && i == 0 && t->n_consumers == 1;
 
         *grad =
             shares ? lower_output_grad(l, node) : new_buffer(l, tensor_bytes(l, tensor));
@@ -318,10 +320,10 @@ static void create_tensor_buffers(struct lowering *l)
         of->value = of->grad = of->velocity = -1;
         if (kind == TENSOR_LABELS || kind == TENSOR_INPUT)
             of->value = new_external(l);
-        if (kind == TENSOR_PARAMETER) {
+        if (tensor_is_state(&l->graph->tensors[i]))
             of->value = new_persistent(l, tensor_bytes(l, (int)i));
+        if (kind == TENSOR_PARAMETER)
             of->velocity = new_persistent(l, tensor_bytes(l, (int)i));
-        }
     }
 }
 
@@ -396,6 +398,12 @@ static void lower_update(struct lowering *l)
         if (is_trained(l, i))
             lower_elementwise(l, run_sgd, shape_elements(&l->graph->tensors[i].shape),
                               buffers, 3);
+    }
+    for (size_t i = 0; i < l->graph->n_nodes; i++) {
+        const struct op *op = op_of(&l->graph->nodes[i]);
+
+        if (op->update)
+            op->update(l, &l->graph->nodes[i]);
     }
     p->update.end = p->n_calls;
 }

@@ -10,7 +10,6 @@
 #include "engine/nn/zoo.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 enum { MAX_BATCH = 65536 };
@@ -71,22 +70,33 @@ cygnet_status model_read_options(cygnet_model_options *out,
     return CYGNET_OK;
 }
 
-/* PyTorch's default for dense and convolution layers: weights by
- * kaiming_uniform(a = sqrt 5), whose bound is sqrt(6 / (6 fan_in)), and biases by
- * the same bound. One stream per tensor, so that a layer's draw does not depend
- * on the layers before it. */
+/* One stream per tensor, so that a layer's draw does not depend on the layers
+ * before it. */
+static void draw_tensor(real *w, const struct tensor *t, uint64_t seed)
+{
+    float bound = (float)t->init.value;
+    size_t n = shape_elements(&t->shape);
+    struct rng rng;
+
+    rng_init(&rng, seed, t->name, 0);
+    for (size_t e = 0; e < n; e++) {
+        if (t->init.kind == INIT_UNIFORM)
+            w[e] = bound * (2.0f * rng_uniform_f32(&rng) - 1.0f);
+        else if (t->init.kind == INIT_NORMAL)
+            w[e] = (real)(t->init.value * rng_normal(&rng));
+        else
+            w[e] = (real)t->init.value;
+    }
+}
+
+/* Parameters and buffers; the arena is zeroed, and counters begin at 0. */
 static void draw_weights(cygnet_model *model, uint64_t seed)
 {
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = &model->graph.tensors[i];
-        real *w = t->kind == TENSOR_PARAMETER ? model_value(model, i) : NULL;
-        size_t n = w ? shape_elements(&t->shape) : 0;
-        float bound = w ? (float)(1.0 / sqrt((double)t->fan_in)) : 0;
-        struct rng rng;
 
-        rng_init(&rng, seed, t->name, 0);
-        for (size_t e = 0; e < n; e++)
-            w[e] = bound * (2.0f * rng_uniform_f32(&rng) - 1.0f);
+        if (t->kind == TENSOR_PARAMETER || t->kind == TENSOR_BUFFER)
+            draw_tensor(model_value(model, i), t, seed);
     }
 }
 
@@ -273,6 +283,11 @@ struct model_cost model_cost_of_step(const cygnet_model *model, uint32_t n)
 }
 
 real *model_value(const cygnet_model *model, size_t tensor)
+{
+    return model->program.buffers[model->program.of[tensor].value].data;
+}
+
+int64_t *model_counter(const cygnet_model *model, size_t tensor)
 {
     return model->program.buffers[model->program.of[tensor].value].data;
 }

@@ -30,6 +30,7 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
 /* The buffer of a tensor. */
 real *model_value(const cygnet_model *model, size_t tensor);
 real *model_grad(const cygnet_model *model, size_t tensor);
+int64_t *model_counter(const cygnet_model *model, size_t tensor);
 
 /* Forward and backward passes on a checked batch, leaving gradients in place
  * and weights alone. Errors: as cygnet_model_gradients. */

@@ -19,26 +19,33 @@ struct op_cost {
 
 /* in_place      elementwise: out may share in[0]'s memory, and likewise the
  *               gradients
+ * grad_in_place the gradient of in[0] may share the memory of out's
  * view          out is in[0] under another shape: shares its memory always
  * reads_output  backward reads the node's own output
  * infer         shape of the output from the inputs' (err: reason, no name)
  * forward       adds the calls; called once, in node order
  * backward      adds the calls that write the gradients of inputs that need
- *               one; called once, in reverse node order */
+ *               one; called once, in reverse node order
+ * update        NULL, or adds the calls that a training step ends with: the op's
+ *               buffers change here and nowhere else
+ * min_batch     NULL (1), or the examples it needs to be trained */
 struct op {
     const char *name;
     bool in_place;
+    bool grad_in_place;
     bool view;
     bool reads_output;
     cygnet_status (*infer)(struct shape *out, const struct graph *graph,
                            const struct node *node, cygnet_error *err);
     void (*forward)(struct lowering *l, const struct node *node);
     void (*backward)(struct lowering *l, const struct node *node);
+    void (*update)(struct lowering *l, const struct node *node);
+    size_t (*min_batch)(const struct node *node);
     void (*cost)(struct op_cost *out, const struct graph *graph, const struct node *node);
 };
 
 extern const struct op op_linear, op_conv2d, op_relu, op_max_pool2d, op_flatten,
-    op_cross_entropy;
+    op_cross_entropy, op_batch_norm2d;
 
 const struct op *op_of(const struct node *node);
 

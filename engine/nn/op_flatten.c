@@ -59,6 +59,7 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 
 const struct op op_flatten = {
     .name = "flatten",
+    .grad_in_place = true,
     .view = true,
     .infer = infer,
     .forward = forward,

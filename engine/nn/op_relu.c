@@ -88,6 +88,7 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 const struct op op_relu = {
     .name = "relu",
     .in_place = true,
+    .grad_in_place = true,
     .reads_output = true,
     .infer = infer,
     .forward = forward,

@@ -2,9 +2,13 @@
 #include "engine/nn/op.h"
 
 static const struct op *const table[OP_N_KINDS] = {
-    [OP_LINEAR] = &op_linear,   [OP_CONV2D] = &op_conv2d,
-    [OP_RELU] = &op_relu,       [OP_MAX_POOL2D] = &op_max_pool2d,
-    [OP_FLATTEN] = &op_flatten, [OP_CROSS_ENTROPY] = &op_cross_entropy,
+    [OP_LINEAR] = &op_linear,
+    [OP_CONV2D] = &op_conv2d,
+    [OP_RELU] = &op_relu,
+    [OP_MAX_POOL2D] = &op_max_pool2d,
+    [OP_FLATTEN] = &op_flatten,
+    [OP_CROSS_ENTROPY] = &op_cross_entropy,
+    [OP_BATCH_NORM2D] = &op_batch_norm2d,
 };
 
 const struct op *op_of(const struct node *node)

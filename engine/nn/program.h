@@ -94,10 +94,15 @@ struct program {
     void *memory; /* as allocated; the arena is aligned within */
 };
 
+/* What a forward list runs for. Gradients are those of a training step, but
+ * nothing is random in them. */
+enum step_mode { STEP_GRADIENTS, STEP_TRAIN, STEP_EVALUATE };
+
 /* What a running list needs to know. */
 struct step {
     const struct program *program;
     const struct kernels *kernels;
+    enum step_mode mode;
     size_t n; /* examples */
     struct sgd_rule rule;
 };

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/sized.h"
+#include "engine/nn/op.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -71,6 +72,30 @@ static cygnet_status check_batch(const cygnet_model *model, const float *x,
     return st;
 }
 
+/* Batch statistics of a single value are refused, as PyTorch does. */
+static cygnet_status check_min_batch(const cygnet_model *model, uint32_t n,
+                                     cygnet_error *err)
+{
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        const struct node *node = &model->graph.nodes[i];
+        const struct op *op = op_of(node);
+
+        if (op->min_batch && n < op->min_batch(node))
+            return fail(err, CYGNET_EINVAL, 0,
+                        "a batch of %u examples: layer %s needs %zu to be trained", n,
+                        node->name, op->min_batch(node));
+    }
+    return CYGNET_OK;
+}
+
+static cygnet_status check_training_batch(const cygnet_model *model, const float *x,
+                                          const int64_t *y, uint32_t n, cygnet_error *err)
+{
+    cygnet_status st = check_batch(model, x, y, n, err);
+
+    return st == CYGNET_OK ? check_min_batch(model, n, err) : st;
+}
+
 /* Points an external buffer at the caller's memory, which no call writes. */
 static void bind(cygnet_model *model, int tensor, const void *data)
 {
@@ -79,9 +104,13 @@ static void bind(cygnet_model *model, int tensor, const void *data)
     memcpy(&p->buffers[p->of[tensor].value].data, &data, sizeof(data));
 }
 
-static struct step begin(cygnet_model *model, const float *x, const int64_t *y, size_t n)
+static struct step begin(cygnet_model *model, enum step_mode mode, const float *x,
+                         const int64_t *y, size_t n)
 {
-    struct step step = {.program = &model->program, .kernels = &model->kernels, .n = n};
+    struct step step = {.program = &model->program,
+                        .kernels = &model->kernels,
+                        .mode = mode,
+                        .n = n};
     const void *input = x;
 
     if (model->input) {
@@ -232,10 +261,10 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
     struct step step;
 
     if (st == CYGNET_OK)
-        st = check_batch(model, x, y, n, err);
+        st = check_training_batch(model, x, y, n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, x, y, n);
+    step = begin(model, STEP_GRADIENTS, x, y, n);
     st = run_to_gradients(model, &step, &sums, y, err);
     if (st == CYGNET_OK)
         report(metrics, &sums);
@@ -281,10 +310,10 @@ cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metri
     if (st == CYGNET_OK)
         st = check_metrics(metrics, err);
     if (st == CYGNET_OK)
-        st = check_batch(model, x, y, n, err);
+        st = check_training_batch(model, x, y, n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, x, y, n);
+    step = begin(model, STEP_TRAIN, x, y, n);
     step.rule = (struct sgd_rule){rule.lr, rule.momentum, rule.weight_decay};
     st = run_to_gradients(model, &step, &sums, y, err);
     if (st != CYGNET_OK)
@@ -299,7 +328,7 @@ static cygnet_status evaluate_chunk(cygnet_model *model, cygnet_metrics *total,
                                     const float *x, const int64_t *y, size_t n,
                                     cygnet_error *err)
 {
-    struct step step = begin(model, x, y, n);
+    struct step step = begin(model, STEP_EVALUATE, x, y, n);
     cygnet_metrics sums;
     cygnet_status st = run_forward(model, &step, &sums, y, err);
 
@@ -346,7 +375,7 @@ cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const floa
         st = check_inputs(model, x, n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, x, NULL, n);
+    step = begin(model, STEP_EVALUATE, x, NULL, n);
     st = program_run(&step, &model->program.predict, model->executor, model->stop, err);
     for (size_t i = 0; st == CYGNET_OK && i < (size_t)n * model->n_classes; i++)
         logits[i] = (float)model_value(model, (size_t)model->graph.logits)[i];

@@ -6,24 +6,37 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef real *(*source_fn)(const cygnet_model *model, size_t tensor);
-
-static bool is_parameter(const cygnet_model *model, size_t tensor)
+static const struct tensor *tensor_at(const cygnet_model *model, size_t tensor)
 {
-    return model->graph.tensors[tensor].kind == TENSOR_PARAMETER;
+    return &model->graph.tensors[tensor];
 }
 
-static size_t n_parameters(const cygnet_model *model)
+static cygnet_dtype dtype_of(const struct tensor *t)
+{
+    return t->kind == TENSOR_COUNTER ? CYGNET_I64 : REAL_DTYPE;
+}
+
+static void *state_of(const cygnet_model *model, size_t tensor)
+{
+    return model->program.buffers[model->program.of[tensor].value].data;
+}
+
+static size_t n_state(const cygnet_model *model)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < model->graph.n_tensors; i++)
-        n += is_parameter(model, i);
+        n += tensor_is_state(tensor_at(model, i));
     return n;
 }
 
+static size_t state_bytes(const struct tensor *t)
+{
+    return shape_elements(&t->shape) * cygnet_dtype_size(dtype_of(t));
+}
+
 static cygnet_status add_tensor(cygnet_tensors *list, const struct tensor *t,
-                                const real *data, cygnet_error *err)
+                                const void *data, cygnet_error *err)
 {
     uint64_t shape[GRAPH_MAX_DIMS];
     cygnet_tensor *to;
@@ -31,21 +44,30 @@ static cygnet_status add_tensor(cygnet_tensors *list, const struct tensor *t,
 
     for (uint32_t d = 0; d < t->shape.n_dims; d++)
         shape[d] = t->shape.dim[d];
-    st = cygnet_tensors_add(&to, list, t->name, REAL_DTYPE, shape, t->shape.n_dims, err);
+    st = cygnet_tensors_add(&to, list, t->name, dtype_of(t), shape, t->shape.n_dims, err);
     if (st == CYGNET_OK)
         memcpy(to->data, data, (size_t)to->size_bytes);
     return st;
 }
 
+/* All state, or the gradients of the parameters. */
 static cygnet_status copy_out(cygnet_tensors **out, const cygnet_model *model,
-                              source_fn source, cygnet_error *err)
+                              bool gradients, cygnet_error *err)
 {
-    uint64_t bytes = cygnet_model_n_parameters(model) * sizeof(real);
-    cygnet_status st = cygnet_tensors_create(out, bytes, model->alloc, err);
+    cygnet_status st;
+    uint64_t bytes = 0;
 
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        if (tensor_is_state(tensor_at(model, i)))
+            bytes += state_bytes(tensor_at(model, i));
+    }
+    st = cygnet_tensors_create(out, bytes, model->alloc, err);
     for (size_t i = 0; st == CYGNET_OK && i < model->graph.n_tensors; i++) {
-        if (is_parameter(model, i))
-            st = add_tensor(*out, &model->graph.tensors[i], source(model, i), err);
+        const struct tensor *t = tensor_at(model, i);
+
+        if (gradients ? t->kind == TENSOR_PARAMETER : tensor_is_state(t))
+            st = add_tensor(*out, t,
+                            gradients ? model_grad(model, i) : state_of(model, i), err);
     }
     if (st != CYGNET_OK) {
         cygnet_tensors_destroy(*out);
@@ -58,7 +80,7 @@ cygnet_status cygnet_model_get_weights(cygnet_tensors **out, const cygnet_model 
                                        cygnet_error *err)
 {
     *out = NULL;
-    return copy_out(out, model, model_value, err);
+    return copy_out(out, model, false, err);
 }
 
 cygnet_status cygnet_model_gradients(cygnet_tensors **out, cygnet_metrics *metrics,
@@ -69,7 +91,7 @@ cygnet_status cygnet_model_gradients(cygnet_tensors **out, cygnet_metrics *metri
 
     *out = NULL;
     st = model_backward(model, metrics, x, y, n, err);
-    return st == CYGNET_OK ? copy_out(out, model, model_grad, err) : st;
+    return st == CYGNET_OK ? copy_out(out, model, true, err) : st;
 }
 
 /* "F32 (3, 4)", for messages. */
@@ -87,7 +109,7 @@ static void describe(char *out, size_t size, const char *dtype, const uint64_t *
 
 static bool same_shape(const struct tensor *t, const cygnet_tensor *found)
 {
-    if (found->dtype != REAL_DTYPE || found->n_dims != t->shape.n_dims)
+    if (found->dtype != dtype_of(t) || found->n_dims != t->shape.n_dims)
         return false;
     for (uint32_t d = 0; d < found->n_dims; d++) {
         if (found->shape[d] != t->shape.dim[d])
@@ -104,11 +126,31 @@ static cygnet_status fail_shape(const struct tensor *t, const cygnet_tensor *fou
 
     for (uint32_t d = 0; d < t->shape.n_dims; d++)
         shape[d] = t->shape.dim[d];
-    describe(want, sizeof(want), cygnet_dtype_name(REAL_DTYPE), shape, t->shape.n_dims);
+    describe(want, sizeof(want), cygnet_dtype_name(dtype_of(t)), shape, t->shape.n_dims);
     describe(got, sizeof(got), cygnet_dtype_name(found->dtype), found->shape,
              found->n_dims);
     return fail(err, CYGNET_ESHAPE, 0, "tensor %s: expected %s, found %s", t->name, want,
                 got);
+}
+
+/* A variance or a count below 0 would make NaN in the next evaluation. */
+static cygnet_status check_values(const cygnet_model *model, const struct tensor *t,
+                                  const cygnet_tensor *found, cygnet_error *err)
+{
+    size_t n = shape_elements(&t->shape);
+    bool is_below = false;
+
+    if (t->kind == TENSOR_COUNTER)
+        is_below = *(const int64_t *)found->data < 0;
+    else if (!model->kernels.all_finite(found->data, n))
+        return fail(err, CYGNET_ENUMERIC, 0,
+                    "tensor %s: expected finite values, found NaN or infinity", t->name);
+    /* A buffer that begins at 1 is a variance. */
+    for (size_t i = 0; t->kind == TENSOR_BUFFER && t->init.value > 0 && i < n; i++)
+        is_below |= ((const real *)found->data)[i] < 0;
+    return is_below ? fail(err, CYGNET_ENUMERIC, 0,
+                           "tensor %s: expected 0 or more, found less", t->name)
+                    : CYGNET_OK;
 }
 
 static cygnet_status check_tensor(const cygnet_model *model, const struct tensor *t,
@@ -121,10 +163,7 @@ static cygnet_status check_tensor(const cygnet_model *model, const struct tensor
                     t->name);
     if (!same_shape(t, found))
         return fail_shape(t, found, err);
-    if (!model->kernels.all_finite(found->data, shape_elements(&t->shape)))
-        return fail(err, CYGNET_ENUMERIC, 0,
-                    "tensor %s: expected finite values, found NaN or infinity", t->name);
-    return CYGNET_OK;
+    return check_values(model, t, found, err);
 }
 
 /* Names the first tensor that the model does not have. */
@@ -136,15 +175,15 @@ static cygnet_status fail_extra(const cygnet_model *model, const cygnet_tensors 
         bool known = false;
 
         for (size_t t = 0; t < model->graph.n_tensors && !known; t++)
-            known =
-                is_parameter(model, t) && strcmp(model->graph.tensors[t].name, name) == 0;
+            known = tensor_is_state(tensor_at(model, t)) &&
+                    strcmp(model->graph.tensors[t].name, name) == 0;
         if (!known)
             return fail(err, CYGNET_EINVAL, 0,
                         "tensor %.100s is not one of this model's %zu", name,
-                        n_parameters(model));
+                        n_state(model));
     }
-    return fail(err, CYGNET_EINVAL, 0, "expected %zu tensors, found %zu",
-                n_parameters(model), cygnet_tensors_count(weights));
+    return fail(err, CYGNET_EINVAL, 0, "expected %zu tensors, found %zu", n_state(model),
+                cygnet_tensors_count(weights));
 }
 
 static cygnet_status check_weights(const cygnet_model *model,
@@ -153,10 +192,10 @@ static cygnet_status check_weights(const cygnet_model *model,
     cygnet_status st = CYGNET_OK;
 
     for (size_t i = 0; st == CYGNET_OK && i < model->graph.n_tensors; i++) {
-        if (is_parameter(model, i))
+        if (tensor_is_state(tensor_at(model, i)))
             st = check_tensor(model, &model->graph.tensors[i], weights, err);
     }
-    if (st == CYGNET_OK && cygnet_tensors_count(weights) != n_parameters(model))
+    if (st == CYGNET_OK && cygnet_tensors_count(weights) != n_state(model))
         st = fail_extra(model, weights, err);
     return st;
 }
@@ -168,13 +207,14 @@ cygnet_status cygnet_model_set_weights(cygnet_model *model, const cygnet_tensors
     cygnet_status st = check_weights(model, weights, err);
 
     for (size_t i = 0; st == CYGNET_OK && i < model->graph.n_tensors; i++) {
-        const struct tensor *t = &model->graph.tensors[i];
-        size_t bytes = shape_elements(&t->shape) * sizeof(real);
+        const struct tensor *t = tensor_at(model, i);
+        size_t bytes = state_bytes(t);
 
-        if (!is_parameter(model, i))
+        if (!tensor_is_state(t))
             continue;
-        memcpy(model_value(model, i), cygnet_tensors_find(weights, t->name)->data, bytes);
-        memset(p->buffers[p->of[i].velocity].data, 0, bytes);
+        memcpy(state_of(model, i), cygnet_tensors_find(weights, t->name)->data, bytes);
+        if (t->kind == TENSOR_PARAMETER)
+            memset(p->buffers[p->of[i].velocity].data, 0, bytes);
     }
     return st;
 }

@@ -96,14 +96,17 @@ CYGNET_API uint64_t cygnet_model_planned_bytes(const cygnet_model *model);
 /* Trainable parameters, in elements. */
 CYGNET_API uint64_t cygnet_model_n_parameters(const cygnet_model *model);
 
-/* Copies the weights out, under PyTorch's state_dict names and in its order.
+/* Copies the weights out, under PyTorch's state_dict names and in its order. They
+ * include the buffers of normalisation layers: running statistics, and
+ * num_batches_tracked, an I64 scalar.
  * Errors: ENOMEM. */
 CYGNET_API cygnet_status cygnet_model_get_weights(cygnet_tensors **out,
                                                   const cygnet_model *model,
                                                   cygnet_error *err);
 
 /* Replaces all weights and resets the optimiser's state. Order is free, the set
- * of names and each shape must match, values must be finite.
+ * of names, each type and each shape must match; values must be finite, variances
+ * and counts not negative.
  * Errors: ENOTFOUND (missing tensor), EINVAL (unknown tensor), ESHAPE, ENUMERIC;
  * the message names the tensor, what was expected and what was found. On
  * failure the model keeps the weights it had. */
@@ -118,7 +121,8 @@ CYGNET_API cygnet_status cygnet_model_set_weights(cygnet_model *model,
  * n        1 <= n <= max_batch
  * Errors: EINVAL (n, sgd, struct_size), EDATA (label out of range: which row and value),
  * ENUMERIC (NaN or infinity in x, the loss or a gradient: which example, layer or
- * tensor). After any error the weights are as before the step. */
+ * tensor). Layers that normalise by the batch refuse one with a single value a
+ * channel (EINVAL). After any error the weights are as before the step. */
 CYGNET_API cygnet_status cygnet_model_train_step(cygnet_model *model,
                                                  cygnet_metrics *metrics, const float *x,
                                                  const int64_t *y, uint32_t n,

@@ -80,9 +80,15 @@ void hash_weights(cygnet_model *model, uint64_t seed)
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = &model->graph.tensors[i];
 
-        if (t->kind == TENSOR_PARAMETER)
-            hash_fill(model_value(model, i), seed, t->name, tensor_elements(model, i),
-                      weight_scale(t->fan_in));
+        size_t n = tensor_elements(model, i);
+        bool is_constant = t->init.kind == INIT_CONSTANT;
+
+        if (t->kind != TENSOR_PARAMETER && t->kind != TENSOR_BUFFER)
+            continue;
+        hash_fill(model_value(model, i), seed, t->name, n,
+                  is_constant ? 0.5 : weight_scale(t->fan_in));
+        for (size_t e = 0; is_constant && e < n; e++)
+            model_value(model, i)[e] += (real)t->init.value;
     }
 }
 
@@ -104,6 +110,8 @@ static int add_op(struct graph *graph, const char *kind, const size_t *p)
         return graph_linear(graph, "op", add_input(graph, 1, p), p[1]);
     if (strcmp(kind, "relu") == 0)
         return graph_relu(graph, "op", add_input(graph, 1, p));
+    if (strcmp(kind, "batch_norm2d") == 0)
+        return graph_batch_norm2d(graph, "op", add_input(graph, 3, p));
     if (strcmp(kind, "conv2d") == 0) {
         struct conv2d_shape s = {.c_out = p[3],
                                  .k_h = p[4],
@@ -178,6 +186,19 @@ cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
                      CYGNET_OK);
     hash_weights(model, FIXTURE_SEED);
     return model;
+}
+
+bool same_state(const cygnet_model *a, const cygnet_model *b)
+{
+    for (size_t i = 0; i < a->graph.n_tensors; i++) {
+        const struct tensor *t = &a->graph.tensors[i];
+        size_t size = t->kind == TENSOR_COUNTER ? sizeof(int64_t) : sizeof(real);
+
+        if (tensor_is_state(t) && memcmp(model_value(a, i), model_value(b, i),
+                                         tensor_elements(a, i) * size) != 0)
+            return false;
+    }
+    return true;
 }
 
 size_t find_tensor(const cygnet_model *model, const char *name)

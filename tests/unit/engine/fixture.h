@@ -26,7 +26,8 @@ double weight_scale(size_t fan_in);
 void hash_fill(real *out, uint64_t seed, const char *name, size_t n, double scale);
 void hash_fill_f32(float *out, uint64_t seed, const char *name, size_t n, double scale);
 void hash_fill_labels(int64_t *out, uint64_t seed, size_t n, uint32_t n_classes);
-/* Every parameter from the stream of its name. */
+/* Every parameter and buffer from the stream of its name, around its first value
+ * where that is a constant. */
 void hash_weights(cygnet_model *model, uint64_t seed);
 
 /* A graph whose one node of interest is `kind` with the parameters of a golden
@@ -41,6 +42,9 @@ cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
 /* A model of a finished graph; consumes it. */
 cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,
                                const struct kernels *kernels);
+
+/* Parameters and buffers bit by bit; two models of one graph. */
+bool same_state(const cygnet_model *a, const cygnet_model *b);
 
 size_t find_tensor(const cygnet_model *model, const char *name);
 size_t tensor_elements(const cygnet_model *model, size_t tensor);

@@ -127,6 +127,14 @@ static void test_convolution_gradient_is_the_slope(void **state)
     check_op("conv2d", (const size_t[]){3, 4, 4, 3, 3, 3, 1, 1, 1, 1, 1, 1, 3});
 }
 
+static void test_batch_norm_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("batch_norm2d", (const size_t[]){3, 2, 3});
+    check_op("batch_norm2d", (const size_t[]){18, 1, 1});
+    check_op("batch_norm2d", (const size_t[]){2, 5, 4});
+}
+
 static void test_relu_gradient_is_the_slope(void **state)
 {
     (void)state;
@@ -205,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear_gradient_is_the_slope),
         cmocka_unit_test(test_convolution_gradient_is_the_slope),
+        cmocka_unit_test(test_batch_norm_gradient_is_the_slope),
         cmocka_unit_test(test_relu_gradient_is_the_slope),
         cmocka_unit_test(test_max_pool_gradient_is_the_slope),
         cmocka_unit_test(test_cross_entropy_gradient_is_the_slope),
