@@ -27,8 +27,10 @@ void model_adopt_executor(cygnet_model *model,
  * optimiser state as they were before it. NULL: never (the default). */
 void model_set_stop(cygnet_model *model, const cygnet_stop *stop);
 
-/* Loss of each example of the last train_step or evaluate batch, n of them;
- * borrowed until the next call. For the statistical utility of a round. */
+/* Loss of each example, in order, of the last batch that a train_step, gradients or
+ * evaluate call went through (an evaluation beyond max_batch: its last part only);
+ * borrowed until the next call. Holds nothing of use after a call that failed. For
+ * the statistical utility of a round. */
 const float *model_example_losses(const cygnet_model *model);
 
 /* What one step on n examples asks of a machine: for models of devices and for

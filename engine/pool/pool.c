@@ -226,8 +226,9 @@ cygnet_status pool_create(struct pool **out, uint32_t n_threads,
         size_t n_started = pool->n_started;
 
         pool_destroy(pool);
-        return fail(err, CYGNET_ENOMEM, error, "the system refused thread %zu of %u",
-                    n_started + 2, n_threads);
+        return fail(err, CYGNET_ENOMEM, error,
+                    "the system refused to start thread %zu of %u (errno %d)",
+                    n_started + 2, n_threads, error);
     }
     *out = pool;
     return CYGNET_OK;

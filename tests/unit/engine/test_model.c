@@ -172,6 +172,22 @@ static void test_evaluate_goes_over_max_batch(void **state)
     cygnet_model_destroy(large);
 }
 
+static void test_example_losses_are_those_of_the_last_part(void **state)
+{
+    cygnet_model *model = make_model("mlp", 8, 1);
+    float parts[7];
+
+    (void)state;
+    assert_int_equal(cygnet_model_evaluate(model, NULL, images, labels, 23, NULL),
+                     CYGNET_OK);
+    memcpy(parts, model_example_losses(model), sizeof(parts));
+    assert_int_equal(cygnet_model_evaluate(model, NULL, images + 16 * IMAGE, labels + 16,
+                                           7, NULL),
+                     CYGNET_OK);
+    assert_memory_equal(parts, model_example_losses(model), sizeof(parts));
+    cygnet_model_destroy(model);
+}
+
 static void test_logits_and_example_losses_explain_the_metrics(void **state)
 {
     cygnet_model *model = make_model("logistic", 9, 1);
@@ -695,6 +711,7 @@ int main(void)
         cmocka_unit_test(test_reference_kernels_repeat_bit_for_bit),
         cmocka_unit_test(test_models_learn_a_separable_task),
         cmocka_unit_test(test_evaluate_goes_over_max_batch),
+        cmocka_unit_test(test_example_losses_are_those_of_the_last_part),
         cmocka_unit_test(test_logits_and_example_losses_explain_the_metrics),
         cmocka_unit_test(test_gradients_are_what_a_step_uses),
         cmocka_unit_test(test_nan_in_the_input_is_refused),

@@ -159,6 +159,37 @@ static void test_a_silly_number_of_threads_is_refused(void **state)
     pool_destroy(NULL);
 }
 
+/* Of all threads that are started from now on with default attributes. */
+static void set_default_stack(size_t bytes)
+{
+    pthread_attr_t attr;
+
+    assert_int_equal(pthread_getattr_default_np(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, bytes), 0);
+    assert_int_equal(pthread_setattr_default_np(&attr), 0);
+    assert_int_equal(pthread_attr_destroy(&attr), 0);
+}
+
+static void test_a_thread_that_the_system_refuses_is_an_error(void **state)
+{
+    size_t usual, beyond_any_address_space = SIZE_MAX / 4;
+    struct pool *pool;
+    cygnet_error err = {0};
+    pthread_attr_t attr;
+
+    (void)state;
+    assert_int_equal(pthread_getattr_default_np(&attr), 0);
+    assert_int_equal(pthread_attr_getstacksize(&attr, &usual), 0);
+    assert_int_equal(pthread_attr_destroy(&attr), 0);
+    set_default_stack(beyond_any_address_space);
+    assert_int_equal(pool_create(&pool, 3, NULL, &err), CYGNET_ENOMEM);
+    set_default_stack(usual);
+    assert_null(pool);
+    assert_int_not_equal(err.detail, 0);
+    assert_non_null(strstr(err.message, "refused to start thread 2 of 3"));
+    pool_destroy(make_pool(3));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_two_threads_run_at_the_same_time),
         cmocka_unit_test(test_one_thread_is_the_caller),
         cmocka_unit_test(test_a_silly_number_of_threads_is_refused),
+        cmocka_unit_test(test_a_thread_that_the_system_refuses_is_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
