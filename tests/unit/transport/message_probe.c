@@ -1,10 +1,13 @@
-/* Prints the bodies that the native dialect sends, one per line behind the schema's
- * name, for test_openapi.py. */
+/* For test_openapi.py. Without an argument: prints the bodies that the native dialect
+ * sends, one per line behind the schema's name. With one: reads an answer to a
+ * check-in from each line of the standard input and prints what is thought of it. */
 #include "base/bytes.h"
 #include "transport/native_message.h"
+#include "transport/native_task.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static int print(const char *schema, struct bytes *body, cygnet_status st)
 {
@@ -49,10 +52,28 @@ static int report(cygnet_outcome outcome, double value)
     return print("Report", &body, native_report_write(&body, &what, NULL));
 }
 
-int main(void)
+static int judge_answers(void)
 {
-    int bad = check_in(0) | check_in(1);
+    static char line[65536];
 
+    while (fgets(line, sizeof(line), stdin)) {
+        cygnet_answer answer;
+        cygnet_error err = {0};
+        cygnet_status st = native_answer_parse(&answer, line, strlen(line), &err);
+
+        (void)printf("%s %s\n", cygnet_status_name(st), err.message);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    int bad;
+
+    (void)argv;
+    if (argc > 1)
+        return judge_answers();
+    bad = check_in(0) | check_in(1);
     for (int i = CYGNET_OUTCOME_NONE; i <= CYGNET_OUTCOME_FINISHED; i++)
         bad |= report((cygnet_outcome)i, i % 2 ? 0.5 : (double)NAN);
     return bad;
