@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define READ_STEP 65536
+#define MAX_TRIES 16 /* a cleaner comes by once, when a store is opened */
 
 int file_write_all(int fd, const void *data, size_t len)
 {
@@ -24,7 +26,9 @@ int file_write_all(int fd, const void *data, size_t len)
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
+        if (n == 0)
+            errno = EIO; /* no progress and no reason: not worth a loop */
+        if (n <= 0)
             return -1;
         p += n;
         len -= (size_t)n;
@@ -51,26 +55,42 @@ static int folder_of(char *folder, const char *path)
     return 0;
 }
 
+/* The lock says that the file is being written. True unless a cleaner took the file
+ * for a left-over between its making and its locking. */
+static bool keep(int fd)
+{
+    struct stat about;
+
+    /* Best effort: where locks fail, no crash's left-overs are removed either. */
+    (void)flock(fd, LOCK_EX);
+    return fstat(fd, &about) != 0 || about.st_nlink > 0;
+}
+
 int file_open_temporary(char *tmp, const char *path)
 {
     char folder[FILE_PATH_MAX];
-    int fd;
-    int n;
 
     if (folder_of(folder, path) != 0)
         return -1;
-    n = snprintf(tmp, FILE_PATH_MAX, "%s/" FILE_TEMPORARY_PREFIX "XXXXXX", folder);
-    if (n < 0 || n >= FILE_PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return -1;
+    for (int tries = 0; tries < MAX_TRIES; tries++) {
+        int n =
+            snprintf(tmp, FILE_PATH_MAX, "%s/" FILE_TEMPORARY_PREFIX "XXXXXX", folder);
+        int fd;
+
+        if (n < 0 || n >= FILE_PATH_MAX) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        fd = mkostemp(tmp, O_CLOEXEC);
+        if (fd < 0 || keep(fd))
+            return fd;
+        (void)close(fd);
     }
-    fd = mkostemp(tmp, O_CLOEXEC);
-    if (fd >= 0) /* best effort: where it fails, no crash's left-overs are removed */
-        (void)flock(fd, LOCK_EX | LOCK_NB);
-    return fd;
+    errno = EAGAIN;
+    return -1;
 }
 
-static int sync_folder(const char *path)
+int file_sync_folder(const char *path)
 {
     char folder[FILE_PATH_MAX];
     int fd;
@@ -105,7 +125,7 @@ int file_publish(int fd, const char *tmp, const char *path)
         errno = saved;
         return -1;
     }
-    return sync_folder(path);
+    return file_sync_folder(path);
 }
 
 int file_make_folders(const char *path)
@@ -123,7 +143,7 @@ int file_make_folders(const char *path)
             continue;
         part[i] = 0;
         if (mkdir(part, 0700) == 0)
-            (void)sync_folder(part); /* the new entry itself must survive too */
+            (void)file_sync_folder(part); /* the new entry itself must survive too */
         else if (errno != EEXIST)
             return -1;
         part[i] = path[i];
@@ -131,27 +151,54 @@ int file_make_folders(const char *path)
     return 0;
 }
 
-cygnet_status file_replace(const char *path, const void *data, size_t len,
-                           cygnet_error *err)
+cygnet_status file_failed(const char *path, const char *what, cygnet_error *err)
+{
+    int number = errno;
+    cygnet_status st = status_of_errno(number);
+
+    /* Where something is to be written, a folder that is gone is a fault. */
+    return fail(err, st == CYGNET_ENOTFOUND ? CYGNET_ESTORAGE : st, number,
+                "%.160s: cannot %s: %s", path, what, strerror(number));
+}
+
+cygnet_status file_replace_by(const char *path, int (*write)(int fd, const void *content),
+                              const void *content, cygnet_error *err)
 {
     char tmp[FILE_PATH_MAX];
     int fd = file_open_temporary(tmp, path);
 
     if (fd < 0)
-        return fail(err, status_of_errno(errno), errno, "%.160s: cannot create: %s", path,
-                    strerror(errno));
-    if (file_write_all(fd, data, len) != 0) {
-        int saved = errno;
+        return file_failed(path, "create", err);
+    if (write(fd, content) != 0) {
+        cygnet_status st = file_failed(path, "write", err);
 
         (void)close(fd);
         (void)unlink(tmp);
-        return fail(err, status_of_errno(saved), saved, "%.160s: cannot write: %s", path,
-                    strerror(saved));
+        return st;
     }
     if (file_publish(fd, tmp, path) != 0)
-        return fail(err, status_of_errno(errno), errno, "%.160s: cannot make durable: %s",
-                    path, strerror(errno));
+        return file_failed(path, "make durable", err);
     return CYGNET_OK;
+}
+
+struct span {
+    const void *data;
+    size_t len;
+};
+
+static int write_span(int fd, const void *content)
+{
+    const struct span *span = content;
+
+    return file_write_all(fd, span->data, span->len);
+}
+
+cygnet_status file_replace(const char *path, const void *data, size_t len,
+                           cygnet_error *err)
+{
+    const struct span span = {data, len};
+
+    return file_replace_by(path, write_span, &span, err);
 }
 
 static cygnet_status read_all(struct bytes *out, int fd, const char *path,
@@ -170,8 +217,7 @@ static cygnet_status read_all(struct bytes *out, int fd, const char *path,
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return fail(err, CYGNET_ESTORAGE, errno, "%.160s: cannot read: %s", path,
-                        strerror(errno));
+            return file_failed(path, "read", err);
         if (n == 0)
             return CYGNET_OK;
         out->len += (size_t)n;
@@ -187,8 +233,7 @@ static cygnet_status prepare_read(struct bytes *out, int fd, const char *path,
     cygnet_status st;
 
     if (fstat(fd, &about) != 0)
-        return fail(err, CYGNET_ESTORAGE, errno, "%.160s: cannot read: %s", path,
-                    strerror(errno));
+        return file_failed(path, "read", err);
     if (S_ISDIR(about.st_mode))
         return fail(err, CYGNET_ESTORAGE, EISDIR, "%.160s: is a folder", path);
     if (about.st_size < 0 || !S_ISREG(about.st_mode))

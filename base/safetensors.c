@@ -3,6 +3,7 @@
  * Source: the format section of the safetensors project's README. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/store.h"
 #include "base/tensors.h"
@@ -345,15 +346,27 @@ static cygnet_status build_header(struct bytes *out, const cygnet_tensors *list,
     return json_build_finish(b, out, err);
 }
 
-/* Header length, header padded with spaces to a multiple of 8, data. */
-static void write_file(uint8_t *to, const struct bytes *header, size_t padded,
-                       const cygnet_tensors *list)
+/* What stands before the tensors' bytes: the header's length, the header, and
+ * spaces up to a multiple of 8. */
+static cygnet_status build_front(struct bytes *out, const cygnet_tensors *list,
+                                 cygnet_error *err)
 {
-    store_u64le(to, padded);
-    to += LENGTH_BYTES;
-    memcpy(to, header->data, header->len);
-    memset(to + header->len, ' ', padded - header->len);
-    to += padded;
+    static const uint8_t room[LENGTH_BYTES] = {0};
+    cygnet_status st;
+
+    bytes_init(out, LENGTH_BYTES + HEADER_MAX_BYTES, list->alloc);
+    st = bytes_append(out, room, sizeof(room), err);
+    if (st == CYGNET_OK)
+        st = build_header(out, list, err);
+    while (st == CYGNET_OK && out->len % HEADER_ALIGNMENT != 0)
+        st = bytes_append(out, " ", 1, err);
+    if (st == CYGNET_OK)
+        store_u64le(out->data, out->len - LENGTH_BYTES);
+    return st;
+}
+
+static void copy_data(uint8_t *to, const cygnet_tensors *list)
+{
     for (size_t i = 0; i < list->count; i++) {
         const cygnet_tensor *t = list->items[i];
 
@@ -366,25 +379,28 @@ static void write_file(uint8_t *to, const struct bytes *header, size_t padded,
 cygnet_status cygnet_tensors_serialize(void **out, size_t *out_len,
                                        const cygnet_tensors *list, cygnet_error *err)
 {
-    struct bytes header;
-    size_t padded;
-    cygnet_status st;
+    struct bytes front;
+    cygnet_status st = build_front(&front, list, err);
 
     *out = NULL;
     *out_len = 0;
-    bytes_init(&header, HEADER_MAX_BYTES - HEADER_ALIGNMENT, list->alloc);
-    st = build_header(&header, list, err);
+    if (st == CYGNET_OK && list->bytes > SIZE_MAX - front.len)
+        st = fail(err, CYGNET_ENOMEM, 0, "safetensors: more than can be addressed");
     if (st == CYGNET_OK) {
-        padded = (header.len + HEADER_ALIGNMENT - 1) & ~(size_t)(HEADER_ALIGNMENT - 1);
-        *out_len = LENGTH_BYTES + padded + (size_t)list->bytes;
-        *out = mem_alloc(list->alloc, *out_len);
-        if (*out)
-            write_file(*out, &header, padded, list);
-        else
+        size_t len = front.len + (size_t)list->bytes;
+
+        *out = mem_alloc(list->alloc, len);
+        if (!*out)
             st = fail(err, CYGNET_ENOMEM, 0, "out of memory for %zu bytes of safetensors",
-                      *out_len);
+                      len);
+        else
+            *out_len = len;
     }
-    bytes_clear(&header);
+    if (st == CYGNET_OK) {
+        memcpy(*out, front.data, front.len);
+        copy_data((uint8_t *)*out + front.len, list);
+    }
+    bytes_clear(&front);
     return st;
 }
 
@@ -393,16 +409,34 @@ void cygnet_tensors_free_bytes(const cygnet_tensors *list, void *bytes)
     mem_free(list->alloc, bytes);
 }
 
+struct whole {
+    const struct bytes *front;
+    const cygnet_tensors *list;
+};
+
+/* Straight from the list: no second copy of the weights in memory. */
+static int write_whole(int fd, const void *content)
+{
+    const struct whole *whole = content;
+    int result = file_write_all(fd, whole->front->data, whole->front->len);
+
+    for (size_t i = 0; i < whole->list->count && result == 0; i++) {
+        const cygnet_tensor *t = whole->list->items[i];
+
+        result = file_write_all(fd, t->data, (size_t)t->size_bytes);
+    }
+    return result;
+}
+
 cygnet_status cygnet_tensors_save(const cygnet_tensors *list, const char *path,
                                   cygnet_error *err)
 {
-    void *bytes;
-    size_t len;
-    cygnet_status st = cygnet_tensors_serialize(&bytes, &len, list, err);
+    struct bytes front;
+    const struct whole whole = {&front, list};
+    cygnet_status st = build_front(&front, list, err);
 
-    if (st != CYGNET_OK)
-        return st;
-    st = file_replace(path, bytes, len, err);
-    cygnet_tensors_free_bytes(list, bytes);
+    if (st == CYGNET_OK)
+        st = file_replace_by(path, write_whole, &whole, err);
+    bytes_clear(&front);
     return st;
 }

@@ -2,8 +2,8 @@
  * streamed files that appear only once complete. The directory store is the
  * production one; tests bring their own (in memory, failing, recording).
  *
- * Names are relative paths of [A-Za-z0-9._-] components joined by '/', at most
- * 200 bytes, no component starting with a dot. */
+ * A name is a file's, behind up to two folders and their '/'; each of [A-Za-z0-9._-]
+ * without a dot in front, at most 200 bytes in all. */
 #ifndef BASE_STORE_H
 #define BASE_STORE_H
 
@@ -12,7 +12,7 @@
 struct store;
 struct store_file;
 
-/* Errors of each: ESTORAGE, ENOSPC, ENOMEM, ECANCELLED never.
+/* Errors of each: EINVAL (not a name), ESTORAGE, ENOSPC, ENOMEM.
  *
  * read     appends the whole file to *out (its max bounds it: ELIMIT);
  *          ENOTFOUND when there is none
@@ -84,15 +84,16 @@ void store_destroy(struct store *s); /* accepts NULL */
 
 /* A store in a directory (created with its parents if absent, mode 0700). With
  * `exclusive`, takes an advisory lock on it for the store's life: EBUSY when
- * another process or another store of this process holds it. Temporary files
- * that a crash left behind are removed, also two levels below.
+ * another process or another store of this process holds it; the lock ends with the
+ * process, however that ends. Temporary files that a crash left behind are removed,
+ * down to two folders below, except those that somebody is writing.
  * out  receives the store; destroy with store_destroy
- * Errors: EBUSY, ESTORAGE, ENOSPC, ENOMEM. */
+ * Errors: EINVAL (path empty or too long), EBUSY, ESTORAGE, ENOSPC, ENOMEM. */
 cygnet_status store_open_directory(struct store **out, const char *path, int exclusive,
                                    const cygnet_allocator *alloc, cygnet_error *err);
 
 /* Replaces one file by path, atomically and durably (temporary file beside it,
- * fsync, rename, fsync of the folder). Errors: ESTORAGE, ENOSPC. */
+ * fsync, rename, fsync of the folder). Errors: ESTORAGE, ENOSPC, ENOMEM. */
 cygnet_status file_replace(const char *path, const void *data, size_t len,
                            cygnet_error *err);
 

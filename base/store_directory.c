@@ -17,7 +17,7 @@
 
 #define NAME_BYTES_MAX 200
 #define LOCK_NAME ".lock"
-#define CLEANED_LEVELS 2 /* a store in a store's folder, and its folders */
+#define FOLDERS_MAX 2 /* in a name: what is cleaned when a store is opened */
 
 struct directory {
     struct store store;
@@ -43,12 +43,6 @@ static struct directory_file *stream_of(struct store_file *f)
     return (struct directory_file *)f;
 }
 
-static cygnet_status io_failed(const char *what, const char *name, cygnet_error *err)
-{
-    return fail(err, status_of_errno(errno), errno, "%.120s: cannot %s: %s", name, what,
-                strerror(errno));
-}
-
 static bool component_is_valid(const char *name, size_t len)
 {
     if (len == 0 || name[0] == '.')
@@ -62,11 +56,9 @@ static bool component_is_valid(const char *name, size_t len)
 
 static bool name_is_valid(const char *name)
 {
-    size_t len = strlen(name);
-
-    if (len == 0 || len > NAME_BYTES_MAX)
+    if (strlen(name) > NAME_BYTES_MAX)
         return false;
-    for (;;) {
+    for (int n_folders = 0; n_folders <= FOLDERS_MAX; n_folders++) {
         size_t part = strcspn(name, "/");
 
         if (!component_is_valid(name, part))
@@ -75,6 +67,7 @@ static bool name_is_valid(const char *name)
             return true;
         name += part + 1;
     }
+    return false;
 }
 
 /* The file's path; with `folders`, those above it are made. */
@@ -95,7 +88,7 @@ static cygnet_status path_of(char *path, const struct directory *d, const char *
         return CYGNET_OK;
     *slash = 0;
     if (file_make_folders(path) != 0)
-        return io_failed("create the folder of", name, err);
+        return file_failed(name, "create the folder of", err);
     *slash = '/';
     return CYGNET_OK;
 }
@@ -118,20 +111,6 @@ static cygnet_status directory_replace(struct store *s, const char *name,
     return st == CYGNET_OK ? file_replace(path, data, len, err) : st;
 }
 
-static cygnet_status sync_parent(char *path, const char *name, cygnet_error *err)
-{
-    int fd;
-    int result;
-
-    *strrchr(path, '/') = 0;
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return io_failed("sync the folder of", name, err);
-    result = fsync(fd);
-    (void)close(fd);
-    return result == 0 ? CYGNET_OK : io_failed("sync the folder of", name, err);
-}
-
 static cygnet_status directory_remove(struct store *s, const char *name,
                                       cygnet_error *err)
 {
@@ -141,8 +120,9 @@ static cygnet_status directory_remove(struct store *s, const char *name,
     if (st != CYGNET_OK)
         return st;
     if (unlink(path) != 0)
-        return errno == ENOENT ? CYGNET_OK : io_failed("remove", name, err);
-    return sync_parent(path, name, err);
+        return errno == ENOENT ? CYGNET_OK : file_failed(name, "remove", err);
+    return file_sync_folder(path) == 0 ? CYGNET_OK
+                                       : file_failed(path, "sync the folder of", err);
 }
 
 static cygnet_status directory_create(struct store *s, struct store_file **out,
@@ -160,7 +140,7 @@ static cygnet_status directory_create(struct store *s, struct store_file **out,
     if (st == CYGNET_OK) {
         f->fd = file_open_temporary(f->tmp, f->path);
         if (f->fd < 0)
-            st = io_failed("create", name, err);
+            st = file_failed(name, "create", err);
     }
     if (st != CYGNET_OK) {
         mem_free(d->alloc, f);
@@ -176,7 +156,7 @@ static cygnet_status directory_write(struct store_file *file, const void *data,
     struct directory_file *f = stream_of(file);
 
     if (file_write_all(f->fd, data, len) != 0)
-        return io_failed("write", f->path, err);
+        return file_failed(f->path, "write", err);
     return CYGNET_OK;
 }
 
@@ -186,7 +166,7 @@ static cygnet_status directory_commit(struct store_file *file, cygnet_error *err
     cygnet_status st = CYGNET_OK;
 
     if (file_publish(f->fd, f->tmp, f->path) != 0)
-        st = io_failed("make durable", f->path, err);
+        st = file_failed(f->path, "make durable", err);
     mem_free(directory_of(file->store)->alloc, f);
     return st;
 }
@@ -206,9 +186,11 @@ static cygnet_status stat_of(struct stat *about, struct store *s, const char *na
     char path[FILE_PATH_MAX];
     cygnet_status st = path_of(path, directory_of(s), name, false, err);
 
-    if (st == CYGNET_OK && stat(path, about) != 0)
-        st = io_failed("look at", name, err);
-    return st;
+    if (st != CYGNET_OK || stat(path, about) == 0)
+        return st;
+    if (errno == ENOENT || errno == ENOTDIR)
+        return fail(err, CYGNET_ENOTFOUND, errno, "%.160s: there is no such file", name);
+    return file_failed(path, "look at", err);
 }
 
 static cygnet_status directory_size(struct store *s, uint64_t *out, const char *name,
@@ -267,10 +249,12 @@ static cygnet_status directory_list(struct store *s, const char *folder,
         return st;
     dir = opendir(path);
     if (!dir)
-        return errno == ENOENT ? CYGNET_OK : io_failed("list", path, err);
-    while (st == CYGNET_OK && (entry = readdir(dir)) != NULL)
+        return errno == ENOENT ? CYGNET_OK : file_failed(path, "list", err);
+    while (st == CYGNET_OK && (errno = 0, entry = readdir(dir)) != NULL)
         if (is_file(dir, entry))
             st = each(entry->d_name, user);
+    if (st == CYGNET_OK && errno != 0)
+        st = file_failed(path, "list", err);
     (void)closedir(dir);
     return st;
 }
@@ -308,11 +292,11 @@ static cygnet_status take_lock(struct directory *d, cygnet_error *err)
     (void)snprintf(path, sizeof(path), "%s/" LOCK_NAME, d->path);
     d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
-        return io_failed("create the lock of", d->path, err);
+        return file_failed(d->path, "create the lock of", err);
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return CYGNET_OK;
     if (errno != EWOULDBLOCK)
-        return io_failed("lock", d->path, err);
+        return file_failed(d->path, "lock", err);
     return fail(err, CYGNET_EBUSY, 0, "%.160s: in use by another client", d->path);
 }
 
@@ -362,7 +346,7 @@ cygnet_status store_open_directory(struct store **out, const char *path, int exc
     if (len == 0 || len + NAME_BYTES_MAX + 2 > FILE_PATH_MAX)
         return fail(err, CYGNET_EINVAL, 0, "the store's path is empty or too long");
     if (file_make_folders(path) != 0)
-        return io_failed("create", path, err);
+        return file_failed(path, "create", err);
     d = mem_alloc(alloc, sizeof(*d) + len + 1);
     if (!d)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for a store");
@@ -376,7 +360,7 @@ cygnet_status store_open_directory(struct store **out, const char *path, int exc
         directory_destroy(&d->store);
         return st;
     }
-    clean(AT_FDCWD, path, CLEANED_LEVELS);
+    clean(AT_FDCWD, path, FOLDERS_MAX);
     *out = &d->store;
     return CYGNET_OK;
 }

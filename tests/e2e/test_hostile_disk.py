@@ -155,7 +155,7 @@ def test_what_is_in_the_lock_file_and_left_over_files_do_not_matter(
     client, unharmed
 ):
     (client.state / ".lock").write_bytes(os.urandom(5000))
-    (client.state / ".tmp-abcdef").write_bytes(b"half a record")
+    (client.state / ".cygnet-tmp-abcdef").write_bytes(b"half a record")
     unharmed()
 
 

@@ -111,13 +111,14 @@ CYGNET_API cygnet_status cygnet_tensors_load(cygnet_tensors **out, const char *p
                                              cygnet_error *err);
 
 /* Writes the list as a safetensors file, atomically: `path` either keeps what
- * it was or holds the whole new file. Errors: ESTORAGE, ENOSPC, ENOMEM. */
+ * it was or holds the whole new file. Errors: ELIMIT (names and metadata make a
+ * header of more than 16 MiB), ESTORAGE, ENOSPC, ENOMEM. */
 CYGNET_API cygnet_status cygnet_tensors_save(const cygnet_tensors *list, const char *path,
                                              cygnet_error *err);
 
 /* Serialises the list into one allocation of the list's allocator.
  * out, out_len  receive it; free it with cygnet_tensors_free_bytes
- * Errors: ENOMEM. */
+ * Errors: ELIMIT as cygnet_tensors_save, ENOMEM. On failure *out is NULL. */
 CYGNET_API cygnet_status cygnet_tensors_serialize(void **out, size_t *out_len,
                                                   const cygnet_tensors *list,
                                                   cygnet_error *err);
