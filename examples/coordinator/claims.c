@@ -79,23 +79,33 @@ static cygnet_status assign(struct rounds *r, struct seat *seat, cygnet_error *e
     return CYGNET_OK;
 }
 
+/* Needs no memory of who asks. */
+static void tell_finished(struct rounds *r, const char *client_id)
+{
+    struct client *client = clients_find(&r->clients, client_id);
+
+    if (client)
+        client->informed = true;
+    pthread_cond_signal(&r->changed);
+}
+
 cygnet_status rounds_check_in(enum answer *out, struct seat *copy, struct rounds *r,
                               const char *client_id, cygnet_error *err)
 {
-    struct client *client;
+    struct client *client = NULL;
     struct seat *seat = NULL;
-    cygnet_status st = know_client(&client, r, client_id, err);
+    cygnet_status st;
 
+    if (r->phase == PHASE_FINISHED) {
+        *out = ANSWER_FINISHED;
+        tell_finished(r, client_id);
+        return CYGNET_OK;
+    }
     *out = ANSWER_BUSY;
+    st = know_client(&client, r, client_id, err);
     if (st != CYGNET_OK)
         return st;
     client->present = true;
-    if (r->phase == PHASE_FINISHED) {
-        client->informed = true;
-        *out = ANSWER_FINISHED;
-        pthread_cond_signal(&r->changed);
-        return CYGNET_OK;
-    }
     st = rounds_tick(r, err);
     if (st == CYGNET_OK && r->phase == PHASE_OPEN)
         seat = seat_of_client(&r->round, client_id);

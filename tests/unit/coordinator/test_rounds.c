@@ -467,6 +467,8 @@ static void test_training_ends_after_the_last_round(void **state)
     assert_int_equal(bench_check_in(b, &seat, 0), ANSWER_FINISHED);
     assert_true(clients_find(&b->r->clients, "client-0")->informed);
     assert_false(clients_find(&b->r->clients, "client-1")->informed);
+    assert_int_equal(bench_check_in(b, &seat, 77), ANSWER_FINISHED);
+    assert_int_equal(b->r->clients.n, 2); /* nobody new is remembered */
 }
 
 static void test_training_ends_at_the_target_accuracy(void **state)
