@@ -25,6 +25,7 @@ from hostile import (  # noqa: F401 (fixtures)
     raw,
     reply,
     run_measured,
+    sanitized,
     server,
     task_json,
     unharmed,

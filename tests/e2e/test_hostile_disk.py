@@ -20,6 +20,7 @@ from hostile import (  # noqa: F401 (fixtures)
     max_rss_bytes,
     one_line,
     run_measured,
+    sanitized,
     server,
     snapshot,
     unharmed,
