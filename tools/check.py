@@ -52,24 +52,26 @@ class Stage:
 
 
 LIBRARY_SUITES = ("unit", "kernels", "protocol", "fuzz")
+RELEASE = ("-Dbench=enabled",)
 SANITIZER = ("--buildtype=debugoptimized", "-Db_lundef=false")
 
 STAGES = (
-    Stage("release", "build-check", 4, LIBRARY_SUITES + ("lint", "abi")),
+    Stage("release", "build-check", 4, LIBRARY_SUITES + ("lint", "abi"),
+          RELEASE),
     Stage("asan", "build-asan", 6, LIBRARY_SUITES,
           SANITIZER + ("-Db_sanitize=address,undefined",), "asan"),
     Stage("tsan", "build-tsan", 2, ("threads",),
           SANITIZER + ("-Db_sanitize=thread",), "tsan"),
-    Stage("e2e", "build-check", 6, ("e2e",)),
-    Stage("torture", "build-check", 4, ("torture",)),
+    Stage("e2e", "build-check", 6, ("e2e",), RELEASE),
+    Stage("torture", "build-check", 4, ("torture",), RELEASE),
     Stage("asan-torture", "build-asan", 30, ("torture", "e2e"),
           SANITIZER + ("-Db_sanitize=address,undefined",), "asan", full_only=True),
     Stage("clang", "build-clang", 10, LIBRARY_SUITES + ("abi",),
           env=(("CC", "clang"), ("CXX", "clang++")), full_only=True),
     Stage("no-blas", "build-no-blas", 10, LIBRARY_SUITES,
           ("-Dblas=disabled",), full_only=True),
-    Stage("valgrind", "build-check", 30, ("unit", "protocol"),
-          test_setup="valgrind", full_only=True),
+    Stage("valgrind", "build-check", 30, ("unit", "protocol"), RELEASE,
+          "valgrind", full_only=True),
     Stage("tidy", "build-clang", 30, ("tidy",),
           env=(("CC", "clang"), ("CXX", "clang++")), full_only=True),
 )

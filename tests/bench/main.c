@@ -1,0 +1,120 @@
+/* cygnet-bench: what a training step costs, beside what the machine can do.
+ * See docs/performance.md. */
+#include "tests/bench/bench.h"
+
+#include "examples/common/complain.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_ROW_BYTES = 65536 };
+
+static const char USAGE[] =
+    "usage: cygnet-bench step|peak [options]\n"
+    "\n"
+    "step: milliseconds, memory and arithmetic of a training step\n"
+    "  --model NAME     of the zoo, with arguments; may be given several times\n"
+    "  --input CxHxW    of one example (what the model was published with)\n"
+    "  --batch B        examples of a step (16)\n"
+    "  --threads T      may be given several times (1)\n"
+    "  --steps N        measured after three that are not (100)\n"
+    "  --classes K      (10)\n"
+    "  --seed S         of weights and data (0)\n"
+    "  --lr L           with momentum 0.9 and weight decay 0.0005 (0.01)\n"
+    "\n"
+    "peak: arithmetic and memory bandwidth of each core, then of all together\n"
+    "  --megabytes M    of each of the three arrays of the triad (64)\n"
+    "\n"
+    "Both: --json FILE receives one object a line; - is standard output (-).\n"
+    "OPENBLAS_*, OMP_* and MKL_* are taken out of the environment first.\n"
+    "Exit status: 0 done, 1 an error, 2 a bad command line.\n";
+
+int bench_complain(int status, const cygnet_error *err)
+{
+    fprintf(stderr, "cygnet-bench: %s\n", err->message);
+    return status;
+}
+
+FILE *bench_open(const char *path, cygnet_error *err)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
+
+    if (!file)
+        complain(err, status_of_errno(errno), errno, "%s: %s", path, strerror(errno));
+    return file;
+}
+
+cygnet_status bench_close(FILE *file, cygnet_error *err)
+{
+    bool failed = fflush(file) != 0 || ferror(file);
+
+    if (file != stdout && fclose(file) != 0)
+        failed = true;
+    if (failed)
+        return complain(err, CYGNET_ESTORAGE, errno, "the results could not be written");
+    return CYGNET_OK;
+}
+
+cygnet_status bench_write(FILE *file, struct json_builder *row, cygnet_error *err)
+{
+    struct bytes text;
+    cygnet_status st;
+
+    bytes_init(&text, MAX_ROW_BYTES, NULL);
+    st = json_build_finish(row, &text, err);
+
+    if (st == CYGNET_OK)
+        fprintf(file, "%.*s\n", (int)text.len, (const char *)text.data);
+    bytes_clear(&text);
+    if (st == CYGNET_OK && fflush(file) != 0)
+        st = complain(err, CYGNET_ESTORAGE, errno, "the results could not be written");
+    return st;
+}
+
+static bool is_tuning(const char *entry)
+{
+    static const char *const prefixes[] = {"OPENBLAS_", "OMP_", "MKL_"};
+
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        if (strncmp(entry, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* OpenBLAS reads its variables while it is loaded, before main: the program has
+ * to start again without them. False: it could not. */
+static bool start_without_tuning(char **argv)
+{
+    char **to = environ;
+    bool found = false;
+
+    for (char **from = environ; *from; from++) {
+        if (is_tuning(*from))
+            found = true;
+        else
+            *to++ = *from;
+    }
+    *to = NULL;
+    if (found)
+        execv("/proc/self/exe", argv);
+    return !found;
+}
+
+int main(int argc, char **argv)
+{
+    if (!start_without_tuning(argv))
+        return fprintf(stderr, "cygnet-bench: cannot start again: %s\n", strerror(errno)),
+               BENCH_FAILED;
+    if (argc >= 2 && strcmp(argv[1], "step") == 0)
+        return bench_step(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "peak") == 0)
+        return bench_peak(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return fputs(USAGE, stdout) < 0 ? BENCH_FAILED : BENCH_DONE;
+    fputs("cygnet-bench: want step or peak (see --help)\n", stderr);
+    return BENCH_USAGE;
+}
