@@ -279,8 +279,12 @@ static void settle(struct participant *p)
     cygnet_report *report = &p->round.report;
     char reason[CYGNET_ERROR_MESSAGE_BYTES];
 
-    if (report->outcome == CYGNET_OUTCOME_NONE || !round_has_task(&p->round))
+    if (report->outcome == CYGNET_OUTCOME_NONE)
         return;
+    if (!round_has_task(&p->round)) {
+        (void)participant_become_idle(p, NULL);
+        return;
+    }
     memcpy(reason, report->message, sizeof(reason));
     if (report->outcome == CYGNET_OUTCOME_INTERRUPTED)
         (void)round_enter(&p->round, CYGNET_PHASE_INTERRUPTED, NULL);
@@ -350,6 +354,45 @@ static cygnet_status take_part(struct participant *p, cygnet_error *err)
     return st;
 }
 
+/* Called wherever a run blocks, so that a notify is answered there as well. */
+static int watch(void *user)
+{
+    struct participant *p = user;
+
+    if (!undecided(p) || !cygnet_stopped(p->config.look_again))
+        return 0;
+    stop_clear(p->config.look_again);
+    p->watch_status = participant_qualify(p, &p->watch_error);
+    if (p->watch_status == CYGNET_OK && undecided(p))
+        return 0;
+    stop_set(&p->stop);
+    return 1;
+}
+
+static void begin_watch(struct participant *p)
+{
+    stop_clear(&p->stop);
+    p->stop.also = p->config.stop;
+    p->stop.watch = watch;
+    p->stop.user = p;
+    p->stop.owner = pthread_self();
+    p->watch_status = CYGNET_OK;
+}
+
+/* A call that was stopped because of the device has not been cancelled. */
+static cygnet_status end_watch(struct participant *p, cygnet_status st, cygnet_error *err)
+{
+    bool tripped = atomic_load(&p->stop.word) != 0;
+
+    p->stop.watch = NULL;
+    stop_clear(&p->stop);
+    if (!tripped || st != CYGNET_ECANCELLED || cygnet_stopped(p->config.stop))
+        return st;
+    if (p->watch_status != CYGNET_OK)
+        *err = p->watch_error;
+    return p->watch_status;
+}
+
 static cygnet_status run(struct participant *p,
                          cygnet_status (*work)(struct participant *, cygnet_error *),
                          cygnet_report *report, cygnet_error *err)
@@ -358,7 +401,8 @@ static cygnet_status run(struct participant *p,
     cygnet_status st;
 
     round_clear_report(&p->round.report);
-    st = work(p, &own);
+    begin_watch(p);
+    st = end_watch(p, work(p, &own), &own);
     if (st != CYGNET_OK) {
         own.status = st;
         fall(p, &own);

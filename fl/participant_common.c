@@ -16,13 +16,13 @@ void participant_sleep(struct participant *p, int64_t until_ms, bool wakes)
     int64_t left_ms;
 
     while ((left_ms = until_ms - participant_mono_ms(p)) > 0 &&
-           !cygnet_stopped(config->stop)) {
+           !cygnet_stopped(&p->stop)) {
         if (cygnet_stopped(config->look_again)) {
             stop_clear(config->look_again);
             if (wakes)
                 return;
         }
-        config->clock->wait_ms(left_ms, config->stop, config->clock->user);
+        config->clock->wait_ms(left_ms, &p->stop, config->clock->user);
     }
 }
 
@@ -88,7 +88,7 @@ bool participant_try_again(cygnet_status *st, struct participant *p, uint32_t n_
     if (until_ms >= p->deadline_ms)
         return false;
     participant_sleep(p, until_ms, false);
-    if (!cygnet_stopped(p->config.stop))
+    if (!cygnet_stopped(&p->stop))
         return true;
     *st = fail(err, CYGNET_ECANCELLED, 0, "cancelled while waiting to try again");
     return false;

@@ -3,6 +3,7 @@
 #define FL_PARTICIPANT_INSIDE_H
 
 #include "base/rng.h"
+#include "base/stop.h"
 #include "fl/participant.h"
 #include "fl/round.h"
 
@@ -14,7 +15,10 @@
  * deadline_ms  mono time at which the round of the task closes
  * fetch_ms     how long the weights took; the update may take as long
  * n_failures   runs in a row that came to nothing
- * again_ms     mono time at which another run makes sense */
+ * again_ms     mono time at which another run makes sense
+ * stop         the caller's word, and a look at the device whenever the host asks for
+ *              one; for all that blocks in a run. Its own word is set when the device
+ *              has stopped qualifying, and watch_* say what that look found */
 struct participant {
     struct participant_config config;
     struct round round;
@@ -24,6 +28,9 @@ struct participant {
     int64_t fetch_ms;
     uint32_t n_failures;
     int64_t again_ms;
+    cygnet_stop stop;
+    cygnet_status watch_status;
+    cygnet_error watch_error;
 };
 
 static inline int64_t participant_mono_ms(const struct participant *p)

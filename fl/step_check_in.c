@@ -53,7 +53,7 @@ static cygnet_status ask(cygnet_answer *answer, struct participant *p, cygnet_er
     list_names(abilities.architectures, cygnet_architecture_name);
     list_names(abilities.codecs, update_codec_name);
     memset(answer, 0, sizeof(*answer));
-    return st == CYGNET_OK ? c->check_in(c, answer, &hello, p->config.stop, err) : st;
+    return st == CYGNET_OK ? c->check_in(c, answer, &hello, &p->stop, err) : st;
 }
 
 /* The window is drawn from uniformly, so that devices that were sent away together

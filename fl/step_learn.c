@@ -46,8 +46,7 @@ static cygnet_status fetch(struct lesson *l, cygnet_error *err)
     cygnet_status st;
 
     do {
-        st = c->fetch(c, &l->global, &p->round.record.task, count_down, p, p->config.stop,
-                      err);
+        st = c->fetch(c, &l->global, &p->round.record.task, count_down, p, &p->stop, err);
     } while (st != CYGNET_OK && participant_try_again(&st, p, ++n_failures, err));
     if (st != CYGNET_OK)
         return st;
@@ -117,7 +116,7 @@ static void renew_lease(struct lesson *l)
 
     if (!c->renew || task->lease_s == 0 || now < l->renew_ms)
         return;
-    if (c->renew(c, &receipt, &lease_s, task, p->config.stop, NULL) == CYGNET_OK) {
+    if (c->renew(c, &receipt, &lease_s, task, &p->stop, NULL) == CYGNET_OK) {
         if (receipt != CYGNET_RECEIPT_ACCEPTED) {
             p->round.report.outcome = CYGNET_OUTCOME_TOO_LATE;
             (void)snprintf(p->round.report.message, sizeof(p->round.report.message),
@@ -199,7 +198,7 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
         .data = &l->data,
         .model = l->model,
         .clock = p->config.clock,
-        .stop = p->config.stop,
+        .stop = &p->stop,
         .finish_by_ms = finish_by_ms(p),
         .samples_per_s = p->round.record.samples_per_s,
         .go_on = go_on,
@@ -307,7 +306,7 @@ cygnet_status step_learn(struct participant *p, cygnet_error *err)
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && st == CYGNET_OK &&
                        p->round.report.outcome == CYGNET_OUTCOME_NONE;
          i++)
-        st = cygnet_stopped(p->config.stop)
+        st = cygnet_stopped(&p->stop)
                  ? fail(err, CYGNET_ECANCELLED, 0, "cancelled in the middle of a round")
                  : parts[i](&l, err);
     dataset_close(&l.data);

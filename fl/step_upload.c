@@ -57,7 +57,7 @@ static cygnet_status send_update(cygnet_receipt *receipt, struct participant *p,
 
     do {
         st = c->upload(c, receipt, &p->round.record.task, update->data, update->len,
-                       count_up, &sending, p->config.stop, err);
+                       count_up, &sending, &p->stop, err);
     } while (st != CYGNET_OK && c->delivery == CYGNET_DELIVERY_IDEMPOTENT &&
              participant_try_again(&st, p, ++n_failures, err));
     if (st == CYGNET_OK)

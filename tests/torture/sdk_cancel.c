@@ -1,5 +1,5 @@
-/* Cancel, from another thread and from a signal handler, wherever a run may be:
- * resolving a name, connecting, downloading, waiting to try again, in the middle of
+/* Cancel, from another thread and from a signal handler, and notify, wherever a run may
+ * be: resolving a name, connecting, downloading, waiting to try again, in the middle of
  * a training step, uploading. The promise is 200 ms; what a loaded machine adds to
  * it is REACT_SLACK_MS (tests/torture/meson.build). */
 #include "tests/fakes/loopback_server.h"
@@ -13,6 +13,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +31,8 @@
 
 /* A run on a thread of its own.
  *
- * step_begun  posted when the first training step is about to begin */
+ * step_begun   posted when the first training step is about to begin
+ * interrupted  posted when a round was interrupted */
 struct bench {
     char folder[SANDBOX_BYTES];
     cygnet_host host;
@@ -45,6 +47,9 @@ struct bench {
     cygnet_status st;
     int64_t end_ms;
     sem_t step_begun;
+    atomic_int n_looks; /* calls of device_state */
+    atomic_int is_busy; /* somebody uses the device */
+    sem_t interrupted;
 };
 
 static int64_t now_ms(void)
@@ -82,6 +87,19 @@ static void event(const cygnet_report *report, void *user)
 
     if (report->phase == CYGNET_PHASE_TRAINING && report->step == 0)
         (void)sem_post(&b->step_begun);
+    if (report->phase == CYGNET_PHASE_INTERRUPTED)
+        (void)sem_post(&b->interrupted);
+}
+
+static int device_state(cygnet_device_state *state, void *user)
+{
+    struct bench *b = user;
+
+    state->charging = CYGNET_TRUE;
+    state->unmetered = CYGNET_TRUE;
+    state->idle = atomic_load(&b->is_busy) ? CYGNET_FALSE : CYGNET_TRUE;
+    atomic_fetch_add(&b->n_looks, 1);
+    return 0;
 }
 
 static int setup(void **state)
@@ -93,10 +111,13 @@ static int setup(void **state)
     sandbox_make(b->folder);
     test_host(&b->host, NULL);
     b->host.event = event;
+    b->host.device_state = device_state;
     b->host.user = b;
     test_options(&b->options, &b->host, b->folder);
     b->options.allow_loopback_http = 1;
+    b->options.idle = CYGNET_REQUIRED;
     (void)sem_init(&b->step_begun, 0, 0);
+    (void)sem_init(&b->interrupted, 0, 0);
     cygnet_report_init(&b->report);
     *state = b;
     return honest_init(&b->coordinator);
@@ -111,6 +132,7 @@ static int teardown(void **state)
         loopback_stop(&b->server);
     honest_clear(&b->coordinator);
     (void)sem_destroy(&b->step_begun);
+    (void)sem_destroy(&b->interrupted);
     sandbox_remove(b->folder);
     return 0;
 }
@@ -194,6 +216,45 @@ static void assert_cancel_ends(struct bench *b, void (*cancel)(struct bench *))
     assert_in_range((uint64_t)(b->end_ms - start_ms), 0, REACT_MS + REACT_SLACK_MS);
 }
 
+/* ---- Notify ------------------------------------------------------------------------ */
+
+static void assert_notify_makes_it_look(struct bench *b)
+{
+    int before = atomic_load(&b->n_looks);
+    int64_t start_ms = now_ms();
+
+    cygnet_client_notify(b->client);
+    while (atomic_load(&b->n_looks) == before &&
+           now_ms() - start_ms <= REACT_MS + REACT_SLACK_MS)
+        (void)poll(NULL, 0, 1);
+    assert_true(atomic_load(&b->n_looks) > before);
+}
+
+/* A look that finds a device as good as before changes nothing; one that does not
+ * interrupts the round. */
+static void assert_notify_interrupts(struct bench *b)
+{
+    int64_t start_ms;
+
+    assert_notify_makes_it_look(b);
+    assert_int_not_equal(sem_trywait(&b->interrupted), 0);
+    atomic_store(&b->is_busy, 1);
+    start_ms = now_ms();
+    cygnet_client_notify(b->client);
+    await(&b->interrupted);
+    assert_in_range((uint64_t)(now_ms() - start_ms), 0, REACT_MS + REACT_SLACK_MS);
+    atomic_store(&b->is_busy, 0);
+    assert_cancel_ends(b, cancel_from_thread); /* now it rests */
+}
+
+static void assert_notify_interrupts_it(struct bench *b, sem_t *reached)
+{
+    start(b);
+    await(reached);
+    settle();
+    assert_notify_interrupts(b);
+}
+
 /* Brings a run to the place twice, and cancels it in both ways. */
 static void assert_cancel_ends_it(struct bench *b, sem_t *reached)
 {
@@ -209,21 +270,32 @@ static void assert_cancel_ends_it(struct bench *b, sem_t *reached)
 
 /* ---- The places -------------------------------------------------------------------- */
 
+static void look_up_begin(void)
+{
+    (void)sem_init(&look_up.begun, 0, 0);
+    (void)sem_init(&look_up.may_end, 0, 0);
+    (void)sem_init(&look_up.ended, 0, 0);
+}
+
+/* The look-ups outlive their client; not the test. */
+static void look_up_end(struct bench *b, int n)
+{
+    cygnet_client_destroy(b->client);
+    b->client = NULL;
+    for (int i = 0; i < n; i++)
+        (void)sem_post(&look_up.may_end);
+    for (int i = 0; i < n; i++)
+        await(&look_up.ended);
+}
+
 static void test_cancel_ends_the_look_up_of_a_name(void **state)
 {
     struct bench *b = *state;
 
-    (void)sem_init(&look_up.begun, 0, 0);
-    (void)sem_init(&look_up.may_end, 0, 0);
-    (void)sem_init(&look_up.ended, 0, 0);
+    look_up_begin();
     b->options.server_url = "https://cygnet.invalid";
     assert_cancel_ends_it(b, &look_up.begun);
-    cygnet_client_destroy(b->client);
-    b->client = NULL;
-    for (int i = 0; i < 2; i++)
-        (void)sem_post(&look_up.may_end);
-    for (int i = 0; i < 2; i++)
-        await(&look_up.ended);
+    look_up_end(b, 2);
 }
 
 #define FILL_MAX 16
@@ -274,13 +346,18 @@ static void test_cancel_ends_the_wait_before_another_try(void **state)
     assert_cancel_ends_it(b, &b->server.reached);
 }
 
+static void large_upload(struct bench *b)
+{
+    (void)snprintf(b->coordinator.input, sizeof(b->coordinator.input), "[1,1000,1000]");
+    assert_int_equal(honest_draw_weights(&b->coordinator), 0);
+    serve(b, LOOPBACK_SILENT_UPDATE);
+}
+
 static void test_cancel_ends_an_upload(void **state)
 {
     struct bench *b = *state;
 
-    (void)snprintf(b->coordinator.input, sizeof(b->coordinator.input), "[1,1000,1000]");
-    assert_int_equal(honest_draw_weights(&b->coordinator), 0);
-    serve(b, LOOPBACK_SILENT_UPDATE);
+    large_upload(b);
     assert_cancel_ends_it(b, &b->server.reached);
 }
 
@@ -293,10 +370,8 @@ static int open_many(void **cursor, cygnet_dataset_info *info, const char *colle
     return 0;
 }
 
-static void test_cancel_ends_a_step_of_a_large_model(void **state)
+static void large_step(struct bench *b)
 {
-    struct bench *b = *state;
-
     (void)snprintf(b->coordinator.architecture, sizeof(b->coordinator.architecture),
                    "mcmahan_cnn");
     (void)snprintf(b->coordinator.input, sizeof(b->coordinator.input), "[1,28,28]");
@@ -306,7 +381,60 @@ static void test_cancel_ends_a_step_of_a_large_model(void **state)
     b->host.data_open = open_many;
     assert_int_equal(honest_draw_weights(&b->coordinator), 0);
     serve(b, LOOPBACK_FINE);
+}
+
+static void test_cancel_ends_a_step_of_a_large_model(void **state)
+{
+    struct bench *b = *state;
+
+    large_step(b);
     assert_cancel_ends_it(b, &b->step_begun);
+}
+
+static void test_notify_makes_a_look_up_look_at_the_device(void **state)
+{
+    struct bench *b = *state;
+
+    look_up_begin();
+    b->options.server_url = "https://cygnet.invalid";
+    start(b);
+    await(&look_up.begun);
+    settle();
+    assert_notify_makes_it_look(b);
+    assert_cancel_ends(b, cancel_from_thread);
+    look_up_end(b, 1);
+}
+
+static void test_notify_interrupts_a_stalled_download(void **state)
+{
+    struct bench *b = *state;
+
+    serve(b, LOOPBACK_SILENT_WEIGHTS);
+    assert_notify_interrupts_it(b, &b->server.reached);
+}
+
+static void test_notify_interrupts_the_wait_before_another_try(void **state)
+{
+    struct bench *b = *state;
+
+    serve(b, LOOPBACK_BUSY_WEIGHTS);
+    assert_notify_interrupts_it(b, &b->server.reached);
+}
+
+static void test_notify_interrupts_an_upload(void **state)
+{
+    struct bench *b = *state;
+
+    large_upload(b);
+    assert_notify_interrupts_it(b, &b->server.reached);
+}
+
+static void test_notify_interrupts_a_step_of_a_large_model(void **state)
+{
+    struct bench *b = *state;
+
+    large_step(b);
+    assert_notify_interrupts_it(b, &b->step_begun);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -320,6 +448,11 @@ int main(void)
         TEST(test_cancel_ends_the_wait_before_another_try),
         TEST(test_cancel_ends_an_upload),
         TEST(test_cancel_ends_a_step_of_a_large_model),
+        TEST(test_notify_makes_a_look_up_look_at_the_device),
+        TEST(test_notify_interrupts_a_stalled_download),
+        TEST(test_notify_interrupts_the_wait_before_another_try),
+        TEST(test_notify_interrupts_an_upload),
+        TEST(test_notify_interrupts_a_step_of_a_large_model),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

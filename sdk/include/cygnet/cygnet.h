@@ -336,8 +336,10 @@ CYGNET_API cygnet_status cygnet_client_run_until(cygnet_client *client,
  * 200 ms, wherever it is. Idempotent. Any thread; async-signal-safe. */
 CYGNET_API void cygnet_client_cancel(cygnet_client *client);
 
-/* "The device's state has changed, look again." A run in progress asks
- * device_state within 200 ms. Any thread; async-signal-safe. */
+/* "The device's state has changed, look again." A round in progress asks
+ * device_state within 200 ms, wherever it is, and is interrupted if the device no
+ * longer qualifies; a run that waits for the device looks at once. Any thread;
+ * async-signal-safe. */
 CYGNET_API void cygnet_client_notify(cygnet_client *client);
 
 /* The random identity the coordinator knows this client by, as lower-case hex.
