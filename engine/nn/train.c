@@ -359,6 +359,8 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
         size_t chunk = left < model->max_batch ? (size_t)left : model->max_batch;
 
         st = evaluate_chunk(model, &total, x + at * elements, y + at, chunk, err);
+        if (st == CYGNET_ENUMERIC && at > 0)
+            return fail_within(err, st, "the batch from example %" PRIu64 " on", at);
     }
     if (st == CYGNET_OK)
         report(metrics, &total);

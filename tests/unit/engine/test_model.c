@@ -172,6 +172,27 @@ static void test_evaluate_goes_over_max_batch(void **state)
     cygnet_model_destroy(large);
 }
 
+static void test_an_evaluation_says_in_which_part_it_failed(void **state)
+{
+    static float x[MAX_N * IMAGE];
+    const cygnet_sgd steep = {sizeof(steep), 1e4f, 0, 0}; /* for large weights */
+    cygnet_model *model = make_model("logistic", 8, 1);
+    cygnet_error err = {0};
+
+    (void)state;
+    memset(x, 0, sizeof(x));
+    for (size_t i = 0; i < IMAGE; i++)
+        x[20 * IMAGE + i] = FLT_MAX;
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 8, &steep,
+                                             NULL),
+                     CYGNET_OK);
+    assert_int_equal(cygnet_model_evaluate(model, NULL, x, labels, 23, &err),
+                     CYGNET_ENUMERIC);
+    assert_non_null(strstr(err.message, "from example 16 on: layer"));
+    assert_non_null(strstr(err.message, "example 4 of the batch"));
+    cygnet_model_destroy(model);
+}
+
 static void test_example_losses_are_those_of_the_last_part(void **state)
 {
     cygnet_model *model = make_model("mlp", 8, 1);
@@ -712,6 +733,7 @@ int main(void)
         cmocka_unit_test(test_models_learn_a_separable_task),
         cmocka_unit_test(test_evaluate_goes_over_max_batch),
         cmocka_unit_test(test_example_losses_are_those_of_the_last_part),
+        cmocka_unit_test(test_an_evaluation_says_in_which_part_it_failed),
         cmocka_unit_test(test_logits_and_example_losses_explain_the_metrics),
         cmocka_unit_test(test_gradients_are_what_a_step_uses),
         cmocka_unit_test(test_nan_in_the_input_is_refused),
