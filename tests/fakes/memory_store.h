@@ -10,6 +10,7 @@ struct memory_file {
     char name[201];
     uint8_t *data;
     size_t len;
+    int64_t used; /* turn of the last write or touch: its age */
 };
 
 /* n_ops       operations so far
@@ -17,7 +18,7 @@ struct memory_file {
  * fail_with   what it answers
  * dies_after  operation after which every one fails: as if the process had been
  *             killed there; 0: never
- * alloc       of what is given out; contents are kept with malloc */
+ * n_turns     writes and touches so far, the fake's clock */
 struct memory_store {
     struct store store;
     struct memory_file files[MEMORY_STORE_FILES];
@@ -25,6 +26,7 @@ struct memory_store {
     int fail_at;
     cygnet_status fail_with;
     int dies_after;
+    int64_t n_turns;
 };
 
 void memory_store_init(struct memory_store *fake);

@@ -3,6 +3,7 @@
 
 #include "base/store.h"
 #include "tests/fakes/fake_alloc.h"
+#include "tests/fakes/memory_store.h"
 #include "tests/unit/base/sandbox.h"
 
 #include <stdio.h>
@@ -100,6 +101,50 @@ static void test_streamed_files_appear_only_when_committed(void **state)
     store_abandon(f);
     assert_int_equal(store_list(box->store, "b", count, &n, NULL), CYGNET_OK);
     assert_int_equal(n, 1);
+}
+
+/* What a caller of the interface may rely on, whoever implements it. */
+static void assert_is_a_store(struct store *s)
+{
+    struct store_file *f;
+    uint64_t size = 0;
+    int64_t first = 0;
+    int64_t second = 0;
+    int n = 0;
+
+    assert_int_equal(store_replace(s, "d/one", "1", 1, NULL), CYGNET_OK);
+    assert_int_equal(store_create(s, &f, "d/two", NULL), CYGNET_OK);
+    assert_int_equal(store_write(f, "12", 2, NULL), CYGNET_OK);
+    assert_int_equal(store_size(s, &size, "d/two", NULL), CYGNET_ENOTFOUND);
+    assert_int_equal(store_write(f, "34", 2, NULL), CYGNET_OK);
+    assert_int_equal(store_commit(f, NULL), CYGNET_OK);
+    assert_content(s, "d/two", "1234");
+    assert_int_equal(store_create(s, &f, "d/none", NULL), CYGNET_OK);
+    store_abandon(f);
+    assert_int_equal(store_list(s, "d", count, &n, NULL), CYGNET_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(store_list(s, "", count, &n, NULL), CYGNET_OK);
+    assert_int_equal(store_list(s, "none", count, &n, NULL), CYGNET_OK);
+    assert_int_equal(n, 2);
+    store_touch(s, "d/one");
+    assert_int_equal(store_age(s, &first, "d/one", NULL), CYGNET_OK);
+    assert_int_equal(store_age(s, &second, "d/two", NULL), CYGNET_OK);
+    assert_true(first >= second);
+    assert_int_equal(store_remove(s, "d/one", NULL), CYGNET_OK);
+    assert_int_equal(store_remove(s, "d/one", NULL), CYGNET_OK);
+    assert_int_equal(store_age(s, &first, "d/one", NULL), CYGNET_ENOTFOUND);
+}
+
+static void test_the_directory_and_the_fake_are_the_same_store(void **state)
+{
+    struct sandbox *box = *state;
+    struct memory_store fake;
+
+    assert_is_a_store(box->store);
+    memory_store_init(&fake);
+    assert_is_a_store(&fake.store);
+    store_destroy(&fake.store);
+    memory_store_clear(&fake);
 }
 
 static void test_a_second_owner_is_told_that_it_is_busy(void **state)
@@ -209,6 +254,7 @@ int main(void)
         SANDBOXED(test_reading_holds_the_buffers_limit),
         SANDBOXED(test_names_that_could_leave_the_store_are_refused),
         SANDBOXED(test_streamed_files_appear_only_when_committed),
+        SANDBOXED(test_the_directory_and_the_fake_are_the_same_store),
         SANDBOXED(test_a_second_owner_is_told_that_it_is_busy),
         SANDBOXED(test_left_over_temporaries_go_and_folders_are_private),
         SANDBOXED(test_left_overs_of_a_shared_store_go_but_not_what_is_being_written),
