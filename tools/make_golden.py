@@ -146,6 +146,18 @@ def batch_norm_case(file, n, c, h, w):
     file.tensor("eval", F.batch_norm(t["x"], mean, var, t["w"], t["b"]))
 
 
+def relu6_case(file, n, elements):
+    file.case("relu6", "-", [n, elements])
+    t = {"x": leaf("x", (n, elements), 8)}
+    run_op(file, t, F.relu6(t["x"]))
+
+
+def avg_pool_case(file, n, c, h, w, size):
+    file.case("avg_pool2d", "-", [n, c, h, w, *size])
+    t = {"x": leaf("x", (n, c, h, w))}
+    run_op(file, t, F.adaptive_avg_pool2d(t["x"], size))
+
+
 def cross_entropy_case(file, n, n_classes, scale):
     file.case("cross_entropy", "-", [n, n_classes, scale])
     x = leaf("x", (n, n_classes), scale)
@@ -182,6 +194,14 @@ def make_ops():
     batch_norm_case(file, 9, 17, 3, 3)
     batch_norm_case(file, 13, 131, 1, 1)
     batch_norm_case(file, 5, 6, 33, 15)
+    relu6_case(file, 5, 1237)
+    avg_pool_case(file, 3, 5, 7, 9, (1, 1))
+    avg_pool_case(file, 2, 3, 5, 8, (3, 5))
+    avg_pool_case(file, 2, 3, 2, 3, (3, 4))
+    conv_case(file, 3, 7, 9, 11, 7, (3, 3), (2, 2), (1, 1), (1, 1), 7)
+    conv_case(file, 2, 18, 21, 35, 18, (3, 3), (1, 1), (1, 1), (1, 1), 18)
+    conv_case(file, 2, 5, 9, 8, 5, (5, 3), (2, 1), (2, 3), (1, 2), 5)
+    conv_case(file, 2, 4, 1, 1, 4, (3, 3), (1, 1), (1, 1), (1, 1), 4)
     file.write()
 
 

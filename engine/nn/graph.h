@@ -76,6 +76,10 @@ enum op_kind {
     OP_FLATTEN,
     OP_CROSS_ENTROPY,
     OP_BATCH_NORM2D,
+    OP_ADD,
+    OP_RELU6,
+    OP_AVG_POOL2D,
+    OP_DROPOUT,
     OP_N_KINDS
 };
 
@@ -93,12 +97,18 @@ struct batch_norm_params {
     size_t plane; /* elements of one channel of one example */
 };
 
+struct dropout_params {
+    size_t elements; /* of one example */
+    double rate;
+};
+
 union op_params {
     struct elementwise_params elementwise;
     struct linear_params linear;
     struct conv2d_shape conv2d;
     struct pool2d_shape pool2d;
     struct batch_norm_params batch_norm;
+    struct dropout_params dropout;
 };
 
 struct node {
@@ -164,7 +174,20 @@ int graph_node(struct graph *graph, enum op_kind kind, const char *name,
 int graph_linear(struct graph *graph, const char *name, int in, size_t n_out);
 int graph_conv2d(struct graph *graph, const char *name, int in,
                  const struct conv2d_shape *settings);
+/* Without a bias, for layers that a normalisation follows. */
+int graph_conv2d_no_bias(struct graph *graph, const char *name, int in,
+                         const struct conv2d_shape *settings);
 int graph_relu(struct graph *graph, const char *name, int in);
+int graph_relu6(struct graph *graph, const char *name, int in);
+/* Two tensors of one shape. The sum may take `a`'s memory. */
+int graph_add(struct graph *graph, const char *name, int a, int b);
+/* In training, each value is 0 with probability `rate` and 1/(1 - rate) times
+ * itself otherwise. The node's name names its random stream. */
+int graph_dropout(struct graph *graph, const char *name, int in, double rate);
+/* Means over h_out x w_out windows that cover the image, as PyTorch's adaptive
+ * pooling; 1 x 1 is the global mean. */
+int graph_avg_pool2d(struct graph *graph, const char *name, int in, size_t h_out,
+                     size_t w_out);
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
 int graph_flatten(struct graph *graph, const char *name, int in);

@@ -105,6 +105,16 @@ struct kernels {
     /* dx = y > 0 ? dy : 0; dx may be dy. */
     void (*relu_backward)(real *dx, const real *dy, const real *y, size_t n);
 
+    /* The same with y = min(max(x, 0), 6): dx = 0 < y < 6 ? dy : 0. */
+    void (*relu6_forward)(real *y, const real *x, size_t n);
+    void (*relu6_backward)(real *dx, const real *dy, const real *y, size_t n);
+
+    /* y[..] = mean of window [floor(i in / out), ceil((i + 1) in / out)) of each
+     * axis; k, stride and pad of the shape are not looked at. */
+    void (*avg_pool2d_forward)(real *y, const real *x, const struct pool2d_shape *shape);
+    void (*avg_pool2d_backward)(real *dx, const real *dy,
+                                const struct pool2d_shape *shape);
+
     /* y[..] = largest of the window, padding excluded; `at` receives its index
      * within the channel plane. Ties: the first in row order; NaN wins. */
     void (*max_pool2d_forward)(real *y, int32_t *at, const real *x,
@@ -134,6 +144,8 @@ struct kernels {
     void (*cross_entropy_backward)(real *dz, const real *z, const int64_t *label,
                                    double scale, size_t n_rows, size_t n_classes);
 
+    /* y = a + b; y may be a. */
+    void (*sum)(real *y, const real *a, const real *b, size_t n);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* y[e] = sum_p parts[p,e] in the order of p, rows `pitch` apart. */

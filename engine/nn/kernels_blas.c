@@ -1,7 +1,7 @@
 /* Kernels on OpenBLAS: the signatures of kernels_ref.c, matrix products instead
  * of loops, convolution as im2col and a product. What is not here is taken from
  * the reference. docs/decisions/openblas-threads.md says why one thread. */
-#include "engine/nn/kernels.h"
+#include "engine/nn/kernels_shared.h"
 
 #if defined(HAVE_OPENBLAS) && !defined(NN_DOUBLE)
 
@@ -87,10 +87,18 @@ static bool is_pointwise(const struct conv2d_shape *s)
            s->pad_h == 0 && s->pad_w == 0;
 }
 
+/* One product a channel would be all overhead. */
+static bool is_depthwise(const struct conv2d_shape *s)
+{
+    return s->groups > 1 && s->groups == s->c_in && s->c_out == s->c_in;
+}
+
 static size_t conv2d_scratch(const struct conv2d_shape *s)
 {
     struct conv_matrices g = matrices_of(s);
 
+    if (is_depthwise(s))
+        return depthwise_scratch(s);
     return is_pointwise(s) ? 0 : g.k * g.n;
 }
 
@@ -222,6 +230,10 @@ static void conv2d_forward(float *y, const float *x, const float *w, const float
 {
     struct conv_matrices g = matrices_of(s);
 
+    if (is_depthwise(s)) {
+        depthwise_forward(y, x, w, b, scratch, s);
+        return;
+    }
     for (size_t o = 0; b && o < s->c_out; o++) {
         for (size_t e = 0; e < g.n; e++)
             y[o * g.n + e] = b[o];
@@ -244,6 +256,10 @@ static void conv2d_backward_input(float *dx, const float *dy, const float *w,
 {
     struct conv_matrices g = matrices_of(s);
 
+    if (is_depthwise(s)) {
+        depthwise_backward_input(dx, dy, w, scratch, s);
+        return;
+    }
     if (!is_pointwise(s))
         memset(dx, 0, s->groups * g.in * sizeof(*dx));
     for (size_t group = 0; group < s->groups; group++) {
@@ -283,6 +299,10 @@ static void conv2d_backward_weight(float *dw, float *db, const float *dy, const 
 {
     struct conv_matrices g = matrices_of(s);
 
+    if (is_depthwise(s)) {
+        depthwise_backward_weight(dw, db, dy, x, scratch, s);
+        return;
+    }
     for (size_t group = 0; group < s->groups; group++) {
         struct operand d = {dy + group * g.m * g.n, g.n, CblasNoTrans};
         struct operand c = {x + group * g.in, g.n, CblasTrans};

@@ -227,6 +227,24 @@ static void relu_backward(real *dx, const real *dy, const real *y, size_t n)
     }
 }
 
+static void relu6_forward(real *y, const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        real v = x[i] < 0 ? 0 : x[i];
+
+        y[i] = v > 6 ? 6 : v;
+    }
+}
+
+static void relu6_backward(real *dx, const real *dy, const real *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        real d = dy[i];
+
+        dx[i] = (y[i] > 0) & (y[i] < 6) ? d : 0;
+    }
+}
+
 struct range {
     size_t first;
     size_t end;
@@ -345,6 +363,12 @@ static void cross_entropy_backward(real *dz, const real *z, const int64_t *label
     }
 }
 
+static void sum(real *y, const real *a, const real *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
 static void add(real *y, const real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -394,6 +418,10 @@ const struct kernels kernels_ref = {
     .conv2d_backward_weight = conv2d_backward_weight,
     .relu_forward = relu_forward,
     .relu_backward = relu_backward,
+    .relu6_forward = relu6_forward,
+    .relu6_backward = relu6_backward,
+    .avg_pool2d_forward = avg_pool2d_forward,
+    .avg_pool2d_backward = avg_pool2d_backward,
     .max_pool2d_forward = max_pool2d_forward,
     .max_pool2d_backward = max_pool2d_backward,
     .channel_moments = channel_moments,
@@ -401,6 +429,7 @@ const struct kernels kernels_ref = {
     .batch_norm_backward = batch_norm_backward,
     .cross_entropy_forward = cross_entropy_forward,
     .cross_entropy_backward = cross_entropy_backward,
+    .sum = sum,
     .add = add,
     .sum_parts = sum_parts,
     .all_finite = all_finite,

@@ -13,4 +13,16 @@ void batch_norm_backward(real *dx, real *dw, real *db, const real *dy, const rea
                          const double *mean, const double *inv_std, const real *w,
                          const struct channel_block *block);
 
+void avg_pool2d_forward(real *y, const real *x, const struct pool2d_shape *shape);
+void avg_pool2d_backward(real *dx, const real *dy, const struct pool2d_shape *shape);
+
+/* Depthwise convolution (groups = c_in = c_out): as the conv2d kernels. */
+size_t depthwise_scratch(const struct conv2d_shape *shape);
+void depthwise_forward(real *y, const real *x, const real *w, const real *b,
+                       real *scratch, const struct conv2d_shape *shape);
+void depthwise_backward_input(real *dx, const real *dy, const real *w, real *scratch,
+                              const struct conv2d_shape *shape);
+void depthwise_backward_weight(real *dw, real *db, const real *dy, const real *x,
+                               real *scratch, const struct conv2d_shape *shape);
+
 #endif

@@ -265,6 +265,30 @@ static void run_add_rows(const struct call *call, const struct step *step, size_
                        rows.n * call->n);
 }
 
+static void run_copy_rows(const struct call *call, const struct step *step, size_t block,
+                          size_t worker)
+{
+    struct span rows = call_rows(call, step, block);
+    real *y = step_buffer(step, call, 0);
+    const real *x = step_buffer(step, call, 1);
+
+    (void)worker;
+    memcpy(y + rows.first * call->n, x + rows.first * call->n,
+           rows.n * call->n * sizeof(*y));
+}
+
+void lower_pass_on(struct lowering *l, const struct node *node, int dx, int dy)
+{
+    size_t n = shape_elements(&tensor_at(l, node->out)->shape);
+    struct partition rows = {.rows_per_block = lower_rows_for(ELEMENTS_PER_BLOCK, n)};
+
+    if (dx < 0 || dx == dy)
+        return;
+    lower_call(l, run_copy_rows, node, &rows, (const int[]){dx, dy}, 2);
+    if (!l->out_of_memory)
+        l->program->calls[l->program->n_calls - 1].n = n;
+}
+
 static void run_check(const struct call *call, const struct step *step, size_t block,
                       size_t worker)
 {

@@ -41,6 +41,9 @@ void lower_call(struct lowering *l, call_fn run, const struct node *node,
 void lower_elementwise(struct lowering *l, call_fn run, size_t n, const int *buffers,
                        size_t n_buffers);
 
+/* Appends dx = dy for an op that passes a gradient on. Nothing if dx is dy or -1. */
+void lower_pass_on(struct lowering *l, const struct node *node, int dx, int dy);
+
 /* Rows per block such that a block has at least `elements` elements. */
 size_t lower_rows_for(size_t elements, size_t per_row);
 

@@ -164,6 +164,7 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
     model->kernels = *kernels;
     model->executor = executor;
     model->max_batch = options->max_batch;
+    model->seed = options->seed;
     model->n_classes =
         (uint32_t)shape_elements(&model->graph.tensors[model->graph.logits].shape);
     st = plan_and_allocate(model, options->max_bytes, err);

@@ -14,6 +14,8 @@ struct cygnet_model {
     void (*release)(struct nn_executor *executor); /* NULL: borrowed */
     uint64_t executor_bytes;
     const cygnet_stop *stop;
+    uint64_t seed;
+    uint64_t n_steps; /* since the weights were set */
     uint32_t max_batch;
     uint32_t n_classes;
     real *input; /* x as real; NULL when real is float */

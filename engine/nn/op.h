@@ -45,7 +45,7 @@ struct op {
 };
 
 extern const struct op op_linear, op_conv2d, op_relu, op_max_pool2d, op_flatten,
-    op_cross_entropy, op_batch_norm2d;
+    op_cross_entropy, op_batch_norm2d, op_add, op_relu6, op_avg_pool2d, op_dropout;
 
 const struct op *op_of(const struct node *node);
 

@@ -25,8 +25,8 @@ static void fill_geometry(struct conv2d_shape *s, const struct shape *x)
     s->w_out = axis_outputs(s->w_in, s->pad_w, s->dilation_w, s->k_w, s->stride_w);
 }
 
-int graph_conv2d(struct graph *graph, const char *name, int in,
-                 const struct conv2d_shape *settings)
+static int add_conv2d(struct graph *graph, const char *name, int in,
+                      const struct conv2d_shape *settings, bool has_bias)
 {
     union op_params params = {.conv2d = *settings};
     struct conv2d_shape *s = &params.conv2d;
@@ -54,9 +54,28 @@ int graph_conv2d(struct graph *graph, const char *name, int in,
                         &(struct shape){4,
                                         {s->c_out, s->c_in / s->groups, s->k_h, s->k_w}},
                         fan_in);
+    if (!has_bias)
+        return graph_node(graph, OP_CONV2D, name, &params, inputs, 2);
     inputs[B] =
         graph_parameter(graph, name, "bias", &(struct shape){1, {s->c_out}}, fan_in);
     return graph_node(graph, OP_CONV2D, name, &params, inputs, 3);
+}
+
+int graph_conv2d(struct graph *graph, const char *name, int in,
+                 const struct conv2d_shape *settings)
+{
+    return add_conv2d(graph, name, in, settings, true);
+}
+
+int graph_conv2d_no_bias(struct graph *graph, const char *name, int in,
+                         const struct conv2d_shape *settings)
+{
+    return add_conv2d(graph, name, in, settings, false);
+}
+
+static bool has_bias(const struct node *node)
+{
+    return node->n_in > B;
 }
 
 static cygnet_status infer(struct shape *out, const struct graph *graph,
@@ -96,7 +115,7 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     real *y = step_buffer(step, call, 0);
     const real *x = step_buffer(step, call, 1);
     const real *w = step_buffer(step, call, 2);
-    const real *b = step_buffer(step, call, 3);
+    const real *b = has_bias(call->node) ? step_buffer(step, call, 3) : NULL;
 
     step->kernels->conv2d_forward(y + block * image_out(s), x + block * image_in(s), w, b,
                                   step_scratch(step, worker), s);
@@ -115,7 +134,9 @@ static void run_backward_weight(const struct call *call, const struct step *step
 
     memset(dw, 0, pitch * sizeof(*dw));
     for (size_t i = block; i < step->n; i += REDUCTION_PARTS)
-        step->kernels->conv2d_backward_weight(dw, dw + n_weights(s),
+        step->kernels->conv2d_backward_weight(dw,
+                                              has_bias(call->node) ? dw + n_weights(s)
+                                                                   : NULL,
                                               dy + i * image_out(s), x + i * image_in(s),
                                               step_scratch(step, worker), s);
 }
@@ -129,13 +150,13 @@ static void run_sum(const struct call *call, const struct step *step, size_t blo
     size_t pitch = n_weights(s) + s->c_out;
     size_t n_parts = step->n < REDUCTION_PARTS ? step->n : REDUCTION_PARTS;
     real *dw = step_buffer(step, call, 0);
-    real *db = step_buffer(step, call, 1);
     const real *parts = step_buffer(step, call, 2);
 
     (void)worker;
     step->kernels->sum_parts(dw + e.first, parts + e.first, n_parts, pitch, e.n);
-    if (block == 0)
-        step->kernels->sum_parts(db, parts + n_weights(s), n_parts, pitch, s->c_out);
+    if (block == 0 && has_bias(call->node))
+        step->kernels->sum_parts(step_buffer(step, call, 1), parts + n_weights(s),
+                                 n_parts, pitch, s->c_out);
 }
 
 static void run_backward_input(const struct call *call, const struct step *step,
@@ -162,7 +183,8 @@ static void forward(struct lowering *l, const struct node *node)
 {
     struct partition images = {.rows_per_block = 1};
     const int buffers[] = {lower_value(l, node->out), lower_value(l, node->in[X]),
-                           lower_value(l, node->in[W]), lower_value(l, node->in[B])};
+                           lower_value(l, node->in[W]),
+                           has_bias(node) ? lower_value(l, node->in[B]) : -1};
 
     want_scratch(l, node);
     lower_call(l, run_forward, node, &images, buffers, 4);
@@ -186,8 +208,8 @@ static void backward_weight(struct lowering *l, const struct node *node)
                              lower_value(l, node->in[X])},
                3);
     lower_call(l, run_sum, node, &columns,
-               (const int[]){lower_input_grad(l, node, W), lower_input_grad(l, node, B),
-                             partial},
+               (const int[]){lower_input_grad(l, node, W),
+                             has_bias(node) ? lower_input_grad(l, node, B) : -1, partial},
                3);
 }
 

@@ -26,28 +26,11 @@ static void forward(struct lowering *l, const struct node *node)
     (void)node;
 }
 
-/* dx = dy, when they could not share memory. */
-static void run_copy(const struct call *call, const struct step *step, size_t block,
-                     size_t worker)
-{
-    size_t elements = call->node->params.elementwise.elements;
-    struct span rows = call_rows(call, step, block);
-    real *dx = step_buffer(step, call, 0);
-    const real *dy = step_buffer(step, call, 1);
-
-    (void)worker;
-    for (size_t i = rows.first * elements; i < (rows.first + rows.n) * elements; i++)
-        dx[i] = dy[i];
-}
-
 static void backward(struct lowering *l, const struct node *node)
 {
-    struct partition rows = {.rows_per_block = ROWS_PER_BLOCK};
     int dy = lower_output_grad(l, node);
-    int dx = lower_input_grad(l, node, 0);
 
-    if (dx >= 0 && dx != dy)
-        lower_call(l, run_copy, node, &rows, (const int[]){dx, dy}, 2);
+    lower_pass_on(l, node, lower_input_grad(l, node, 0), dy);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

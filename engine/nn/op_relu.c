@@ -1,17 +1,27 @@
-/* y = max(x, 0). Backward looks at the output only, so that the input's memory
- * can be overwritten. */
+/* y = max(x, 0), and relu6: y = min(max(x, 0), 6). Backward looks at the output only, so
+ * that the input's memory can be overwritten. */
 #include "engine/nn/op.h"
 
 enum { ELEMENTS_PER_BLOCK = 16384 };
 
-int graph_relu(struct graph *graph, const char *name, int in)
+static int add_relu(struct graph *graph, enum op_kind kind, const char *name, int in)
 {
     union op_params params = {0};
 
     if (in == NO_TENSOR)
         return NO_TENSOR;
     params.elementwise.elements = shape_elements(&graph->tensors[in].shape);
-    return graph_node(graph, OP_RELU, name, &params, &in, 1);
+    return graph_node(graph, kind, name, &params, &in, 1);
+}
+
+int graph_relu(struct graph *graph, const char *name, int in)
+{
+    return add_relu(graph, OP_RELU, name, in);
+}
+
+int graph_relu6(struct graph *graph, const char *name, int in)
+{
+    return add_relu(graph, OP_RELU6, name, in);
 }
 
 static cygnet_status infer(struct shape *out, const struct graph *graph,
@@ -31,8 +41,12 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     const real *x = step_buffer(step, call, 1);
 
     (void)worker;
-    step->kernels->relu_forward(y + rows.first * elements, x + rows.first * elements,
-                                rows.n * elements);
+    if (call->node->kind == OP_RELU6)
+        step->kernels->relu6_forward(y + rows.first * elements, x + rows.first * elements,
+                                     rows.n * elements);
+    else
+        step->kernels->relu_forward(y + rows.first * elements, x + rows.first * elements,
+                                    rows.n * elements);
 }
 
 static void run_backward(const struct call *call, const struct step *step, size_t block,
@@ -45,8 +59,14 @@ static void run_backward(const struct call *call, const struct step *step, size_
     const real *y = step_buffer(step, call, 2);
 
     (void)worker;
-    step->kernels->relu_backward(dx + rows.first * elements, dy + rows.first * elements,
-                                 y + rows.first * elements, rows.n * elements);
+    if (call->node->kind == OP_RELU6)
+        step->kernels->relu6_backward(dx + rows.first * elements,
+                                      dy + rows.first * elements,
+                                      y + rows.first * elements, rows.n * elements);
+    else
+        step->kernels->relu_backward(dx + rows.first * elements,
+                                     dy + rows.first * elements,
+                                     y + rows.first * elements, rows.n * elements);
 }
 
 static struct partition row_blocks(const struct node *node)
@@ -87,6 +107,17 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 
 const struct op op_relu = {
     .name = "relu",
+    .in_place = true,
+    .grad_in_place = true,
+    .reads_output = true,
+    .infer = infer,
+    .forward = forward,
+    .backward = backward,
+    .cost = cost,
+};
+
+const struct op op_relu6 = {
+    .name = "relu6",
     .in_place = true,
     .grad_in_place = true,
     .reads_output = true,

@@ -9,6 +9,10 @@ static const struct op *const table[OP_N_KINDS] = {
     [OP_FLATTEN] = &op_flatten,
     [OP_CROSS_ENTROPY] = &op_cross_entropy,
     [OP_BATCH_NORM2D] = &op_batch_norm2d,
+    [OP_ADD] = &op_add,
+    [OP_RELU6] = &op_relu6,
+    [OP_AVG_POOL2D] = &op_avg_pool2d,
+    [OP_DROPOUT] = &op_dropout,
 };
 
 const struct op *op_of(const struct node *node)

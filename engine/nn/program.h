@@ -103,7 +103,9 @@ struct step {
     const struct program *program;
     const struct kernels *kernels;
     enum step_mode mode;
-    size_t n; /* examples */
+    size_t n;       /* examples */
+    uint64_t seed;  /* of what is random in a training step */
+    uint64_t index; /* training steps since the weights were set */
     struct sgd_rule rule;
 };
 

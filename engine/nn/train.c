@@ -110,7 +110,9 @@ static struct step begin(cygnet_model *model, enum step_mode mode, const float *
     struct step step = {.program = &model->program,
                         .kernels = &model->kernels,
                         .mode = mode,
-                        .n = n};
+                        .n = n,
+                        .seed = model->seed,
+                        .index = model->n_steps};
     const void *input = x;
 
     if (model->input) {
@@ -319,6 +321,7 @@ cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metri
     if (st != CYGNET_OK)
         return st;
     (void)program_run(&step, &model->program.update, model->executor, NULL, NULL);
+    model->n_steps++;
     report(metrics, &sums);
     return CYGNET_OK;
 }

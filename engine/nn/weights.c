@@ -216,5 +216,7 @@ cygnet_status cygnet_model_set_weights(cygnet_model *model, const cygnet_tensors
         if (t->kind == TENSOR_PARAMETER)
             memset(p->buffers[p->of[i].velocity].data, 0, bytes);
     }
+    if (st == CYGNET_OK)
+        model->n_steps = 0;
     return st;
 }

@@ -110,6 +110,10 @@ static int add_op(struct graph *graph, const char *kind, const size_t *p)
         return graph_linear(graph, "op", add_input(graph, 1, p), p[1]);
     if (strcmp(kind, "relu") == 0)
         return graph_relu(graph, "op", add_input(graph, 1, p));
+    if (strcmp(kind, "relu6") == 0)
+        return graph_relu6(graph, "op", add_input(graph, 1, p));
+    if (strcmp(kind, "avg_pool2d") == 0)
+        return graph_avg_pool2d(graph, "op", add_input(graph, 3, p), p[3], p[4]);
     if (strcmp(kind, "batch_norm2d") == 0)
         return graph_batch_norm2d(graph, "op", add_input(graph, 3, p));
     if (strcmp(kind, "conv2d") == 0) {

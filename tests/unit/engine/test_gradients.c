@@ -127,6 +127,19 @@ static void test_convolution_gradient_is_the_slope(void **state)
     check_op("conv2d", (const size_t[]){3, 4, 4, 3, 3, 3, 1, 1, 1, 1, 1, 1, 3});
 }
 
+static void test_relu6_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("relu6", (const size_t[]){53});
+}
+
+static void test_average_pool_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    check_op("avg_pool2d", (const size_t[]){2, 5, 4, 1, 1});
+    check_op("avg_pool2d", (const size_t[]){2, 5, 7, 3, 4});
+}
+
 static void test_batch_norm_gradient_is_the_slope(void **state)
 {
     (void)state;
@@ -185,6 +198,48 @@ static void test_in_place_chain_gradient_is_the_slope(void **state)
     end(&s);
 }
 
+/* Branches that meet again: a block with its shortcut, and one sum of a tensor with
+ * itself. */
+static void test_residual_gradient_is_the_slope(void **state)
+{
+    const struct conv2d_shape conv = {.c_out = 4,
+                                      .k_h = 3,
+                                      .k_w = 3,
+                                      .stride_h = 1,
+                                      .stride_w = 1,
+                                      .pad_h = 1,
+                                      .pad_w = 1,
+                                      .dilation_h = 1,
+                                      .dilation_w = 1,
+                                      .groups = 4};
+    struct graph graph;
+    struct setup s;
+    int t, side;
+
+    (void)state;
+    graph_init(&graph, NULL);
+    t = graph_input(&graph, &(struct shape){3, {4, 5, 5}});
+    graph.tensors[t].needs_grad = true;
+    t = graph_relu(&graph, "first", t);
+    side =
+        graph_batch_norm2d(&graph, "norm1", graph_conv2d_no_bias(&graph, "a", t, &conv));
+    side = graph_relu6(&graph, "relu6", side);
+    side = graph_batch_norm2d(&graph, "norm2",
+                              graph_conv2d_no_bias(&graph, "b", side, &conv));
+    t = graph_relu(&graph, "meet", graph_add(&graph, "add", side, t));
+    t = graph_add(&graph, "twice", t, t);
+    side =
+        graph_batch_norm2d(&graph, "norm3", graph_conv2d_no_bias(&graph, "c", t, &conv));
+    t = graph_batch_norm2d(&graph, "norm4", graph_conv2d_no_bias(&graph, "d", t, &conv));
+    t = graph_add(&graph, "sum", side, t);
+    t = graph_dropout(&graph, "dropout", t, 0.5);
+    t = graph_flatten(&graph, "flatten", graph_avg_pool2d(&graph, "pool", t, 2, 3));
+    assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, 3)) >= 0);
+    begin(&s, &graph);
+    check_all(&s);
+    end(&s);
+}
+
 /* The same weights in two layers: their gradient is a sum. */
 static void test_shared_weights_gradient_is_the_slope(void **state)
 {
@@ -213,11 +268,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear_gradient_is_the_slope),
         cmocka_unit_test(test_convolution_gradient_is_the_slope),
+        cmocka_unit_test(test_relu6_gradient_is_the_slope),
+        cmocka_unit_test(test_average_pool_gradient_is_the_slope),
         cmocka_unit_test(test_batch_norm_gradient_is_the_slope),
         cmocka_unit_test(test_relu_gradient_is_the_slope),
         cmocka_unit_test(test_max_pool_gradient_is_the_slope),
         cmocka_unit_test(test_cross_entropy_gradient_is_the_slope),
         cmocka_unit_test(test_in_place_chain_gradient_is_the_slope),
+        cmocka_unit_test(test_residual_gradient_is_the_slope),
         cmocka_unit_test(test_shared_weights_gradient_is_the_slope),
     };
 
