@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""The same training step as `cygnet-bench step`, in PyTorch: one JSON object.
+
+    pytorch_step.py --model lenet5 --input 1x28x28 --batch 32 --threads 1
+
+The same layers, optimiser, kind of data and way of counting (docs/performance.md).
+Exit status: 0 done, 2 a bad command line, 77 skipped because there is no torch.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+
+N_WARM_UP = 3  # as in step.c
+MAX_WAIT_SHARE, MIN_KEPT = 0.02, 5  # as in measure.c
+SKIP = 77
+TUNING = ("OPENBLAS_", "OMP_", "MKL_")
+
+
+def status_mb(key):
+    with open("/proc/self/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024e-6
+    return 0.0
+
+
+def waited_ns():
+    """How long threads of this process were ready while others had their cores."""
+    total = 0
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{thread}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[1])
+        except (OSError, IndexError):
+            continue
+    return total
+
+
+def quantile(ordered, q):
+    at = q * (len(ordered) - 1)
+    low, high = int(at), min(int(at) + 1, len(ordered) - 1)
+    return ordered[low] + (at - low) * (ordered[high] - ordered[low])
+
+
+def spread(samples):
+    """Quartiles in ms of the (wall, waited) pairs that were not contended."""
+    kept = [wall for wall, waited in samples if waited <= MAX_WAIT_SHARE * wall]
+    dropped = len(samples) - len(kept)
+    contended = dropped > 0 and len(kept) < MIN_KEPT
+    if contended:
+        kept, dropped = [wall for wall, _ in samples], 0
+    low, median, high = (quantile(sorted(kept), q) * 1e-6 for q in (0.25, 0.5, 0.75))
+    return {"ms_per_step": median, "ms_quartile_1": low, "ms_quartile_3": high,
+            "dropped": dropped, "contended": contended}  # fmt: skip
+
+
+def mlp(nn, shape, n_classes):
+    n_in = shape[0] * shape[1] * shape[2]
+    return [nn.Flatten(), nn.Linear(n_in, 200), nn.ReLU(), nn.Linear(200, n_classes)]
+
+
+def logistic(nn, shape, n_classes):
+    n_in = shape[0] * shape[1] * shape[2]
+    return [nn.Flatten(), nn.Linear(n_in, n_classes)]
+
+
+def lenet5(nn, shape, n_classes):
+    c, h, w = shape
+    pad = 2 if min(h, w) < 32 else 0
+    sides = [((side + 2 * pad - 4) // 2 - 4) // 2 for side in (h, w)]
+    return [
+        nn.Conv2d(c, 6, 5, padding=pad), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(16 * sides[0] * sides[1], 120), nn.ReLU(),
+        nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, n_classes),
+    ]  # fmt: skip
+
+
+def mcmahan_cnn(nn, shape, n_classes):
+    c, h, w = shape
+    return [
+        nn.Conv2d(c, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(64 * (h // 4) * (w // 4), 512), nn.ReLU(), nn.Linear(512, n_classes),
+    ]  # fmt: skip
+
+
+MODELS = {"logistic": logistic, "mlp": mlp, "lenet5": lenet5, "mcmahan_cnn": mcmahan_cnn}
+
+
+class Case:
+    def __init__(self, torch, options):
+        torch.set_num_threads(options.threads)
+        torch.set_num_interop_threads(1)
+        torch.manual_seed(options.seed)
+        layers = MODELS[options.model](torch.nn, options.input, options.classes)
+        self.net = torch.nn.Sequential(*layers)
+        self.x = torch.randn(options.batch, *options.input)
+        self.y = torch.randint(options.classes, (options.batch,))
+        if options.layout == "channels_last":
+            self.net = self.net.to(memory_format=torch.channels_last)
+            self.x = self.x.contiguous(memory_format=torch.channels_last)
+        how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {}}
+        self.optimiser = torch.optim.SGD(
+            self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=0.0005,
+            **how[options.optimiser],
+        )  # fmt: skip
+        self.loss = torch.nn.functional.cross_entropy
+
+    def step(self):
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.loss(self.net(self.x), self.y)
+        loss.backward()
+        self.optimiser.step()
+        return loss
+
+    def measured_step(self):
+        """((wall, waited, cpu) in ns, page faults, loss)"""
+        waited = waited_ns()
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        cpu, start = time.process_time_ns(), time.perf_counter_ns()
+        loss = self.step()
+        wall, cpu = time.perf_counter_ns() - start, time.process_time_ns() - cpu
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        return wall, waited_ns() - waited, cpu, faults, loss.item()
+
+
+def measure(torch, options):
+    idle = status_mb("VmRSS")
+    case = Case(torch, options)
+    first = [case.measured_step() for _ in range(N_WARM_UP)][0]
+    steps = [case.measured_step() for _ in range(options.steps)]
+    peak = status_mb("VmHWM")
+    times = spread([(wall, waited) for wall, waited, *_ in steps])
+    return {
+        "engine": f"pytorch {torch.__version__}",
+        "layout": options.layout,
+        "optimiser": options.optimiser,
+        "model": options.model,
+        "input": "x".join(map(str, options.input)),
+        "classes": options.classes,
+        "batch": options.batch,
+        "threads": options.threads,
+        "steps": options.steps,
+        **times,
+        "first_step_ms": first[0] * 1e-6,
+        "cpu_ms_per_step": sum(step[2] for step in steps) * 1e-6 / len(steps),
+        "samples_per_s": options.batch / (times["ms_per_step"] * 1e-3),
+        "peak_rss_mb": peak,
+        "idle_rss_mb": idle,
+        "page_faults_per_step": sum(step[3] for step in steps) / len(steps),
+        "loss_first": first[4],
+        "loss_last": steps[-1][4],
+    }
+
+
+def shape(text):
+    dims = tuple(int(part) for part in text.split("x"))
+    if len(dims) != 3 or min(dims) < 1:
+        raise ValueError(text)
+    return dims
+
+
+def count(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description="A training step in PyTorch.")
+    parser.add_argument("--model", required=True, choices=sorted(MODELS))
+    parser.add_argument("--input", type=shape, default=(1, 28, 28), metavar="CxHxW")
+    parser.add_argument("--batch", type=count, default=16)
+    parser.add_argument("--threads", type=count, default=1)
+    parser.add_argument("--steps", type=count, default=100)
+    parser.add_argument("--classes", type=count, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--layout", choices=("nchw", "channels_last"), default="nchw")
+    parser.add_argument("--optimiser", choices=("fused", "foreach", "loop"),
+                        default="fused")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main():
+    options = parse(sys.argv[1:])
+    if any(name.startswith(TUNING) for name in os.environ):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(TUNING)}
+        os.execve(sys.executable, [sys.executable, *sys.argv], env)
+    try:
+        import torch
+    except ImportError:
+        print("skip: python3 torch is not installed")
+        return SKIP
+    print(json.dumps(measure(torch, options)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
