@@ -51,7 +51,10 @@ static void client_wait_ms(int64_t ms, const cygnet_stop *stop, void *user)
 {
     const cygnet_client *client = user;
 
-    wake_wait(&client->wake, ms, stop);
+    if (client->host.wait_ms)
+        client->host.wait_ms(ms, stop, client->host.user);
+    else
+        wake_wait(&client->wake, ms, stop);
 }
 
 static void client_log(enum log_level level, const char *message, void *user)

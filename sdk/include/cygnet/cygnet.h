@@ -175,6 +175,8 @@ typedef enum cygnet_log_level {
 
 /* ---- Host hooks --------------------------------------------------------- */
 
+struct cygnet_stop; /* <cygnet/sys/stop.h> */
+
 /* The doors to the app. Every hook but the three data hooks may be NULL, and
  * then Cygnet's Linux default is used. Every hook is called on the thread that
  * drives the client, never two at once for one client, and never after
@@ -217,6 +219,12 @@ typedef struct cygnet_host {
     /* Milliseconds that never go back and count suspends.
      * Default: CLOCK_BOOTTIME. */
     int64_t (*mono_ms)(void *user);
+
+    /* Lets time pass on both clocks: at most `ms` (above 0), less when it likes.
+     * Ends within 200 ms after cygnet_stopped(stop) of <cygnet/sys/stop.h> is 1, and
+     * after the host has called cygnet_client_notify. For a host whose clocks are
+     * its own, such as a simulation. Default: sleeps until woken. */
+    void (*wait_ms)(int64_t ms, const struct cygnet_stop *stop, void *user);
 
     /* Something happened to the round. `event` is valid during the call.
      * Default: nothing. */

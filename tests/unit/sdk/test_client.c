@@ -312,6 +312,63 @@ static void test_notify_makes_a_waiting_run_look_at_the_device(void **state)
     assert_cancel_ends(&runner);
 }
 
+/* ---- Time of the host's own ----------------------------------------------------- */
+
+#define N_WAITS 3
+
+struct own_time {
+    struct bench *b;
+    int64_t ms;
+    int n_waits;
+};
+
+static int64_t own_ms(void *user)
+{
+    const struct own_time *time = user;
+
+    return time->ms;
+}
+
+/* An hour passes at once; the coordinator is finished after N_WAITS of them. */
+static void own_wait_ms(int64_t ms, const struct cygnet_stop *stop, void *user)
+{
+    struct own_time *time = user;
+
+    assert_true(ms > 0);
+    assert_int_equal(cygnet_stopped(stop), 0);
+    time->ms += ms;
+    if (++time->n_waits == N_WAITS)
+        time->b->coordinator.answer = &finished;
+}
+
+static int own_state(cygnet_device_state *device, void *user)
+{
+    (void)user;
+    device->charging = device->idle = device->unmetered = CYGNET_TRUE;
+    return 0;
+}
+
+static void test_a_host_with_clocks_of_its_own_waits_on_them(void **state)
+{
+    struct bench *b = *state;
+    struct own_time time = {.b = b, .ms = 1};
+    int64_t start_ms = now_ms();
+
+    b->host.user = &time;
+    b->host.device_state = own_state;
+    b->host.wall_ms = own_ms;
+    b->host.mono_ms = own_ms;
+    b->host.wait_ms = own_wait_ms;
+    b->coordinator.answer = &busy;
+    create(b);
+    assert_int_equal(cygnet_client_run_until(b->client, 0, &b->report, &b->err),
+                     CYGNET_OK);
+    assert_int_equal(b->report.outcome, CYGNET_OUTCOME_FINISHED);
+    assert_true(time.n_waits >= N_WAITS);
+    assert_true(time.ms >= 3600 * 1000);
+    assert_true(now_ms() - start_ms < 3600 * 1000);
+}
+
 /* ---- Runs ---------------------------------------------------------------------- */
 
 static int call_back(cygnet_device_state *state, void *user)
@@ -428,6 +485,7 @@ int main(void)
 #define BENCH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         BENCH_TEST(test_a_second_client_on_the_same_state_is_refused),
+        BENCH_TEST(test_a_host_with_clocks_of_its_own_waits_on_them),
         BENCH_TEST(test_identity_survives_and_can_be_reset),
         BENCH_TEST(test_damaged_state_is_refused_and_left_alone),
         BENCH_TEST(test_null_arguments_are_refused),
