@@ -254,7 +254,8 @@ static cygnet_status parse_metadata(struct json **out, const cygnet_tensors *con
                                     const char *key, size_t n_tensors, cygnet_error *err)
 {
     const struct json_limits limits = {METADATA_MAX_BYTES, METADATA_MAX_DEPTH,
-                                       64 + 2 * (CYGNET_TENSOR_MAX_DIMS + 4) * n_tensors};
+                                       64 + (size_t)2 * (CYGNET_TENSOR_MAX_DIMS + 4) *
+                                                n_tensors};
     const char *text = cygnet_tensors_metadata(container, key);
     cygnet_status st;
 

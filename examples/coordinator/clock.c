@@ -7,7 +7,7 @@ static int64_t read_ms(clockid_t id)
 {
     struct timespec now;
 
-    clock_gettime(id, &now);
+    (void)clock_gettime(id, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 

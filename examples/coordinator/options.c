@@ -321,10 +321,8 @@ static cygnet_status check_door(const struct options *o, cygnet_error *err)
     return CYGNET_OK;
 }
 
-static cygnet_status check(struct options *o, cygnet_error *err)
+static cygnet_status check_names(const struct options *o, cygnet_error *err)
 {
-    cygnet_status st;
-
     if (!o->state_dir || !o->population || !o->model)
         return complain(err, CYGNET_EINVAL, 0, "--%s is required (see --help)",
                         !o->state_dir    ? "state-dir"
@@ -335,6 +333,15 @@ static cygnet_status check(struct options *o, cygnet_error *err)
                    "1 to 32 letters, digits, '.', '_', '-', '/'", err);
     if (strlen(o->model) > 127)
         return complain(err, CYGNET_EINVAL, 0, "--model is too long");
+    return CYGNET_OK;
+}
+
+static cygnet_status check(struct options *o, cygnet_error *err)
+{
+    cygnet_status st = check_names(o, err);
+
+    if (st != CYGNET_OK)
+        return st;
     if (o->epochs && o->steps)
         return complain(err, CYGNET_EINVAL, 0, "--epochs and --steps exclude each other");
     if (!o->epochs && !o->steps)

@@ -114,17 +114,24 @@ static int depth_is_fine(const char *text, size_t len)
     return 1;
 }
 
+/* Refuses overlong forms, surrogates and what lies above U+10FFFF. */
+static int second_fits(unsigned char first, unsigned char second)
+{
+    unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+
+    return second >= low && second <= high;
+}
+
 /* The bytes of the character at `s`, 0 when it is not UTF-8: the table of
  * RFC 3629, section 4. */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
-    unsigned char low = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
     size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
     if (n == 1)
         return 1;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left || s[1] < low || s[1] > high)
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left || !second_fits(s[0], s[1]))
         return 0;
     for (size_t i = 2; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)

@@ -19,7 +19,7 @@
 #define HEADER_BYTES ((size_t)32 * 1024) /* request line and headers; then 431, 414 */
 #define JSON_BYTES ((size_t)1 << 20)
 #define BODIES_BYTES ((size_t)1 << 30) /* of all requests at one time; then 503 */
-#define DOWNLOAD_LIMIT_MS (3600 * 1000)
+#define DOWNLOAD_LIMIT_MS (3600L * 1000)
 #define DRAIN_LIMIT_MS 2000
 
 /* A connection, from accept to close. `since_ms` is the last progress. */

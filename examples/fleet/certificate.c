@@ -14,7 +14,7 @@
 #include <time.h>
 
 #define PEM_MAX_BYTES 4096
-#define DAY_S 86400
+#define DAY_S 86400L
 #define CA_NAME "CN=Cygnet fleet authority"
 #define SERVER_NAME "CN=localhost"
 

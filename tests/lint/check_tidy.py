@@ -12,6 +12,8 @@ import tempfile
 
 from tree import Tap, top
 
+ROOMS = ("base", "engine", "transport", "fl", "sdk", "examples")
+ASSERTS = ("--extra-arg=-UNDEBUG",)  # what they guarantee, clang-tidy may believe
 PLANTED = "int f(int *p);\nint f(int *p)\n{\n    p = 0;\n    return *p;\n}\n"
 
 
@@ -20,7 +22,7 @@ def sources(root, build_dir):
     entries = json.loads((build_dir / "compile_commands.json").read_text())
     paths = {(pathlib.Path(e["directory"]) / e["file"]).resolve() for e in entries}
     inside = [p for p in paths if p.suffix == ".c" and root in p.parents]
-    return sorted(p for p in inside if build_dir.resolve() not in p.parents)
+    return sorted(p for p in inside if p.relative_to(root).parts[0] in ROOMS)
 
 
 def complaints(arguments, path):
@@ -44,7 +46,7 @@ def main():
     n_cpus = len(os.sched_getaffinity(0))
     with concurrent.futures.ThreadPoolExecutor(n_cpus) as pool:
         paths = sources(root, build_dir)
-        found = pool.map(lambda p: complaints([f"-p={build_dir}", []], p), paths)
+        found = pool.map(lambda p: complaints([f"-p={build_dir}", *ASSERTS, []], p), paths)
         for path, lines in zip(paths, found):
             tap.ok(path.relative_to(root).as_posix(), lines)
     tap.end()
