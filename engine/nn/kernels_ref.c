@@ -241,7 +241,7 @@ static void relu6_backward(real *dx, const real *dy, const real *y, size_t n)
     for (size_t i = 0; i < n; i++) {
         real d = dy[i];
 
-        dx[i] = (y[i] > 0) & (y[i] < 6) ? d : 0;
+        dx[i] = ((y[i] > 0) & (y[i] < 6)) ? d : 0;
     }
 }
 

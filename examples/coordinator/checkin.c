@@ -99,8 +99,7 @@ static void add_model(cJSON *task, const struct options *o, const struct assignm
     for (uint32_t i = 0; i < o->n_input_dims; i++)
         cJSON_AddItemToArray(input, cJSON_CreateNumber(o->input[i]));
     weights = cJSON_AddObjectToObject(model, "weights");
-    memcpy(url, "/v1/blobs/", 10);
-    memcpy(url + 10, a->sha256, sizeof a->sha256);
+    snprintf(url, sizeof(url), "/v1/blobs/%s", a->sha256);
     cJSON_AddStringToObject(weights, "url", url);
     cJSON_AddNumberToObject(weights, "size", (double)a->size);
     cJSON_AddStringToObject(weights, "sha256", a->sha256);
