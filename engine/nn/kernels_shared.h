@@ -18,11 +18,11 @@ void avg_pool2d_backward(real *dx, const real *dy, const struct pool2d_shape *sh
 
 /* Depthwise convolution (groups = c_in = c_out): as the conv2d kernels. */
 size_t depthwise_scratch(const struct conv2d_shape *shape);
-void depthwise_forward(real *y, const real *x, const real *w, const real *b,
-                       real *scratch, const struct conv2d_shape *shape);
-void depthwise_backward_input(real *dx, const real *dy, const real *w, real *scratch,
-                              const struct conv2d_shape *shape);
+void depthwise_forward(real *y, const real *x, const real *w, const real *b, real *padded,
+                       const struct conv2d_shape *s);
+void depthwise_backward_input(real *dx, const real *dy, const real *w, real *padded,
+                              const struct conv2d_shape *s);
 void depthwise_backward_weight(real *dw, real *db, const real *dy, const real *x,
-                               real *scratch, const struct conv2d_shape *shape);
+                               real *padded, const struct conv2d_shape *s);
 
 #endif

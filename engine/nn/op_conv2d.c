@@ -227,7 +227,8 @@ static void backward(struct lowering *l, const struct node *node)
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
 {
     const struct conv2d_shape *s = &node->params.conv2d;
-    double per_output = 2.0 * (double)(s->c_in / s->groups * s->k_h * s->k_w);
+    size_t n_taps = s->c_in / s->groups * s->k_h * s->k_w;
+    double per_output = 2.0 * (double)n_taps;
     double flops = per_output * (double)image_out(s);
     double in = (double)image_in(s), to_out = (double)image_out(s);
     double to_input = graph->tensors[node->in[X]].needs_grad ? 1 : 0;

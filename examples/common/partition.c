@@ -151,8 +151,7 @@ static cygnet_status deal_pieces(struct deal *deal, uint32_t per_shard, cygnet_e
     uint32_t *piece;
     uint32_t done = 0;
 
-    assert(n_pieces > 0);
-    if (n_pieces > deal->n)
+    if (n_pieces == 0 || n_pieces > deal->n)
         return complain(err, CYGNET_EDATA, 0, "%u rows cannot be cut into %llu pieces",
                         deal->n, (unsigned long long)n_pieces);
     piece = calloc(n_pieces, sizeof(*piece));
@@ -197,7 +196,7 @@ static cygnet_status deal_all(struct deal *deal, const struct partition_spec *sp
 static cygnet_status keep_own(struct rows *out, const struct deal *deal, uint32_t shard,
                               cygnet_error *err)
 {
-    out->index = calloc(deal->count[shard] + 1, sizeof(*out->index));
+    out->index = calloc((size_t)deal->count[shard] + 1, sizeof(*out->index));
     if (!out->index)
         return complain(err, CYGNET_ENOMEM, 0, "no memory for %u rows",
                         deal->count[shard]);
@@ -231,6 +230,7 @@ cygnet_status partition_shard(struct rows *out, const struct dataset *dataset,
     memset(out, 0, sizeof(*out));
     if (st != CYGNET_OK)
         return st;
+    assert(n_shards > 0); /* by check */
     random_init(&deal.random, seed, STREAM);
     deal.order = calloc(deal.n, sizeof(*deal.order));
     deal.owner = calloc(deal.n, sizeof(*deal.owner));
