@@ -28,7 +28,7 @@ N_ROUNDS = 14  # the participants of the last 16 are kept
 N_KILLS = 10
 ACCEPTED = 2  # enum seat_state
 SHORT_LIFE_S = 0.2
-TRAINING_S = 0.08
+TRAINING_S = 0.3  # so that the run outlasts its kills
 NETWORK = (OSError, http.client.HTTPException, ssl.SSLError)
 OPTIONS = [
     "--rounds", str(N_ROUNDS), "--participants", str(N_CLIENTS),
