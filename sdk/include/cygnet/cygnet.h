@@ -102,9 +102,9 @@ typedef struct cygnet_batch {
 /* What cygnet_host.data_open answers.
  *
  * n_examples   rows that data_read may be asked for
- * snapshot_id  names this exact version of the data, NUL-terminated; a round
- *              that resumes after a restart goes on only if it is unchanged.
- *              Empty: the data cannot be named and the round cannot resume. */
+ * snapshot_id  names this exact version of the data, NUL-terminated; kept with
+ *              the round's record. Nothing is decided by it yet: training that
+ *              a restart broke off is begun afresh. Empty: cannot be named. */
 typedef struct cygnet_dataset_info {
     uint32_t struct_size;
     uint64_t n_examples;
