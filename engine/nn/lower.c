@@ -1,5 +1,5 @@
 /* Lowering: from a graph to buffers and flat lists of calls. */
-#include "engine/nn/lower.h"
+#include "engine/nn/lower_parts.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -11,24 +11,6 @@
 #include <string.h>
 
 enum { ELEMENTS_PER_BLOCK = 16384, MAX_COLUMN_BLOCKS = 8, COLUMN_MULTIPLE = 16 };
-
-/* A gradient that a second consumer wrote aside, to be added. */
-struct pending_add {
-    int tensor;
-    int buffer;
-};
-
-struct lowering {
-    struct program *program;
-    const struct graph *graph;
-    const struct kernels *kernels;
-    size_t max_batch;
-    size_t n_workers;
-    int *saved; /* [n_nodes] */
-    struct pending_add pending[NODE_MAX_INPUTS];
-    size_t n_pending;
-    bool out_of_memory;
-};
 
 const struct graph *lower_source(const struct lowering *l)
 {
@@ -58,7 +40,7 @@ static int new_buffer(struct lowering *l, uint64_t size)
     return (int)p->n_buffers++;
 }
 
-static int new_persistent(struct lowering *l, uint64_t size)
+int lower_persistent(struct lowering *l, uint64_t size)
 {
     int buffer = new_buffer(l, size);
 
@@ -289,29 +271,6 @@ void lower_pass_on(struct lowering *l, const struct node *node, int dx, int dy)
         l->program->calls[l->program->n_calls - 1].n = n;
 }
 
-static void run_check(const struct call *call, const struct step *step, size_t block,
-                      size_t worker)
-{
-    struct span e = call_columns(call, block);
-    unsigned char *flags = step_buffer(step, call, 0);
-    const real *g = step_buffer(step, call, 1);
-
-    (void)worker;
-    flags[call->n + block] = !step->kernels->all_finite(g + e.first, e.n);
-}
-
-static void run_sgd(const struct call *call, const struct step *step, size_t block,
-                    size_t worker)
-{
-    struct span e = call_columns(call, block);
-    real *w = step_buffer(step, call, 0);
-    real *v = step_buffer(step, call, 1);
-    const real *g = step_buffer(step, call, 2);
-
-    (void)worker;
-    step->kernels->sgd(w + e.first, v + e.first, g + e.first, &step->rule, e.n);
-}
-
 static void add_pending(struct lowering *l)
 {
     for (size_t i = 0; i < l->n_pending; i++) {
@@ -345,9 +304,9 @@ static void create_tensor_buffers(struct lowering *l)
         if (kind == TENSOR_LABELS || kind == TENSOR_INPUT)
             of->value = new_external(l);
         if (tensor_is_state(&l->graph->tensors[i]))
-            of->value = new_persistent(l, tensor_bytes(l, (int)i));
+            of->value = lower_persistent(l, tensor_bytes(l, (int)i));
         if (kind == TENSOR_PARAMETER)
-            of->velocity = new_persistent(l, tensor_bytes(l, (int)i));
+            of->velocity = lower_persistent(l, tensor_bytes(l, (int)i));
     }
 }
 
@@ -385,61 +344,14 @@ static void lower_backward(struct lowering *l)
     list->end = l->program->n_calls;
 }
 
-/* True for parameters that the loss depends on. */
-static bool is_trained(const struct lowering *l, size_t tensor)
-{
-    return l->graph->tensors[tensor].kind == TENSOR_PARAMETER &&
-           l->program->of[tensor].grad >= 0;
-}
-
-static void lower_check(struct lowering *l)
-{
-    struct program *p = l->program;
-
-    p->check.begin = p->n_calls;
-    for (size_t i = 0; i < l->graph->n_tensors; i++) {
-        size_t n = shape_elements(&l->graph->tensors[i].shape);
-
-        if (!is_trained(l, i))
-            continue;
-        lower_elementwise(l, run_check, n, (const int[2]){p->flags, p->of[i].grad}, 2);
-        if (l->out_of_memory)
-            return;
-        p->calls[p->n_calls - 1].n = p->n_flags;
-        p->n_flags += call_blocks(&p->calls[p->n_calls - 1], 1);
-    }
-    p->check.end = p->n_calls;
-}
-
-static void lower_update(struct lowering *l)
-{
-    struct program *p = l->program;
-
-    p->update.begin = p->n_calls;
-    for (size_t i = 0; i < l->graph->n_tensors; i++) {
-        const int buffers[3] = {p->of[i].value, p->of[i].velocity, p->of[i].grad};
-
-        if (is_trained(l, i))
-            lower_elementwise(l, run_sgd, shape_elements(&l->graph->tensors[i].shape),
-                              buffers, 3);
-    }
-    for (size_t i = 0; i < l->graph->n_nodes; i++) {
-        const struct op *op = op_of(&l->graph->nodes[i]);
-
-        if (op->update)
-            op->update(l, &l->graph->nodes[i]);
-    }
-    p->update.end = p->n_calls;
-}
-
 static void lower_lists(struct lowering *l)
 {
     struct program *p = l->program;
 
     create_tensor_buffers(l);
-    p->scratch = new_persistent(l, 0);
-    p->flags = new_persistent(l, 0);
-    p->losses = new_persistent(l, l->max_batch * sizeof(float));
+    p->scratch = lower_persistent(l, 0);
+    p->flags = lower_persistent(l, 0);
+    p->losses = lower_persistent(l, l->max_batch * sizeof(float));
     if (!l->out_of_memory)
         lower_forward(l);
     if (!l->out_of_memory)
