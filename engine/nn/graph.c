@@ -88,6 +88,7 @@ int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
     tensor->kind = kind;
     tensor->shape = *shape;
     tensor->producer = -1;
+    tensor->lr_scale = 1;
     tensor->needs_grad = kind == TENSOR_PARAMETER;
     return (int)graph->n_tensors++;
 }

@@ -55,7 +55,10 @@ struct init {
  * n_consumers  nodes that read it
  * producer     the node that writes it; -1: none
  * fan_in       parameters: inputs that meet in one output; otherwise 0
- * init         parameters and buffers */
+ * init         parameters and buffers
+ * frozen       parameters: not trained. One that still has needs_grad belongs to a
+ *              node whose backward runs anyway: its gradient is written and dropped
+ * lr_scale     parameters: factor of the learning rate, 1 at first */
 struct tensor {
     char name[GRAPH_MAX_NAME];
     enum tensor_kind kind;
@@ -65,6 +68,21 @@ struct tensor {
     int producer;
     size_t fan_in;
     struct init init;
+    bool frozen;
+    double lr_scale;
+};
+
+/* What an optimiser remembers of each trained element: as many numbers. */
+enum update_state { STATE_NONE, STATE_VELOCITY, STATE_MOMENTS };
+
+/* What the updates of a model need planned.
+ *
+ * reference  a copy of the weights, for the proximal term
+ * clips      all gradients must be there before the first update */
+struct update_plan {
+    enum update_state state;
+    bool reference;
+    bool clips;
 };
 
 /* Add a row in op_table.c for each. */
@@ -97,6 +115,11 @@ struct batch_norm_params {
     size_t plane; /* elements of one channel of one example */
 };
 
+struct loss_params {
+    size_t n_classes;
+    double smoothing; /* of the labels, in training */
+};
+
 struct dropout_params {
     size_t elements; /* of one example */
     double rate;
@@ -109,6 +132,7 @@ union op_params {
     struct pool2d_shape pool2d;
     struct batch_norm_params batch_norm;
     struct dropout_params dropout;
+    struct loss_params loss;
 };
 
 struct node {
@@ -127,6 +151,7 @@ struct graph {
     size_t n_tensors, cap_tensors;
     size_t n_nodes, cap_nodes;
     int input, labels, logits, loss;
+    struct update_plan update;
     cygnet_status status; /* of the first failure */
     cygnet_error error;
 };

@@ -63,11 +63,33 @@ struct channel_block {
     size_t pitch;
 };
 
-/* Settings of one update. */
-struct sgd_rule {
+enum update_kind { UPDATE_SGD, UPDATE_MOMENTUM, UPDATE_NESTEROV, UPDATE_ADAM };
+
+/* One update of one tensor, its scalars worked out (update_rule_of). With g the
+ * gradient of the loss, each element does, in this order:
+ *   h = clip (g + prox_mu (w - reference))
+ *   w = shrink w
+ *   h = h + decay w
+ * SGD       w -= lr h
+ * MOMENTUM  v = momentum v + h;  w -= lr v
+ * NESTEROV  v = momentum v + h;  w -= lr (h + momentum v)
+ * ADAM      m += (1 - beta1) (h - m);  s = beta2 s + (1 - beta2) h h
+ *           w -= lr m / (sqrt(s) / root + eps)
+ *
+ * shrink is 1 but for AdamW, decay 0 for AdamW. lr and root hold Adam's bias
+ * corrections: lr / (1 - beta1^t) and sqrt(1 - beta2^t). */
+struct update_rule {
+    enum update_kind kind;
     real lr;
+    real decay;
+    real shrink;
+    real clip; /* 1: none */
+    real prox_mu;
     real momentum;
-    real weight_decay;
+    real beta1, one_minus_beta1;
+    real beta2, one_minus_beta2;
+    real root;
+    real eps;
 };
 
 struct kernels {
@@ -137,12 +159,14 @@ struct kernels {
                                 const real *x, const double *mean, const double *inv_std,
                                 const real *w, const struct channel_block *block);
 
-    /* loss[r] = log(sum_c exp(z[r,c])) - z[r,label[r]] */
+    /* loss[r] = log(sum_c exp(z[r,c])) - sum_c t[r,c] z[r,c] with the targets
+     * t[r,c] = (1 - smoothing) [c is label[r]] + smoothing / n_classes */
     void (*cross_entropy_forward)(real *loss, const real *z, const int64_t *label,
-                                  size_t n_rows, size_t n_classes);
-    /* dz[r,c] = scale (softmax(z[r])[c] - [c is label[r]]) */
+                                  double smoothing, size_t n_rows, size_t n_classes);
+    /* dz[r,c] = scale (softmax(z[r])[c] - t[r,c]) */
     void (*cross_entropy_backward)(real *dz, const real *z, const int64_t *label,
-                                   double scale, size_t n_rows, size_t n_classes);
+                                   double smoothing, double scale, size_t n_rows,
+                                   size_t n_classes);
 
     /* y = a + b; y may be a. */
     void (*sum)(real *y, const real *a, const real *b, size_t n);
@@ -152,9 +176,14 @@ struct kernels {
     void (*sum_parts)(real *y, const real *parts, size_t n_parts, size_t pitch, size_t n);
     /* False if any value is NaN or infinite. */
     bool (*all_finite)(const real *x, size_t n);
-    /* v = momentum v + g + weight_decay w;  w -= lr v. v is neither read nor
-     * written when momentum is 0, as in torch.optim.SGD. */
-    void (*sgd)(real *w, real *v, const real *g, const struct sgd_rule *rule, size_t n);
+    /* What the rule says; state[] are v, or m and s, and are neither read nor
+     * written by rules that have none. reference is not read when prox_mu is 0. */
+    void (*update)(real *w, real *state0, real *state1, const real *g,
+                   const real *reference, const struct update_rule *rule, size_t n);
+    /* sum (g + prox_mu (w - reference))^2 in double, in an order that n alone
+     * decides. w and reference are not read when prox_mu is 0. */
+    double (*square_sum)(const real *g, const real *w, const real *reference,
+                         real prox_mu, size_t n);
 };
 
 extern const struct kernels kernels_ref;

@@ -319,50 +319,6 @@ static void max_pool2d_backward(real *dx, const real *dy, const int32_t *at,
     }
 }
 
-/* The largest output and sum_c exp(z[c] - largest). In double: a handful of
- * values per example, and the loss is what people compare. */
-static double exp_sum(const real *z, double *largest, size_t n_classes)
-{
-    double sum = 0;
-
-    *largest = (double)z[0];
-    for (size_t c = 1; c < n_classes; c++) {
-        if ((double)z[c] > *largest)
-            *largest = (double)z[c];
-    }
-    for (size_t c = 0; c < n_classes; c++)
-        sum += exp((double)z[c] - *largest);
-    return sum;
-}
-
-static void cross_entropy_forward(real *loss, const real *z, const int64_t *label,
-                                  size_t n_rows, size_t n_classes)
-{
-    for (size_t r = 0; r < n_rows; r++) {
-        const real *z_r = z + r * n_classes;
-        double largest;
-        double sum = exp_sum(z_r, &largest, n_classes);
-
-        loss[r] = (real)(log(sum) + largest - (double)z_r[label[r]]);
-    }
-}
-
-static void cross_entropy_backward(real *dz, const real *z, const int64_t *label,
-                                   double scale, size_t n_rows, size_t n_classes)
-{
-    for (size_t r = 0; r < n_rows; r++) {
-        const real *z_r = z + r * n_classes;
-        double largest;
-        double sum = exp_sum(z_r, &largest, n_classes);
-
-        for (size_t c = 0; c < n_classes; c++) {
-            double p = exp((double)z_r[c] - largest) / sum;
-
-            dz[r * n_classes + c] = (real)(scale * (p - ((int64_t)c == label[r])));
-        }
-    }
-}
-
 static void sum(real *y, const real *a, const real *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -390,19 +346,6 @@ static bool all_finite(const real *x, size_t n)
     for (size_t i = 0; i < n; i++)
         bad |= !(x[i] >= -REAL_MAX && x[i] <= REAL_MAX);
     return !bad;
-}
-
-static void sgd(real *w, real *v, const real *g, const struct sgd_rule *rule, size_t n)
-{
-    if (rule->momentum == 0) {
-        for (size_t i = 0; i < n; i++)
-            w[i] -= rule->lr * (g[i] + rule->weight_decay * w[i]);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        v[i] = rule->momentum * v[i] + (g[i] + rule->weight_decay * w[i]);
-        w[i] -= rule->lr * v[i];
-    }
 }
 
 const struct kernels kernels_ref = {
@@ -433,5 +376,6 @@ const struct kernels kernels_ref = {
     .add = add,
     .sum_parts = sum_parts,
     .all_finite = all_finite,
-    .sgd = sgd,
+    .update = update_weights,
+    .square_sum = square_sum,
 };

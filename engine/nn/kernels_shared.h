@@ -25,4 +25,15 @@ void depthwise_backward_input(real *dx, const real *dy, const real *w, real *pad
 void depthwise_backward_weight(real *dw, real *db, const real *dy, const real *x,
                                real *padded, const struct conv2d_shape *s);
 
+void cross_entropy_forward(real *loss, const real *z, const int64_t *label,
+                           double smoothing, size_t n_rows, size_t n_classes);
+void cross_entropy_backward(real *dz, const real *z, const int64_t *label,
+                            double smoothing, double scale, size_t n_rows,
+                            size_t n_classes);
+
+void update_weights(real *w, real *state0, real *state1, const real *g,
+                    const real *reference, const struct update_rule *rule, size_t n);
+double square_sum(const real *g, const real *w, const real *reference, real prox_mu,
+                  size_t n);
+
 #endif

@@ -1,5 +1,6 @@
 /* Softmax cross-entropy of logits against class indices: a loss per example
- * forward, the gradient of their mean backward. */
+ * forward, the gradient of their mean backward. Labels are smoothed in training;
+ * an evaluation gives the plain loss, so that runs can be compared. */
 #include "base/error.h"
 #include "engine/nn/op.h"
 
@@ -12,7 +13,7 @@ int graph_cross_entropy(struct graph *graph, int logits)
     if (logits == NO_TENSOR)
         return NO_TENSOR;
     labels = graph_tensor(graph, TENSOR_LABELS, "labels", &scalar);
-    params.elementwise.elements = shape_elements(&graph->tensors[logits].shape);
+    params.loss.n_classes = shape_elements(&graph->tensors[logits].shape);
     graph->labels = labels;
     graph->logits = logits;
     graph->loss = graph_node(graph, OP_CROSS_ENTROPY, "loss", &params,
@@ -29,34 +30,36 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
-/* Rows by classes; the number of classes is the buffer's row. */
 static void run_forward(const struct call *call, const struct step *step, size_t block,
                         size_t worker)
 {
-    size_t n_classes = call->node->params.elementwise.elements;
+    const struct loss_params *p = &call->node->params.loss;
     struct span rows = call_rows(call, step, block);
     real *loss = step_buffer(step, call, 0);
     const real *z = step_buffer(step, call, 1);
     const int64_t *label = step_buffer(step, call, 2);
 
     (void)worker;
-    step->kernels->cross_entropy_forward(loss + rows.first, z + rows.first * n_classes,
-                                         label + rows.first, rows.n, n_classes);
+    step->kernels->cross_entropy_forward(loss + rows.first, z + rows.first * p->n_classes,
+                                         label + rows.first,
+                                         step->mode == STEP_EVALUATE ? 0 : p->smoothing,
+                                         rows.n, p->n_classes);
 }
 
 static void run_backward(const struct call *call, const struct step *step, size_t block,
                          size_t worker)
 {
-    size_t n_classes = call->node->params.elementwise.elements;
+    const struct loss_params *p = &call->node->params.loss;
     struct span rows = call_rows(call, step, block);
     real *dz = step_buffer(step, call, 0);
     const real *z = step_buffer(step, call, 1);
     const int64_t *label = step_buffer(step, call, 2);
 
     (void)worker;
-    step->kernels->cross_entropy_backward(dz + rows.first * n_classes,
-                                          z + rows.first * n_classes, label + rows.first,
-                                          1.0 / (double)step->n, rows.n, n_classes);
+    step->kernels->cross_entropy_backward(dz + rows.first * p->n_classes,
+                                          z + rows.first * p->n_classes,
+                                          label + rows.first, p->smoothing,
+                                          1.0 / (double)step->n, rows.n, p->n_classes);
 }
 
 static void forward(struct lowering *l, const struct node *node)

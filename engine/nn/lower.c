@@ -300,13 +300,12 @@ static void create_tensor_buffers(struct lowering *l)
         struct tensor_buffers *of = &l->program->of[i];
         enum tensor_kind kind = l->graph->tensors[i].kind;
 
-        of->value = of->grad = of->velocity = -1;
+        of->value = of->grad = -1;
         if (kind == TENSOR_LABELS || kind == TENSOR_INPUT)
             of->value = new_external(l);
         if (tensor_is_state(&l->graph->tensors[i]))
             of->value = lower_persistent(l, tensor_bytes(l, (int)i));
-        if (kind == TENSOR_PARAMETER)
-            of->velocity = lower_persistent(l, tensor_bytes(l, (int)i));
+        lower_update_buffers(l, i);
     }
 }
 
@@ -351,6 +350,7 @@ static void lower_lists(struct lowering *l)
     create_tensor_buffers(l);
     p->scratch = lower_persistent(l, 0);
     p->flags = lower_persistent(l, 0);
+    p->square_sums = l->graph->update.clips ? lower_persistent(l, 0) : -1;
     p->losses = lower_persistent(l, l->max_batch * sizeof(float));
     if (!l->out_of_memory)
         lower_forward(l);
@@ -359,11 +359,15 @@ static void lower_lists(struct lowering *l)
     if (!l->out_of_memory)
         lower_check(l);
     if (!l->out_of_memory)
+        lower_norm(l);
+    if (!l->out_of_memory)
         lower_update(l);
     if (l->out_of_memory)
         return;
     p->buffers[p->scratch].size = p->scratch_bytes * l->n_workers;
     p->buffers[p->flags].size = p->n_flags;
+    if (p->square_sums >= 0)
+        p->buffers[p->square_sums].size = p->n_square_sums * sizeof(double);
     p->arena_bytes = place_buffers(p->buffers, p->n_buffers);
 }
 

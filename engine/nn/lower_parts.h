@@ -26,9 +26,17 @@ struct lowering {
  * -1: out of memory. */
 int lower_persistent(struct lowering *l, uint64_t size);
 
+/* The buffers that updates of the tensor need, and its group; -1 for those that are
+ * not trained. */
+void lower_update_buffers(struct lowering *l, size_t tensor);
+
 /* The check list: the flags of gradients that are not finite. After the backward
  * list. */
 void lower_check(struct lowering *l);
+
+/* The norm list: sums of squares of the gradients, block by block. Empty unless the
+ * plan clips. */
+void lower_norm(struct lowering *l);
 
 /* The update list: every trained parameter, then what the ops update. */
 void lower_update(struct lowering *l);

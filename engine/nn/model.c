@@ -7,6 +7,7 @@
 #include "base/sized.h"
 #include "engine/nn/model_parts.h"
 #include "engine/nn/op.h"
+#include "engine/nn/training.h"
 #include "engine/nn/zoo.h"
 
 #include <inttypes.h>
@@ -31,13 +32,6 @@ void cygnet_model_options_init(cygnet_model_options *options)
     options->n_classes = 10;
     options->max_batch = 32;
     options->n_threads = 1;
-}
-
-void cygnet_sgd_init(cygnet_sgd *sgd)
-{
-    memset(sgd, 0, sizeof(*sgd));
-    sgd->struct_size = sizeof(*sgd);
-    sgd->lr = 0.01f;
 }
 
 const char *cygnet_architecture_name(uint32_t index)
@@ -167,12 +161,15 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
     model->seed = options->seed;
     model->n_classes =
         (uint32_t)shape_elements(&model->graph.tensors[model->graph.logits].shape);
-    st = plan_and_allocate(model, options->max_bytes, err);
+    st = training_apply(&model->graph, options, err);
+    if (st == CYGNET_OK)
+        st = plan_and_allocate(model, options->max_bytes, err);
     if (st != CYGNET_OK) {
         cygnet_model_destroy(model);
         return st;
     }
     draw_weights(model, options->seed);
+    model_take_reference(model);
     *out = model;
     return CYGNET_OK;
 }
@@ -260,8 +257,10 @@ uint64_t cygnet_model_n_parameters(const cygnet_model *model)
     uint64_t n = 0;
 
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
-        if (model->graph.tensors[i].kind == TENSOR_PARAMETER)
-            n += shape_elements(&model->graph.tensors[i].shape);
+        const struct tensor *t = &model->graph.tensors[i];
+
+        if (t->kind == TENSOR_PARAMETER && !t->frozen)
+            n += shape_elements(&t->shape);
     }
     return n;
 }
@@ -291,6 +290,11 @@ real *model_value(const cygnet_model *model, size_t tensor)
 int64_t *model_counter(const cygnet_model *model, size_t tensor)
 {
     return model->program.buffers[model->program.of[tensor].value].data;
+}
+
+bool model_is_trained(const cygnet_model *model, size_t tensor)
+{
+    return tensor_is_trained(&model->graph.tensors[tensor], &model->program.of[tensor]);
 }
 
 real *model_grad(const cygnet_model *model, size_t tensor)

@@ -15,7 +15,8 @@ struct cygnet_model {
     uint64_t executor_bytes;
     const cygnet_stop *stop;
     uint64_t seed;
-    uint64_t n_steps; /* since the weights were set */
+    uint64_t n_steps;   /* since the weights were set */
+    uint64_t n_moments; /* of those, steps of Adam */
     uint32_t max_batch;
     uint32_t n_classes;
     real *input; /* x as real; NULL when real is float */
@@ -24,12 +25,19 @@ struct cygnet_model {
 
 /* Makes a model of a finished graph with 1-d logits. Consumes the graph's
  * memory, also on failure. Weights are drawn from the seed.
- * Errors: ENOMEM (max_bytes, if not 0, or the allocator). */
+ * Errors: EINVAL (options of the training), ENOMEM (max_bytes, if not 0, or the
+ * allocator). */
 cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
                              const struct kernels *kernels, struct nn_executor *executor,
                              const cygnet_model_options *options, cygnet_error *err);
 
-/* The buffer of a tensor. */
+/* True for parameters that a step updates. */
+bool model_is_trained(const cygnet_model *model, size_t tensor);
+
+/* The weights as they are become the reference, if one is planned. */
+void model_take_reference(cygnet_model *model);
+
+/* The buffer of a tensor. Only what is trained has a gradient. */
 real *model_value(const cygnet_model *model, size_t tensor);
 real *model_grad(const cygnet_model *model, size_t tensor);
 int64_t *model_counter(const cygnet_model *model, size_t tensor);

@@ -54,6 +54,11 @@ struct span call_columns(const struct call *call, size_t block)
     return span_of(block % column_blocks(p), p->columns_per_block, p->n_columns);
 }
 
+bool tensor_is_trained(const struct tensor *tensor, const struct tensor_buffers *of)
+{
+    return tensor->kind == TENSOR_PARAMETER && !tensor->frozen && of->grad >= 0;
+}
+
 struct running {
     const struct step *step;
     const struct call *call;

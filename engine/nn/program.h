@@ -5,6 +5,7 @@
 
 #include "engine/nn/executor.h"
 #include "engine/nn/graph.h"
+#include "engine/nn/update.h"
 
 #include "base/stop.h"
 
@@ -68,12 +69,21 @@ struct call_list {
     size_t end;
 };
 
-/* Per tensor of the graph; -1: none. */
+/* Per tensor of the graph; -1: none.
+ *
+ * state      of the optimiser: velocity, or the two moments
+ * reference  where the proximal term pulls to */
 struct tensor_buffers {
     int value;
     int grad;
-    int velocity;
+    int state[2];
+    int reference;
+    struct update_group group;
 };
+
+/* True for what a step updates: parameters that the loss depends on, unless they
+ * are frozen. */
+bool tensor_is_trained(const struct tensor *tensor, const struct tensor_buffers *of);
 
 struct program {
     const cygnet_allocator *alloc;
@@ -84,11 +94,13 @@ struct program {
     size_t n_calls, cap_calls;
     size_t n_tensors;
     struct call_list forward, backward, check, update;
+    struct call_list norm;    /* empty unless the plan clips */
     struct call_list predict; /* the forward list up to the logits */
     int scratch;              /* n_workers pieces of scratch_bytes */
     int flags;                /* one byte per block of the check list: not finite */
     int losses;               /* float per example of the last batch */
-    size_t n_flags;
+    int square_sums;          /* double per block of the norm list; -1: does not clip */
+    size_t n_flags, n_square_sums;
     uint64_t scratch_bytes;
     uint64_t arena_bytes;
     void *memory; /* as allocated; the arena is aligned within */
@@ -106,7 +118,7 @@ struct step {
     size_t n;       /* examples */
     uint64_t seed;  /* of what is random in a training step */
     uint64_t index; /* training steps since the weights were set */
-    struct sgd_rule rule;
+    struct update_settings update;
 };
 
 /* Places the buffers and lists the calls; allocates everything but the arena.

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "engine/nn/op.h"
+#include "engine/nn/optimizer.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -233,7 +234,7 @@ static cygnet_status check_gradients(cygnet_model *model, const struct step *ste
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = &model->graph.tensors[i];
 
-        if (t->kind == TENSOR_PARAMETER && p->of[i].grad >= 0 &&
+        if (model_is_trained(model, i) &&
             !model->kernels.all_finite(model_grad(model, i), shape_elements(&t->shape)))
             return fail(err, CYGNET_ENUMERIC, 0,
                         "the gradient of %s holds NaN or infinity", t->name);
@@ -273,57 +274,68 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
     return st;
 }
 
-static cygnet_status check_rule(const cygnet_sgd *sgd, cygnet_error *err)
+/* The norm of all gradients, and what they are to be scaled by, as
+ * torch.nn.utils.clip_grad_norm_. */
+static cygnet_status find_clip(cygnet_model *model, struct step *step, double *norm,
+                               double max_norm, cygnet_error *err)
 {
-    if (!(sgd->lr >= 0 && sgd->lr <= FLT_MAX))
-        return fail(err, CYGNET_EINVAL, 0, "lr is %g: want 0 or more", (double)sgd->lr);
-    if (!(sgd->momentum >= 0 && sgd->momentum <= FLT_MAX))
-        return fail(err, CYGNET_EINVAL, 0, "momentum is %g: want 0 or more",
-                    (double)sgd->momentum);
-    if (!(sgd->weight_decay >= 0 && sgd->weight_decay <= FLT_MAX))
-        return fail(err, CYGNET_EINVAL, 0, "weight_decay is %g: want 0 or more",
-                    (double)sgd->weight_decay);
+    const struct program *p = &model->program;
+    cygnet_status st = program_run(step, &p->norm, model->executor, model->stop, err);
+    const double *sums = p->buffers[p->square_sums].data;
+    double sum = 0;
+
+    for (size_t i = 0; i < p->n_square_sums; i++)
+        sum += sums[i];
+    *norm = sqrt(sum);
+    step->update.clip = fmin(max_norm / (*norm + 1e-6), 1);
+    return st;
+}
+
+/* A step with checked settings. */
+static cygnet_status take_step(cygnet_model *model, cygnet_metrics *metrics,
+                               const float *x, const int64_t *y, uint32_t n,
+                               const cygnet_optimizer *o, cygnet_error *err)
+{
+    cygnet_metrics sums;
+    struct step step;
+    cygnet_status st = check_metrics(metrics, err);
+
+    if (st == CYGNET_OK)
+        st = check_training_batch(model, x, y, n, err);
+    if (st != CYGNET_OK)
+        return st;
+    step = begin(model, STEP_TRAIN, x, y, n);
+    optimizer_settings(&step.update, o, model->n_moments + 1);
+    st = run_to_gradients(model, &step, &sums, y, err);
+    if (st == CYGNET_OK && o->max_grad_norm > 0)
+        st = find_clip(model, &step, &sums.grad_norm, o->max_grad_norm, err);
+    if (st != CYGNET_OK)
+        return st;
+    (void)program_run(&step, &model->program.update, model->executor, NULL, NULL);
+    model->n_steps++;
+    model->n_moments += step.update.kind == UPDATE_ADAM;
+    report(metrics, &sums);
     return CYGNET_OK;
 }
 
-/* The caller's settings over the defaults, checked. */
-static cygnet_status read_rule(cygnet_sgd *out, const cygnet_sgd *sgd, cygnet_error *err)
+cygnet_status cygnet_model_step(cygnet_model *model, cygnet_metrics *metrics,
+                                const float *x, const int64_t *y, uint32_t n,
+                                const cygnet_optimizer *optimizer, cygnet_error *err)
 {
-    static const struct sized type = {"sgd", sizeof(cygnet_sgd),
-                                      SIZED_UP_TO(cygnet_sgd, lr), _Alignof(cygnet_sgd)};
-    cygnet_status st;
+    cygnet_optimizer o;
+    cygnet_status st = optimizer_read(&o, optimizer, &model->graph.update, err);
 
-    cygnet_sgd_init(out);
-    if (!sgd)
-        return fail(err, CYGNET_EINVAL, 0, "no sgd settings given");
-    st = sized_adopt(out, sgd, &type, err);
-    return st == CYGNET_OK ? check_rule(out, err) : st;
+    return st == CYGNET_OK ? take_step(model, metrics, x, y, n, &o, err) : st;
 }
 
 cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metrics,
                                       const float *x, const int64_t *y, uint32_t n,
                                       const cygnet_sgd *sgd, cygnet_error *err)
 {
-    cygnet_sgd rule;
-    cygnet_metrics sums;
-    struct step step;
-    cygnet_status st = read_rule(&rule, sgd, err);
+    cygnet_optimizer o;
+    cygnet_status st = optimizer_read_sgd(&o, sgd, &model->graph.update, err);
 
-    if (st == CYGNET_OK)
-        st = check_metrics(metrics, err);
-    if (st == CYGNET_OK)
-        st = check_training_batch(model, x, y, n, err);
-    if (st != CYGNET_OK)
-        return st;
-    step = begin(model, STEP_TRAIN, x, y, n);
-    step.rule = (struct sgd_rule){rule.lr, rule.momentum, rule.weight_decay};
-    st = run_to_gradients(model, &step, &sums, y, err);
-    if (st != CYGNET_OK)
-        return st;
-    (void)program_run(&step, &model->program.update, model->executor, NULL, NULL);
-    model->n_steps++;
-    report(metrics, &sums);
-    return CYGNET_OK;
+    return st == CYGNET_OK ? take_step(model, metrics, x, y, n, &o, err) : st;
 }
 
 /* One chunk of an evaluation, added to `total`. */

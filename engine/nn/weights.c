@@ -50,7 +50,7 @@ static cygnet_status add_tensor(cygnet_tensors *list, const struct tensor *t,
     return st;
 }
 
-/* All state, or the gradients of the parameters. */
+/* All state, or the gradients of what is trained. */
 static cygnet_status copy_out(cygnet_tensors **out, const cygnet_model *model,
                               bool gradients, cygnet_error *err)
 {
@@ -65,7 +65,7 @@ static cygnet_status copy_out(cygnet_tensors **out, const cygnet_model *model,
     for (size_t i = 0; st == CYGNET_OK && i < model->graph.n_tensors; i++) {
         const struct tensor *t = tensor_at(model, i);
 
-        if (gradients ? t->kind == TENSOR_PARAMETER : tensor_is_state(t))
+        if (gradients ? model_is_trained(model, i) : tensor_is_state(t))
             st = add_tensor(*out, t,
                             gradients ? model_grad(model, i) : state_of(model, i), err);
     }
@@ -200,23 +200,61 @@ static cygnet_status check_weights(const cygnet_model *model,
     return st;
 }
 
+static void copy_buffer(const struct program *p, int to, int from)
+{
+    if (to >= 0)
+        memcpy(p->buffers[to].data, p->buffers[from].data, (size_t)p->buffers[to].size);
+}
+
+static void clear_buffer(const struct program *p, int buffer)
+{
+    if (buffer >= 0)
+        memset(p->buffers[buffer].data, 0, (size_t)p->buffers[buffer].size);
+}
+
+void model_take_reference(cygnet_model *model)
+{
+    const struct program *p = &model->program;
+
+    for (size_t i = 0; i < p->n_tensors; i++)
+        copy_buffer(p, p->of[i].reference, p->of[i].value);
+}
+
+cygnet_status cygnet_model_set_reference(cygnet_model *model, cygnet_error *err)
+{
+    if (!model->graph.update.reference)
+        return fail(err, CYGNET_EINVAL, 0,
+                    "the model's options did not plan for a proximal term");
+    model_take_reference(model);
+    return CYGNET_OK;
+}
+
+static void reset_optimizer(cygnet_model *model)
+{
+    const struct program *p = &model->program;
+
+    for (size_t i = 0; i < p->n_tensors; i++) {
+        clear_buffer(p, p->of[i].state[0]);
+        clear_buffer(p, p->of[i].state[1]);
+    }
+    model->n_steps = model->n_moments = 0;
+}
+
 cygnet_status cygnet_model_set_weights(cygnet_model *model, const cygnet_tensors *weights,
                                        cygnet_error *err)
 {
-    const struct program *p = &model->program;
     cygnet_status st = check_weights(model, weights, err);
 
-    for (size_t i = 0; st == CYGNET_OK && i < model->graph.n_tensors; i++) {
+    if (st != CYGNET_OK)
+        return st;
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = tensor_at(model, i);
-        size_t bytes = state_bytes(t);
 
-        if (!tensor_is_state(t))
-            continue;
-        memcpy(state_of(model, i), cygnet_tensors_find(weights, t->name)->data, bytes);
-        if (t->kind == TENSOR_PARAMETER)
-            memset(p->buffers[p->of[i].velocity].data, 0, bytes);
+        if (tensor_is_state(t))
+            memcpy(state_of(model, i), cygnet_tensors_find(weights, t->name)->data,
+                   state_bytes(t));
     }
-    if (st == CYGNET_OK)
-        model->n_steps = 0;
-    return st;
+    model_take_reference(model);
+    reset_optimizer(model);
+    return CYGNET_OK;
 }

@@ -712,15 +712,17 @@ static void test_nan_survives_relu_and_max_pool(void **state)
 /* torch.optim.SGD leaves its buffer alone in a step without momentum. */
 static void test_a_step_without_momentum_keeps_the_buffer(void **state)
 {
-    const struct sgd_rule with = {0.5f, 0.5f, 0}, without = {0.5f, 0, 0};
+    const struct update_rule with = {
+        .kind = UPDATE_MOMENTUM, .lr = 0.5f, .shrink = 1, .clip = 1, .momentum = 0.5f};
+    const struct update_rule without = {.lr = 0.5f, .shrink = 1, .clip = 1};
     real w = 1, v = 0, g = 2;
 
     (void)state;
-    kernels_ref.sgd(&w, &v, &g, &with, 1);
+    kernels_ref.update(&w, &v, NULL, &g, NULL, &with, 1);
     assert_true(w == 0 && v == 2);
-    kernels_ref.sgd(&w, &v, &g, &without, 1);
+    kernels_ref.update(&w, &v, NULL, &g, NULL, &without, 1);
     assert_true(w == -1 && v == 2);
-    kernels_ref.sgd(&w, &v, &g, &with, 1);
+    kernels_ref.update(&w, &v, NULL, &g, NULL, &with, 1);
     assert_true(w == -2.5f && v == 3);
 }
 
