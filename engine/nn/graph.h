@@ -71,16 +71,30 @@ struct tensor {
 enum op_kind {
     OP_LINEAR,
     OP_CONV2D,
-    OP_RELU,
+    OP_ACTIVATION,
     OP_MAX_POOL2D,
     OP_FLATTEN,
     OP_CROSS_ENTROPY,
     OP_BATCH_NORM2D,
     OP_ADD,
-    OP_RELU6,
     OP_AVG_POOL2D,
     OP_DROPOUT,
     OP_N_KINDS
+};
+
+/* As PyTorch's functions of these names; gelu is the one with erf. ACT_NONE stands
+ * for no activation and is in no node. */
+enum activation {
+    ACT_NONE,
+    ACT_RELU,
+    ACT_RELU6,
+    ACT_HARDSWISH,
+    ACT_HARDSIGMOID,
+    ACT_SILU,
+    ACT_SIGMOID,
+    ACT_TANH,
+    ACT_GELU,
+    ACT_N_KINDS
 };
 
 struct linear_params {
@@ -92,9 +106,17 @@ struct elementwise_params {
     size_t elements; /* of one example */
 };
 
+struct activation_params {
+    size_t elements; /* of one example */
+    enum activation kind;
+};
+
+/* momentum  share of a new batch in the running statistics */
 struct batch_norm_params {
     size_t channels;
     size_t plane; /* elements of one channel of one example */
+    double eps;
+    double momentum;
 };
 
 struct dropout_params {
@@ -104,6 +126,7 @@ struct dropout_params {
 
 union op_params {
     struct elementwise_params elementwise;
+    struct activation_params activation;
     struct linear_params linear;
     struct conv2d_shape conv2d;
     struct pool2d_shape pool2d;
@@ -177,6 +200,8 @@ int graph_conv2d(struct graph *graph, const char *name, int in,
 /* Without a bias, for layers that a normalisation follows. */
 int graph_conv2d_no_bias(struct graph *graph, const char *name, int in,
                          const struct conv2d_shape *settings);
+/* ACT_NONE gives `in` itself. */
+int graph_activate(struct graph *graph, const char *name, int in, enum activation kind);
 int graph_relu(struct graph *graph, const char *name, int in);
 int graph_relu6(struct graph *graph, const char *name, int in);
 /* Two tensors of one shape. The sum may take `a`'s memory. */
@@ -191,8 +216,11 @@ int graph_avg_pool2d(struct graph *graph, const char *name, int in, size_t h_out
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
 int graph_flatten(struct graph *graph, const char *name, int in);
-/* Makes name.weight, .bias, .running_mean, .running_var, .num_batches_tracked. */
+/* Makes name.weight, .bias, .running_mean, .running_var, .num_batches_tracked. With
+ * PyTorch's eps 1e-5 and momentum 0.1, or with others. */
 int graph_batch_norm2d(struct graph *graph, const char *name, int in);
+int graph_batch_norm2d_with(struct graph *graph, const char *name, int in, double eps,
+                            double momentum);
 /* Ends the model: mean cross-entropy of the logits against the labels. */
 int graph_cross_entropy(struct graph *graph, int logits);
 
