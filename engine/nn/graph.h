@@ -79,6 +79,14 @@ enum op_kind {
     OP_ADD,
     OP_AVG_POOL2D,
     OP_DROPOUT,
+    OP_CONCAT,
+    OP_SLICE,
+    OP_CHANNEL_SHUFFLE,
+    OP_SCALE,
+    OP_EMBEDDING,
+    OP_LSTM,
+    OP_GRU,
+    OP_LAST,
     OP_N_KINDS
 };
 
@@ -119,6 +127,49 @@ struct batch_norm_params {
     double momentum;
 };
 
+/* Channels of each input. */
+struct concat_params {
+    size_t channels[NODE_MAX_INPUTS];
+    size_t plane;
+};
+
+/* channels [first, first + n) of `channels` */
+struct slice_params {
+    size_t first;
+    size_t n;
+    size_t channels;
+    size_t plane;
+};
+
+struct shuffle_params {
+    size_t groups;
+    size_t channels;
+    size_t plane;
+};
+
+struct scale_params {
+    size_t channels;
+    size_t plane;
+};
+
+struct embedding_params {
+    size_t steps;
+    size_t n_symbols;
+    size_t width;
+};
+
+/* steps of n_in values each; hidden values of state */
+struct recurrent_params {
+    size_t steps;
+    size_t n_in;
+    size_t hidden;
+};
+
+struct last_params {
+    size_t steps;
+    size_t width;
+};
+
 struct dropout_params {
     size_t elements; /* of one example */
     double rate;
@@ -132,6 +183,13 @@ union op_params {
     struct pool2d_shape pool2d;
     struct batch_norm_params batch_norm;
     struct dropout_params dropout;
+    struct concat_params concat;
+    struct slice_params slice;
+    struct shuffle_params shuffle;
+    struct scale_params scale;
+    struct embedding_params embedding;
+    struct recurrent_params recurrent;
+    struct last_params last;
 };
 
 struct node {
@@ -167,6 +225,11 @@ int graph_fail(struct graph *graph, cygnet_status status, const char *format, ..
 /* For builders of ops. */
 int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
                  const struct shape *shape);
+
+/* The shape of `in`, for builders of ops on images (channels, height, width) or on
+ * sequences (steps, values); NULL: it is something else, which is remembered. */
+const struct shape *graph_image(struct graph *graph, const char *name, int in);
+const struct shape *graph_sequence(struct graph *graph, const char *name, int in);
 
 /* The model's one input. */
 int graph_input(struct graph *graph, const struct shape *shape);
@@ -215,7 +278,30 @@ int graph_avg_pool2d(struct graph *graph, const char *name, int in, size_t h_out
                      size_t w_out);
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
+/* The last window of an axis may begin inside the image and reach beyond it, as with
+ * PyTorch's ceil_mode. */
+int graph_max_pool2d_ceil(struct graph *graph, const char *name, int in,
+                          const struct pool2d_shape *settings);
 int graph_flatten(struct graph *graph, const char *name, int in);
+/* Moves of channels of images: one after the other, [first, first + n), and output
+ * j groups + g from input g (channels / groups) + j. */
+int graph_concat(struct graph *graph, const char *name, const int *in, uint32_t n);
+int graph_slice(struct graph *graph, const char *name, int in, size_t first, size_t n);
+int graph_channel_shuffle(struct graph *graph, const char *name, int in, size_t groups);
+/* Each channel of x (C, H, W) times its value of s (C, 1, 1). */
+int graph_scale(struct graph *graph, const char *name, int x, int s);
+/* Sequences. The input (T) is indices below n_symbols as reals; (T, width) are its
+ * rows of name.weight. */
+int graph_embedding(struct graph *graph, const char *name, int in, size_t n_symbols,
+                    size_t width);
+/* (T, D) to the states (T, hidden), from a state of 0. PyTorch's gates, and its
+ * name.weight_ih_l0, .weight_hh_l0, .bias_ih_l0, .bias_hh_l0 with the layer's index. */
+int graph_lstm(struct graph *graph, const char *name, int in, size_t hidden,
+               unsigned layer_index);
+int graph_gru(struct graph *graph, const char *name, int in, size_t hidden,
+              unsigned layer_index);
+/* (T, D) to the last step's (D). */
+int graph_last(struct graph *graph, const char *name, int in);
 /* Makes name.weight, .bias, .running_mean, .running_var, .num_batches_tracked. With
  * PyTorch's eps 1e-5 and momentum 0.1, or with others. */
 int graph_batch_norm2d(struct graph *graph, const char *name, int in);

@@ -11,6 +11,14 @@ static const struct op *const table[OP_N_KINDS] = {
     [OP_ADD] = &op_add,
     [OP_AVG_POOL2D] = &op_avg_pool2d,
     [OP_DROPOUT] = &op_dropout,
+    [OP_CONCAT] = &op_concat,
+    [OP_SLICE] = &op_slice,
+    [OP_CHANNEL_SHUFFLE] = &op_channel_shuffle,
+    [OP_SCALE] = &op_scale,
+    [OP_EMBEDDING] = &op_embedding,
+    [OP_LSTM] = &op_lstm,
+    [OP_GRU] = &op_gru,
+    [OP_LAST] = &op_last,
 };
 
 const struct op *op_of(const struct node *node)
