@@ -100,6 +100,31 @@ int graph_input(struct graph *graph, const struct shape *shape)
     return graph->input;
 }
 
+static const struct shape *want_dims(struct graph *graph, const char *name, int in,
+                                     uint32_t n_dims, const char *what)
+{
+    const struct shape *x;
+
+    if (in == NO_TENSOR)
+        return NULL;
+    x = &graph->tensors[in].shape;
+    if (x->n_dims == n_dims)
+        return x;
+    (void)graph_fail(graph, CYGNET_ESHAPE, "%s: wants %s, the input has %u dimensions",
+                     name, what, x->n_dims);
+    return NULL;
+}
+
+const struct shape *graph_image(struct graph *graph, const char *name, int in)
+{
+    return want_dims(graph, name, in, 3, "an image (channels, height, width)");
+}
+
+const struct shape *graph_sequence(struct graph *graph, const char *name, int in)
+{
+    return want_dims(graph, name, in, 2, "a sequence (steps, values)");
+}
+
 /* A tensor "owner.suffix". */
 static int add_state(struct graph *graph, enum tensor_kind kind, const char *owner,
                      const char *suffix, const struct shape *shape)

@@ -89,16 +89,38 @@ struct update_plan {
 enum op_kind {
     OP_LINEAR,
     OP_CONV2D,
-    OP_RELU,
+    OP_ACTIVATION,
     OP_MAX_POOL2D,
     OP_FLATTEN,
     OP_CROSS_ENTROPY,
     OP_BATCH_NORM2D,
     OP_ADD,
-    OP_RELU6,
     OP_AVG_POOL2D,
     OP_DROPOUT,
+    OP_CONCAT,
+    OP_SLICE,
+    OP_CHANNEL_SHUFFLE,
+    OP_SCALE,
+    OP_EMBEDDING,
+    OP_LSTM,
+    OP_GRU,
+    OP_LAST,
     OP_N_KINDS
+};
+
+/* As PyTorch's functions of these names; gelu is the one with erf. ACT_NONE stands
+ * for no activation and is in no node. */
+enum activation {
+    ACT_NONE,
+    ACT_RELU,
+    ACT_RELU6,
+    ACT_HARDSWISH,
+    ACT_HARDSIGMOID,
+    ACT_SILU,
+    ACT_SIGMOID,
+    ACT_TANH,
+    ACT_GELU,
+    ACT_N_KINDS
 };
 
 struct linear_params {
@@ -110,9 +132,60 @@ struct elementwise_params {
     size_t elements; /* of one example */
 };
 
+struct activation_params {
+    size_t elements; /* of one example */
+    enum activation kind;
+};
+
+/* momentum  share of a new batch in the running statistics */
 struct batch_norm_params {
     size_t channels;
     size_t plane; /* elements of one channel of one example */
+    double eps;
+    double momentum;
+};
+
+/* Channels of each input. */
+struct concat_params {
+    size_t channels[NODE_MAX_INPUTS];
+    size_t plane;
+};
+
+/* channels [first, first + n) of `channels` */
+struct slice_params {
+    size_t first;
+    size_t n;
+    size_t channels;
+    size_t plane;
+};
+
+struct shuffle_params {
+    size_t groups;
+    size_t channels;
+    size_t plane;
+};
+
+struct scale_params {
+    size_t channels;
+    size_t plane;
+};
+
+struct embedding_params {
+    size_t steps;
+    size_t n_symbols;
+    size_t width;
+};
+
+/* steps of n_in values each; hidden values of state */
+struct recurrent_params {
+    size_t steps;
+    size_t n_in;
+    size_t hidden;
+};
+
+struct last_params {
+    size_t steps;
+    size_t width;
 };
 
 struct loss_params {
@@ -127,12 +200,20 @@ struct dropout_params {
 
 union op_params {
     struct elementwise_params elementwise;
+    struct activation_params activation;
     struct linear_params linear;
     struct conv2d_shape conv2d;
     struct pool2d_shape pool2d;
     struct batch_norm_params batch_norm;
     struct dropout_params dropout;
     struct loss_params loss;
+    struct concat_params concat;
+    struct slice_params slice;
+    struct shuffle_params shuffle;
+    struct scale_params scale;
+    struct embedding_params embedding;
+    struct recurrent_params recurrent;
+    struct last_params last;
 };
 
 struct node {
@@ -170,6 +251,11 @@ int graph_fail(struct graph *graph, cygnet_status status, const char *format, ..
 int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
                  const struct shape *shape);
 
+/* The shape of `in`, for builders of ops on images (channels, height, width) or on
+ * sequences (steps, values); NULL: it is something else, which is remembered. */
+const struct shape *graph_image(struct graph *graph, const char *name, int in);
+const struct shape *graph_sequence(struct graph *graph, const char *name, int in);
+
 /* The model's one input. */
 int graph_input(struct graph *graph, const struct shape *shape);
 
@@ -202,6 +288,8 @@ int graph_conv2d(struct graph *graph, const char *name, int in,
 /* Without a bias, for layers that a normalisation follows. */
 int graph_conv2d_no_bias(struct graph *graph, const char *name, int in,
                          const struct conv2d_shape *settings);
+/* ACT_NONE gives `in` itself. */
+int graph_activate(struct graph *graph, const char *name, int in, enum activation kind);
 int graph_relu(struct graph *graph, const char *name, int in);
 int graph_relu6(struct graph *graph, const char *name, int in);
 /* Two tensors of one shape. The sum may take `a`'s memory. */
@@ -215,9 +303,35 @@ int graph_avg_pool2d(struct graph *graph, const char *name, int in, size_t h_out
                      size_t w_out);
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
+/* The last window of an axis may begin inside the image and reach beyond it, as with
+ * PyTorch's ceil_mode. */
+int graph_max_pool2d_ceil(struct graph *graph, const char *name, int in,
+                          const struct pool2d_shape *settings);
 int graph_flatten(struct graph *graph, const char *name, int in);
-/* Makes name.weight, .bias, .running_mean, .running_var, .num_batches_tracked. */
+/* Moves of channels of images: one after the other, [first, first + n), and output
+ * j groups + g from input g (channels / groups) + j. */
+int graph_concat(struct graph *graph, const char *name, const int *in, uint32_t n);
+int graph_slice(struct graph *graph, const char *name, int in, size_t first, size_t n);
+int graph_channel_shuffle(struct graph *graph, const char *name, int in, size_t groups);
+/* Each channel of x (C, H, W) times its value of s (C, 1, 1). */
+int graph_scale(struct graph *graph, const char *name, int x, int s);
+/* Sequences. The input (T) is indices below n_symbols as reals; (T, width) are its
+ * rows of name.weight. */
+int graph_embedding(struct graph *graph, const char *name, int in, size_t n_symbols,
+                    size_t width);
+/* (T, D) to the states (T, hidden), from a state of 0. PyTorch's gates, and its
+ * name.weight_ih_l0, .weight_hh_l0, .bias_ih_l0, .bias_hh_l0 with the layer's index. */
+int graph_lstm(struct graph *graph, const char *name, int in, size_t hidden,
+               unsigned layer_index);
+int graph_gru(struct graph *graph, const char *name, int in, size_t hidden,
+              unsigned layer_index);
+/* (T, D) to the last step's (D). */
+int graph_last(struct graph *graph, const char *name, int in);
+/* Makes name.weight, .bias, .running_mean, .running_var, .num_batches_tracked. With
+ * PyTorch's eps 1e-5 and momentum 0.1, or with others. */
 int graph_batch_norm2d(struct graph *graph, const char *name, int in);
+int graph_batch_norm2d_with(struct graph *graph, const char *name, int in, double eps,
+                            double momentum);
 /* Ends the model: mean cross-entropy of the logits against the labels. */
 int graph_cross_entropy(struct graph *graph, int logits);
 

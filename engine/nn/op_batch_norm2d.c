@@ -1,23 +1,28 @@
-/* Batch normalisation of images, as PyTorch's BatchNorm2d with eps 1e-5 and momentum
- * 0.1: statistics of the batch while training, running ones in evaluation. The
- * running ones change in the update list only, with the weights. */
+/* Batch normalisation of images, as PyTorch's BatchNorm2d: statistics of the batch
+ * while training, running ones in evaluation. The running ones change in the update
+ * list only, with the weights. */
 #include "base/error.h"
 #include "engine/nn/op.h"
 
+#include <assert.h>
 #include <math.h>
 
 enum { X, W, B, MEAN, VARIANCE, COUNT };
 
-static const double eps = 1e-5;
-static const double momentum = 0.1;
-
 int graph_batch_norm2d(struct graph *graph, const char *name, int in)
+{
+    return graph_batch_norm2d_with(graph, name, in, 1e-5, 0.1);
+}
+
+int graph_batch_norm2d_with(struct graph *graph, const char *name, int in, double eps,
+                            double momentum)
 {
     union op_params params = {0};
     int inputs[6] = {in};
     struct shape channels = {1, {0}};
     const struct shape *x;
 
+    assert(eps > 0 && momentum >= 0 && momentum <= 1);
     if (in == NO_TENSOR)
         return NO_TENSOR;
     x = &graph->tensors[in].shape;
@@ -27,7 +32,8 @@ int graph_batch_norm2d(struct graph *graph, const char *name, int in)
                           "%u dimensions",
                           name, x->n_dims);
     channels.dim[0] = x->dim[0];
-    params.batch_norm = (struct batch_norm_params){x->dim[0], x->dim[1] * x->dim[2]};
+    params.batch_norm =
+        (struct batch_norm_params){x->dim[0], x->dim[1] * x->dim[2], eps, momentum};
     inputs[W] = graph_parameter(graph, name, "weight", &channels, 1);
     graph_set_init(graph, inputs[W], INIT_CONSTANT, 1);
     inputs[B] = graph_parameter(graph, name, "bias", &channels, 1);
@@ -102,7 +108,7 @@ static void run_forward(const struct call *call, const struct step *step, size_t
             m.mean[i] = (double)running_mean[i];
             m.variance[i] = (double)running_variance[i];
         }
-        m.inv_std[i] = 1 / sqrt(m.variance[i] + eps);
+        m.inv_std[i] = 1 / sqrt(m.variance[i] + call->node->params.batch_norm.eps);
     }
     step->kernels->batch_norm_forward(y + at, x + at, m.mean + c.first,
                                       m.inv_std + c.first, w + c.first, b + c.first, &k);
@@ -129,7 +135,7 @@ static void run_backward(const struct call *call, const struct step *step, size_
 }
 
 /* (1 - momentum) old + momentum new, kept within the range of the type. */
-static real mix(real old, double new)
+static real mix(real old, double new, double momentum)
 {
     double mixed = (1 - momentum) * (double)old + momentum * new;
 
@@ -150,8 +156,9 @@ static void run_update(const struct call *call, const struct step *step, size_t 
     (void)block;
     (void)worker;
     for (size_t c = 0; c < p->channels; c++) {
-        mean[c] = mix(mean[c], m.mean[c]);
-        variance[c] = mix(variance[c], m.variance[c] * (values / (values - 1)));
+        mean[c] = mix(mean[c], m.mean[c], p->momentum);
+        variance[c] =
+            mix(variance[c], m.variance[c] * (values / (values - 1)), p->momentum);
     }
     if (*count < INT64_MAX)
         ++*count;

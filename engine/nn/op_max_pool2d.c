@@ -1,5 +1,6 @@
 /* Largest value of each window, as PyTorch: padding never wins, ties go to the
- * first in row order. The winner's index is kept for the backward pass. */
+ * first in row order. The winner's index is kept for the backward pass. A window
+ * that reaches beyond the image is cut there. */
 #include "base/error.h"
 #include "engine/nn/op.h"
 
@@ -7,33 +8,45 @@
 
 enum { ELEMENTS_PER_BLOCK = 8192 };
 
-static size_t axis_outputs(size_t n_in, size_t pad, size_t kernel, size_t stride)
+/* With `ceil`, one more window if it begins inside the image or the padding before
+ * it. */
+static size_t axis_outputs(size_t n_in, size_t pad, size_t kernel, size_t stride,
+                           bool ceil)
 {
-    return n_in + 2 * pad < kernel ? 0 : (n_in + 2 * pad - kernel) / stride + 1;
+    size_t reach = n_in + 2 * pad + (ceil ? stride - 1 : 0);
+    size_t n = reach < kernel ? 0 : (reach - kernel) / stride + 1;
+
+    return ceil && n > 0 && (n - 1) * stride >= n_in + pad ? n - 1 : n;
+}
+
+static int add_max_pool2d(struct graph *graph, const char *name, int in,
+                          const struct pool2d_shape *settings, bool ceil)
+{
+    union op_params params = {.pool2d = *settings};
+    struct pool2d_shape *s = &params.pool2d;
+    const struct shape *x = graph_image(graph, name, in);
+
+    assert(2 * s->pad_h <= s->k_h && 2 * s->pad_w <= s->k_w);
+    if (!x)
+        return NO_TENSOR;
+    s->channels = x->dim[0];
+    s->h_in = x->dim[1];
+    s->w_in = x->dim[2];
+    s->h_out = axis_outputs(s->h_in, s->pad_h, s->k_h, s->stride_h, ceil);
+    s->w_out = axis_outputs(s->w_in, s->pad_w, s->k_w, s->stride_w, ceil);
+    return graph_node(graph, OP_MAX_POOL2D, name, &params, &in, 1);
 }
 
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings)
 {
-    union op_params params = {.pool2d = *settings};
-    struct pool2d_shape *s = &params.pool2d;
-    const struct shape *x;
+    return add_max_pool2d(graph, name, in, settings, false);
+}
 
-    assert(2 * s->pad_h <= s->k_h && 2 * s->pad_w <= s->k_w);
-    if (in == NO_TENSOR)
-        return NO_TENSOR;
-    x = &graph->tensors[in].shape;
-    if (x->n_dims != 3)
-        return graph_fail(graph, CYGNET_ESHAPE,
-                          "%s: wants an image (channels, height, width), the input has "
-                          "%u dimensions",
-                          name, x->n_dims);
-    s->channels = x->dim[0];
-    s->h_in = x->dim[1];
-    s->w_in = x->dim[2];
-    s->h_out = axis_outputs(s->h_in, s->pad_h, s->k_h, s->stride_h);
-    s->w_out = axis_outputs(s->w_in, s->pad_w, s->k_w, s->stride_w);
-    return graph_node(graph, OP_MAX_POOL2D, name, &params, &in, 1);
+int graph_max_pool2d_ceil(struct graph *graph, const char *name, int in,
+                          const struct pool2d_shape *settings)
+{
+    return add_max_pool2d(graph, name, in, settings, true);
 }
 
 static cygnet_status infer(struct shape *out, const struct graph *graph,

@@ -4,26 +4,6 @@
 
 enum { ELEMENTS_PER_BLOCK = 16384 };
 
-static int add_relu(struct graph *graph, enum op_kind kind, const char *name, int in)
-{
-    union op_params params = {0};
-
-    if (in == NO_TENSOR)
-        return NO_TENSOR;
-    params.elementwise.elements = shape_elements(&graph->tensors[in].shape);
-    return graph_node(graph, kind, name, &params, &in, 1);
-}
-
-int graph_relu(struct graph *graph, const char *name, int in)
-{
-    return add_relu(graph, OP_RELU, name, in);
-}
-
-int graph_relu6(struct graph *graph, const char *name, int in)
-{
-    return add_relu(graph, OP_RELU6, name, in);
-}
-
 static cygnet_status infer(struct shape *out, const struct graph *graph,
                            const struct node *node, cygnet_error *err)
 {
@@ -41,7 +21,7 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     const real *x = step_buffer(step, call, 1);
 
     (void)worker;
-    if (call->node->kind == OP_RELU6)
+    if (call->node->params.activation.kind == ACT_RELU6)
         step->kernels->relu6_forward(y + rows.first * elements, x + rows.first * elements,
                                      rows.n * elements);
     else
@@ -59,7 +39,7 @@ static void run_backward(const struct call *call, const struct step *step, size_
     const real *y = step_buffer(step, call, 2);
 
     (void)worker;
-    if (call->node->kind == OP_RELU6)
+    if (call->node->params.activation.kind == ACT_RELU6)
         step->kernels->relu6_backward(dx + rows.first * elements,
                                       dy + rows.first * elements,
                                       y + rows.first * elements, rows.n * elements);

@@ -24,8 +24,9 @@ static int set_up(void **state)
 
 /* conv - norm - relu - fc. A kernel as large as the image leaves one value a
  * channel. */
-static cygnet_model *make_model(size_t kernel, uint32_t max_batch,
-                                struct nn_executor *executor)
+static cygnet_model *make_model_with(size_t kernel, uint32_t max_batch,
+                                     struct nn_executor *executor, double eps,
+                                     double momentum)
 {
     const struct conv2d_shape conv = {.c_out = CHANNELS,
                                       .k_h = kernel,
@@ -43,7 +44,8 @@ static cygnet_model *make_model(size_t kernel, uint32_t max_batch,
 
     graph_init(&graph, NULL);
     t = graph_input(&graph, &(struct shape){3, {3, SIDE, SIDE}});
-    t = graph_batch_norm2d(&graph, "norm", graph_conv2d(&graph, "conv", t, &conv));
+    t = graph_conv2d(&graph, "conv", t, &conv);
+    t = graph_batch_norm2d_with(&graph, "norm", t, eps, momentum);
     t = graph_flatten(&graph, "flatten", graph_relu(&graph, "relu", t));
     assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, CLASSES)) >= 0);
     cygnet_model_options_init(&options);
@@ -52,6 +54,12 @@ static cygnet_model *make_model(size_t kernel, uint32_t max_batch,
     assert_int_equal(model_assemble(&model, &graph, &kernels, executor, &options, NULL),
                      CYGNET_OK);
     return model;
+}
+
+static cygnet_model *make_model(size_t kernel, uint32_t max_batch,
+                                struct nn_executor *executor)
+{
+    return make_model_with(kernel, max_batch, executor, 1e-5, 0.1);
 }
 
 static void train(cygnet_model *model, uint32_t n)
@@ -156,6 +164,57 @@ static void test_only_a_training_step_moves_the_buffers(void **state)
     assert_int_equal(*model_counter(model, count), 2);
     cygnet_model_destroy(model);
     cygnet_model_destroy(twin);
+}
+
+static double loss_of(cygnet_model *model)
+{
+    cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
+
+    assert_int_equal(cygnet_model_evaluate(model, &metrics, images, labels, 9, NULL),
+                     CYGNET_OK);
+    return metrics.loss;
+}
+
+/* A fresh model evaluates with variance 1: eps 3 divides by 2, which a weight of 2
+ * undoes. */
+static void test_eps_is_the_one_asked_for(void **state)
+{
+    cygnet_model *small = make_model_with(3, MAX_N, &nn_serial_executor, 1e-12, 0.1);
+    cygnet_model *large = make_model_with(3, MAX_N, &nn_serial_executor, 3, 0.1);
+    double want = loss_of(small);
+
+    (void)state;
+    assert_true(fabs(loss_of(large) - want) > 1e-3 * want);
+    for (size_t c = 0; c < CHANNELS; c++)
+        model_value(large, find_tensor(large, "norm.weight"))[c] = 2;
+    assert_true(fabs(loss_of(large) - want) <= 1e-6 * want);
+    cygnet_model_destroy(small);
+    cygnet_model_destroy(large);
+}
+
+/* From 0 and 1, a step moves the statistics by momentum times something. */
+static void test_momentum_is_the_one_asked_for(void **state)
+{
+    cygnet_model *slow = make_model_with(3, MAX_N, &nn_serial_executor, 1e-5, 0.01);
+    cygnet_model *fast = make_model_with(3, MAX_N, &nn_serial_executor, 1e-5, 0.1);
+    size_t mean = find_tensor(slow, "norm.running_mean");
+    size_t variance = find_tensor(slow, "norm.running_var");
+
+    (void)state;
+    train(slow, 9);
+    train(fast, 9);
+    for (size_t c = 0; c < CHANNELS; c++) {
+        double to_mean = (double)model_value(fast, mean)[c];
+        double to_variance = (double)model_value(fast, variance)[c] - 1;
+
+        assert_true(to_mean != 0 && to_variance != 0);
+        assert_true(fabs((double)model_value(slow, mean)[c] - 0.1 * to_mean) <=
+                    1e-6 * fabs(to_mean));
+        assert_true(fabs((double)model_value(slow, variance)[c] - 1 -
+                         0.1 * to_variance) <= 4 * (double)FLT_EPSILON);
+    }
+    cygnet_model_destroy(slow);
+    cygnet_model_destroy(fast);
 }
 
 /* A batch's own statistics would make the first example's output depend on the
@@ -301,6 +360,8 @@ int main(void)
         cmocka_unit_test(test_max_batch_does_not_change_a_bit_of_the_statistics),
         cmocka_unit_test(test_buffers_stand_in_state_dict_order),
         cmocka_unit_test(test_only_a_training_step_moves_the_buffers),
+        cmocka_unit_test(test_eps_is_the_one_asked_for),
+        cmocka_unit_test(test_momentum_is_the_one_asked_for),
         cmocka_unit_test(test_evaluation_does_not_mix_examples),
         cmocka_unit_test(test_one_value_a_channel_is_refused_in_training_only),
         cmocka_unit_test(test_a_failed_step_leaves_the_buffers),

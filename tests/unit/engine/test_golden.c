@@ -53,7 +53,7 @@ static void check_running_statistics(struct golden *g, const cygnet_model *model
 /* Inputs are in [-1, 1), unless that would leave a part of the op untried. */
 static double input_scale(const struct node *node, const struct golden_case *c)
 {
-    if (node->kind == OP_RELU6)
+    if (node->kind == OP_ACTIVATION && node->params.activation.kind == ACT_RELU6)
         return 8;
     return node->kind == OP_CROSS_ENTROPY ? (double)c->params[2] : 1;
 }
