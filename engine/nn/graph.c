@@ -68,6 +68,14 @@ static bool has_zero(const struct shape *shape)
     return false;
 }
 
+static struct layout rows_of(const struct shape *shape)
+{
+    size_t width = shape->n_dims > 0 ? shape->dim[shape->n_dims - 1] : 1;
+
+    return (struct layout){LAYOUT_ROWS, shape_elements(shape) / width, width, 1, false,
+                           false};
+}
+
 int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
                  const struct shape *shape)
 {
@@ -87,10 +95,17 @@ int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
     (void)snprintf(tensor->name, sizeof(tensor->name), "%s", name);
     tensor->kind = kind;
     tensor->shape = *shape;
+    tensor->layout = rows_of(shape);
     tensor->producer = -1;
     tensor->lr_scale = 1;
     tensor->needs_grad = kind == TENSOR_PARAMETER;
     return (int)graph->n_tensors++;
+}
+
+void graph_set_layout(struct graph *graph, int tensor, const struct layout *layout)
+{
+    if (tensor != NO_TENSOR)
+        graph->tensors[tensor].layout = *layout;
 }
 
 int graph_input(struct graph *graph, const struct shape *shape)

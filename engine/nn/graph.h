@@ -56,6 +56,7 @@ struct init {
  * producer     the node that writes it; -1: none
  * fan_in       parameters: inputs that meet in one output; otherwise 0
  * init         parameters and buffers
+ * layout       parameters and buffers but for counters
  * frozen       parameters: not trained. One that still has needs_grad belongs to a
  *              node whose backward runs anyway: its gradient is written and dropped
  * lr_scale     parameters: factor of the learning rate, 1 at first */
@@ -68,6 +69,7 @@ struct tensor {
     int producer;
     size_t fan_in;
     struct init init;
+    struct layout layout;
     bool frozen;
     double lr_scale;
 };
@@ -78,11 +80,13 @@ enum update_state { STATE_NONE, STATE_VELOCITY, STATE_MOMENTS };
 /* What the updates of a model need planned.
  *
  * reference  a copy of the weights, for the proximal term
- * clips      all gradients must be there before the first update */
+ * clips      all gradients must be there before the first update
+ * separate   the same, for whatever reason: a step that fails changes nothing */
 struct update_plan {
     enum update_state state;
     bool reference;
     bool clips;
+    bool separate;
 };
 
 /* Add a row in op_table.c for each. */
@@ -106,21 +110,6 @@ enum op_kind {
     OP_GRU,
     OP_LAST,
     OP_N_KINDS
-};
-
-/* As PyTorch's functions of these names; gelu is the one with erf. ACT_NONE stands
- * for no activation and is in no node. */
-enum activation {
-    ACT_NONE,
-    ACT_RELU,
-    ACT_RELU6,
-    ACT_HARDSWISH,
-    ACT_HARDSIGMOID,
-    ACT_SILU,
-    ACT_SIGMOID,
-    ACT_TANH,
-    ACT_GELU,
-    ACT_N_KINDS
 };
 
 struct linear_params {
@@ -267,6 +256,10 @@ int graph_parameter(struct graph *graph, const char *owner, const char *suffix,
 /* A buffer "owner.suffix", TENSOR_BUFFER or TENSOR_COUNTER, at first `value`. */
 int graph_buffer(struct graph *graph, enum tensor_kind kind, const char *owner,
                  const char *suffix, const struct shape *shape, double value);
+
+/* How the tensor is stored: at first in rows of its last dimension, padded.
+ * NO_TENSOR is accepted. */
+void graph_set_layout(struct graph *graph, int tensor, const struct layout *layout);
 
 /* Other first values for a parameter. NO_TENSOR is accepted. */
 void graph_set_init(struct graph *graph, int tensor, enum init_kind kind, double value);

@@ -1,32 +1,76 @@
-/* The kernels: arithmetic on one block each, nothing else. kernels_ref.c is the
- * specification in plain loops; other files have the same signatures and are
- * chosen by kernels_choose. No kernel allocates, fails or keeps state; scratch
- * is an argument. docs/numerics.md derives the gradients.
+/* The kernels: arithmetic on one block each, nothing else. They are written once,
+ * over vectors (vec.h), and compiled per class of CPU; one lane is the reference.
+ * kernels_choose picks the class at run time. No kernel allocates, fails or keeps
+ * state; scratch is an argument. docs/numerics.md derives the gradients.
  *
- * Layout: row-major, images as C, H, W. Outputs first, then inputs, scratch and
- * sizes. Outputs do not overlap inputs unless the kernel says so. Backward
- * kernels *write* their outputs unless the comment says that they add. */
+ * Layout: layout.h. Numbers of channels are multiples of PANEL; a `pitch` is the
+ * number of elements from one row to the next. Outputs first, then inputs, scratch
+ * and sizes. Outputs do not overlap inputs unless the kernel says so. Kernels
+ * *write* their outputs unless the comment says that they add. */
 #ifndef ENGINE_NN_KERNELS_H
 #define ENGINE_NN_KERNELS_H
 
+#include "engine/nn/layout.h"
 #include "engine/nn/real.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* A block of a dense layer: `rows` examples, some columns of a matrix whose
- * rows are `ld` apart.
- *
- * n_in, n_out  the part of the layer that this block reads and writes
- * ld_in        row pitch of x, dx and of w and dw (their rows are inputs)
- * ld_out       row pitch of y and dy */
-struct linear_block {
-    size_t rows;
-    size_t n_in;
-    size_t n_out;
-    size_t ld_in;
-    size_t ld_out;
+/* c = a b, or c += a b:
+ *   c[i, j] = sum_k a[i, k] b[k, j]
+ * for m rows, n_panels panels of PANEL columns, and k inputs. Element (i, k) of a
+ * lies at i a_row + k a_k, one of which is 1; row k of panel p of b at
+ * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
+ * the order of k. */
+struct product {
+    real *c;
+    size_t c_row, c_panel;
+    const real *a;
+    size_t a_row, a_k;
+    const real *b;
+    size_t b_k, b_panel;
+    size_t m, k, n_panels;
+    bool add;
+};
+
+/* Elementwise functions; v is the input, and the derivative is given in v. */
+enum activation {
+    ACT_NONE,
+    ACT_RELU,        /* max(v, 0), NaN stays NaN; 0 at 0 */
+    ACT_RELU6,       /* min(max(v, 0), 6) */
+    ACT_HARDSWISH,   /* v min(max(v + 3, 0), 6) / 6 */
+    ACT_HARDSIGMOID, /* min(max(v + 3, 0), 6) / 6 */
+    ACT_SILU,        /* v sigmoid(v) */
+    ACT_SIGMOID,
+    ACT_TANH,
+    ACT_GELU, /* v Phi(v), exact */
+    ACT_N_KINDS
+};
+
+/* How a value is read from what is stored: y = act(scale[c] z + shift[c]).
+ * scale NULL: scale 1, shift 0. */
+struct reading {
+    const real *scale;
+    const real *shift;
+    enum activation act;
+};
+
+/* Some rows of some channels. */
+struct rows {
+    size_t n;
+    size_t channels;
+    size_t pitch;
+};
+
+/* Batch norm backward, per channel:
+ *   dz = factor[c] (g - mean_g[c] - (z - mean[c]) slope[c])
+ * factor NULL: dz = g. */
+struct norm_gradient {
+    const real *factor;
+    const real *mean_g;
+    const real *mean;
+    const real *slope;
 };
 
 /* One image of a convolution. h_out and w_out follow from the rest:
@@ -41,7 +85,7 @@ struct conv2d_shape {
     size_t groups;
 };
 
-/* One image of a pooling. */
+/* One image of a pooling. ceil_mode has gone into h_out and w_out. */
 struct pool2d_shape {
     size_t channels;
     size_t h_in, w_in;
@@ -49,18 +93,67 @@ struct pool2d_shape {
     size_t k_h, k_w;
     size_t stride_h, stride_w;
     size_t pad_h, pad_w;
+    bool ceil_mode;
 };
 
-/* Some channels of a batch of images, for kernels that work channel by channel
- * over the whole batch. Pointers point at the first of them in the first example.
+/* What a pass over a gradient does on its way:
+ *   g = (dy + more) act'(scale z + shift)
+ * and, per channel, adds sum g to sums[c], and sum g (z - mean[c]) to
+ * sums[sums_pitch + c].
  *
- * n_rows      examples, `pitch` elements apart
- * n_channels  channels, `plane` elements each */
-struct channel_block {
-    size_t n_rows;
-    size_t n_channels;
-    size_t plane;
-    size_t pitch;
+ * g, more  pitch of dy and of more are the rows' own; g may be dy or more; more NULL: 0
+ * z        NULL when neither act nor mean is there
+ * mean     NULL: second sums are not taken
+ * finish   false: this is not the last share of the gradient, act' is left out
+ * sums     NULL: none are taken */
+struct gradient_pass {
+    real *g;
+    const real *dy;
+    size_t dy_pitch;
+    const real *more;
+    size_t more_pitch;
+    const real *z;
+    size_t z_pitch;
+    struct reading reading;
+    bool finish;
+    const real *mean;
+    double *sums;
+    size_t sums_pitch; /* from the first sums to the second */
+};
+
+/* Depthwise convolution of PANEL channels of one image, groups = c_in = c_out:
+ *   z[o, c] = sum_tap y[i(o, tap), c] w[tap, c],  y = reading of x
+ * w is (k_h k_w, PANEL). */
+struct depthwise_forward {
+    real *z;
+    size_t z_pitch;
+    const real *x;
+    size_t x_pitch;
+    struct reading reading; /* of these channels */
+    const real *w;
+    const real *bias; /* NULL: 0 */
+    real *scratch;    /* depthwise_scratch elements */
+    const struct conv2d_shape *shape;
+};
+
+/* Backward: dz from g and z; dw[tap, c] += sum_o dz[o, c] y[i(o, tap), c]; and the
+ * gradient of y, which goes through `pass` as it would through gradient_pass, with
+ * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted. */
+struct depthwise_backward {
+    const real *g;
+    size_t g_pitch;
+    const real *z;
+    size_t z_pitch;
+    struct norm_gradient norm; /* of these channels */
+    const real *x;
+    size_t x_pitch;
+    struct reading reading;
+    const real *w;
+    double *dw; /* (taps, PANEL), added to */
+    struct gradient_pass pass;
+    size_t pass_pitch; /* of pass.g */
+    real *scratch;
+    const struct conv2d_shape *shape;
 };
 
 enum update_kind { UPDATE_SGD, UPDATE_MOMENTUM, UPDATE_NESTEROV, UPDATE_ADAM };
@@ -95,85 +188,59 @@ struct update_rule {
 struct kernels {
     const char *name;
 
-    /* Called on the caller's thread before each step. */
-    void (*enter)(void);
+    void (*product)(const struct product *p);
+    /* Panels of `in` (n_in inputs by n_out outputs) to panels of its transpose:
+     * out[i panel][o][i'] = in[o panel][i][o'], for inputs [first, first + n), both
+     * multiples of PANEL. in_panel, out_panel: elements between panels. */
+    void (*transpose)(real *out, size_t out_panel, const real *in, size_t in_panel,
+                      size_t n, size_t n_out);
 
-    /* y[r,o] = b[o] + sum_i x[r,i] w[o,i];  b may be NULL. */
-    void (*linear_forward)(real *y, const real *x, const real *w, const real *b,
-                           const struct linear_block *block);
-    /* dx[r,i] = sum_o dy[r,o] w[o,i] */
-    void (*linear_backward_input)(real *dx, const real *dy, const real *w,
-                                  const struct linear_block *block);
-    /* dw[o,i] = sum_r dy[r,o] x[r,i] */
-    void (*linear_backward_weight)(real *dw, const real *dy, const real *x,
-                                   const struct linear_block *block);
-    /* out[c] = sum_r m[r,c], rows `n_columns` apart. */
-    void (*column_sums)(real *out, const real *m, size_t n_rows, size_t n_columns);
+    /* y = reading of z; y may be z if the pitches are one. */
+    void (*read)(real *y, size_t y_pitch, const real *z, const struct reading *reading,
+                 const struct rows *rows);
+    /* dz; dz may be g. rows->pitch is z's. */
+    void (*norm_gradient)(real *dz, size_t dz_pitch, const real *g, size_t g_pitch,
+                          const real *z, const struct norm_gradient *norm,
+                          const struct rows *rows);
+    /* mean[c] and m2[c] = sum (z - mean)^2 of the rows. */
+    void (*moments)(double *mean, double *m2, const real *z, const struct rows *rows);
+    /* rows: of g. */
+    void (*gradient_pass)(const struct gradient_pass *pass, const struct rows *rows);
 
-    /* Elements of scratch that the three convolution kernels want. */
-    size_t (*conv2d_scratch)(const struct conv2d_shape *shape);
-    /* y (c_out,h_out,w_out), x (c_in,h_in,w_in), w (c_out,c_in/groups,k_h,k_w),
-     * b (c_out) or NULL */
-    void (*conv2d_forward)(real *y, const real *x, const real *w, const real *b,
-                           real *scratch, const struct conv2d_shape *shape);
-    void (*conv2d_backward_input)(real *dx, const real *dy, const real *w, real *scratch,
-                                  const struct conv2d_shape *shape);
-    /* Adds this image's share to dw and db (db may be NULL). */
-    void (*conv2d_backward_weight)(real *dw, real *db, const real *dy, const real *x,
-                                   real *scratch, const struct conv2d_shape *shape);
+    size_t (*depthwise_scratch)(const struct conv2d_shape *shape);
+    void (*depthwise_forward)(const struct depthwise_forward *d);
+    void (*depthwise_backward)(const struct depthwise_backward *d);
 
-    /* y = max(x, 0), NaN stays NaN; y may be x. */
-    void (*relu_forward)(real *y, const real *x, size_t n);
-    /* dx = y > 0 ? dy : 0; dx may be dy. */
-    void (*relu_backward)(real *dx, const real *dy, const real *y, size_t n);
-
-    /* The same with y = min(max(x, 0), 6): dx = 0 < y < 6 ? dy : 0. */
-    void (*relu6_forward)(real *y, const real *x, size_t n);
-    void (*relu6_backward)(real *dx, const real *dy, const real *y, size_t n);
-
+    /* One image. `at` receives, for each output, the place in its window (row
+     * major) of the largest value: ties, the first; NaN wins. */
+    void (*max_pool2d_forward)(real *y, uint8_t *at, const real *x,
+                               const struct reading *reading, size_t x_pitch,
+                               const struct pool2d_shape *shape);
+    void (*max_pool2d_backward)(real *dx, const real *dy, const uint8_t *at,
+                                const struct pool2d_shape *shape);
     /* y[..] = mean of window [floor(i in / out), ceil((i + 1) in / out)) of each
      * axis; k, stride and pad of the shape are not looked at. */
-    void (*avg_pool2d_forward)(real *y, const real *x, const struct pool2d_shape *shape);
+    void (*avg_pool2d_forward)(real *y, const real *x, const struct reading *reading,
+                               size_t x_pitch, const struct pool2d_shape *shape);
     void (*avg_pool2d_backward)(real *dx, const real *dy,
                                 const struct pool2d_shape *shape);
 
-    /* y[..] = largest of the window, padding excluded; `at` receives its index
-     * within the channel plane. Ties: the first in row order; NaN wins. */
-    void (*max_pool2d_forward)(real *y, int32_t *at, const real *x,
-                               const struct pool2d_shape *shape);
-    void (*max_pool2d_backward)(real *dx, const real *dy, const int32_t *at,
-                                const struct pool2d_shape *shape);
-
-    /* mean[c] and variance[c] (divided by the number of values) of each channel.
-     * Sums are in double, around the mean, and depend on the sizes only. */
-    void (*channel_moments)(double *mean, double *variance, const real *x,
-                            const struct channel_block *block);
-    /* y = (x - mean[c]) inv_std[c] w[c] + b[c] */
-    void (*batch_norm_forward)(real *y, const real *x, const double *mean,
-                               const double *inv_std, const real *w, const real *b,
-                               const struct channel_block *block);
-    /* With mean and inv_std those of x: dw[c] = sum dy xhat, db[c] = sum dy and
-     * dx = w[c] inv_std[c] (dy - db[c]/m - xhat dw[c]/m), m values a channel. dx may
-     * be dy, or NULL: not wanted. */
-    void (*batch_norm_backward)(real *dx, real *dw, real *db, const real *dy,
-                                const real *x, const double *mean, const double *inv_std,
-                                const real *w, const struct channel_block *block);
-
     /* loss[r] = log(sum_c exp(z[r,c])) - sum_c t[r,c] z[r,c] with the targets
-     * t[r,c] = (1 - smoothing) [c is label[r]] + smoothing / n_classes */
+     * t[r,c] = (1 - smoothing) [c is label[r]] + smoothing / n_classes; rows of z are
+     * padded(n_classes) apart */
     void (*cross_entropy_forward)(real *loss, const real *z, const int64_t *label,
                                   double smoothing, size_t n_rows, size_t n_classes);
-    /* dz[r,c] = scale (softmax(z[r])[c] - t[r,c]) */
+    /* dz[r,c] = scale (softmax(z[r])[c] - t[r,c]), 0 in the padding */
     void (*cross_entropy_backward)(real *dz, const real *z, const int64_t *label,
                                    double smoothing, double scale, size_t n_rows,
                                    size_t n_classes);
 
-    /* y = a + b; y may be a. */
-    void (*sum)(real *y, const real *a, const real *b, size_t n);
+    /* y = reading a + reading b, rows of y; a and b have pitches of their own. */
+    void (*sum)(real *y, const real *a, size_t a_pitch, const struct reading *read_a,
+                const real *b, size_t b_pitch, const struct reading *read_b,
+                const struct rows *rows);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
-    /* y[e] = sum_p parts[p,e] in the order of p, rows `pitch` apart. */
-    void (*sum_parts)(real *y, const real *parts, size_t n_parts, size_t pitch, size_t n);
     /* False if any value is NaN or infinite. */
     bool (*all_finite)(const real *x, size_t n);
     /* What the rule says; state[] are v, or m and s, and are neither read nor
@@ -186,12 +253,11 @@ struct kernels {
                          real prox_mu, size_t n);
 };
 
-extern const struct kernels kernels_ref;
+/* The classes that this build has and this CPU can run, by index, slowest first; 0 is
+ * the reference. False past the end, and nothing written. */
+bool kernels_class(struct kernels *out, size_t index);
 
-/* False, and nothing written, in a build without OpenBLAS or in double. */
-bool kernels_blas(struct kernels *out);
-
-/* The fastest of this build. */
+/* The fastest of this build for this CPU. */
 void kernels_choose(struct kernels *out);
 
 #endif

@@ -1,151 +1,582 @@
-/* Depthwise convolution, one channel plane at a time, rows in the innermost loop.
- * Planes are worked on in scratch with their padding around them, so that no tap
- * has to look where the image ends. */
-#include "engine/nn/kernels_shared.h"
+/* Depthwise convolution, PANEL channels of one image at a time, vectors over
+ * channels. The side that is shifted (the input forward, the gradient backward) is
+ * first read into a padded band of rows, so that the loops over taps have no edges.
+ * Sizes that common models use are compiled with constant loops. */
+#include "engine/nn/activation.h"
+#include "engine/nn/kernels_class.h"
 
 #include <string.h>
 
-enum { LANES = 16 };
+enum { BAND_ELEMENTS = 32768, MAX_TAPS_IN_REGISTERS = 25 };
 
-/* A plane with its padding. */
-static size_t padded_width(const struct conv2d_shape *s)
+/* Rows and columns of the padded band.
+ *
+ * before_h, before_w  zeros above the first row and left of the first column
+ * height, width       of the whole padded image; a band is some rows of it */
+struct padding {
+    size_t before_h, before_w;
+    size_t height, width;
+};
+
+static size_t larger(size_t a, size_t b)
 {
-    return s->w_in + 2 * s->pad_w;
+    return a > b ? a : b;
 }
 
-static size_t padded_elements(const struct conv2d_shape *s)
+static struct padding forward_padding(const struct conv2d_shape *s)
 {
-    return (s->h_in + 2 * s->pad_h) * padded_width(s);
+    struct padding p = {s->pad_h, s->pad_w, 0, 0};
+
+    p.height = larger((s->h_out - 1) * s->stride_h + (s->k_h - 1) * s->dilation_h + 1,
+                      s->pad_h + s->h_in);
+    p.width = larger((s->w_out - 1) * s->stride_w + (s->k_w - 1) * s->dilation_w + 1,
+                     s->pad_w + s->w_in);
+    return p;
 }
 
-size_t depthwise_scratch(const struct conv2d_shape *s)
+/* Zeros before the first output of an axis such that every input has an output for
+ * every tap: output (i + pad - tap dilation) / stride. */
+static size_t outputs_before(size_t kernel, size_t dilation, size_t pad, size_t stride)
 {
-    return padded_elements(s);
+    size_t reach = (kernel - 1) * dilation;
+
+    return reach > pad ? (reach - pad + stride - 1) / stride : 0;
 }
 
-/* Copies the plane into the middle; the padding is 0 already. */
-static void pad_plane(real *restrict padded, const real *restrict x,
-                      const struct conv2d_shape *s)
+static struct padding backward_padding(const struct conv2d_shape *s)
 {
-    padded += s->pad_h * padded_width(s) + s->pad_w;
-    for (size_t r = 0; r < s->h_in; r++)
-        memcpy(padded + r * padded_width(s), x + r * s->w_in, s->w_in * sizeof(*x));
+    struct padding p;
+
+    p.before_h = outputs_before(s->k_h, s->dilation_h, s->pad_h, s->stride_h);
+    p.before_w = outputs_before(s->k_w, s->dilation_w, s->pad_w, s->stride_w);
+    p.height = p.before_h + larger(s->h_out, (s->h_in - 1 + s->pad_h) / s->stride_h + 1);
+    p.width = p.before_w + larger(s->w_out, (s->w_in - 1 + s->pad_w) / s->stride_w + 1);
+    return p;
 }
 
-static void unpad_plane(real *restrict x, const real *restrict padded,
-                        const struct conv2d_shape *s)
+/* Rows of outputs (forward) or inputs (backward) of one band; `need` is the rows of
+ * the padded image for one of them, `each` for one more. */
+static size_t rows_of_band(const struct padding *p, size_t need, double each)
 {
-    padded += s->pad_h * padded_width(s) + s->pad_w;
-    for (size_t r = 0; r < s->h_in; r++)
-        memcpy(x + r * s->w_in, padded + r * padded_width(s), s->w_in * sizeof(*x));
+    size_t fit = BAND_ELEMENTS / (p->width * LANES);
+    size_t n = fit > need ? 1 + (size_t)((double)(fit - need) / each) : 1;
+
+    return n;
 }
 
-/* Offset in the padded plane of what output (row, 0) meets under tap `t`. */
-static size_t tap_offset(const struct conv2d_shape *s, size_t row, size_t t)
+static size_t forward_band(const struct conv2d_shape *s, const struct padding *p)
 {
-    size_t kh = t / s->k_w, kw = t % s->k_w;
-
-    return (row * s->stride_h + kh * s->dilation_h) * padded_width(s) +
-           kw * s->dilation_w;
+    return rows_of_band(p, (s->k_h - 1) * s->dilation_h + 1, (double)s->stride_h);
 }
 
-static void gather_add(real *restrict y, const real *restrict x, real w, size_t stride,
-                       size_t n)
+static size_t forward_rows(const struct conv2d_shape *s, size_t n)
 {
-    if (stride == 1) {
-        for (size_t i = 0; i < n; i++)
-            y[i] += w * x[i];
-    } else {
-        for (size_t i = 0; i < n; i++)
-            y[i] += w * x[i * stride];
+    return (n - 1) * s->stride_h + (s->k_h - 1) * s->dilation_h + 1;
+}
+
+/* Padded rows of outputs that n rows of inputs meet, at most. */
+static size_t backward_rows(const struct conv2d_shape *s, size_t n)
+{
+    return (n - 1 + (s->k_h - 1) * s->dilation_h) / s->stride_h + 2;
+}
+
+static size_t backward_band(const struct conv2d_shape *s, const struct padding *p)
+{
+    return rows_of_band(p, backward_rows(s, 1), 1.0 / (double)s->stride_h);
+}
+
+static size_t depthwise_scratch(const struct conv2d_shape *s)
+{
+    struct padding f = forward_padding(s), b = backward_padding(s);
+    size_t forward = forward_rows(s, forward_band(s, &f)) * f.width;
+    size_t backward = backward_rows(s, backward_band(s, &b)) * b.width;
+
+    return larger(forward, backward) * LANES;
+}
+
+/* Three ways to apply an activation: none, relu and relu6 clip to [low, high];
+ * hardswish is common enough for code of its own; the rest is looked up. */
+enum way { WAY_CLIP, WAY_HARDSWISH, WAY_ANY };
+
+struct reader {
+    vec scale, shift, low, high;
+    enum activation act;
+};
+
+static enum way way_of(enum activation act)
+{
+    if (act == ACT_NONE || act == ACT_RELU || act == ACT_RELU6)
+        return WAY_CLIP;
+    return act == ACT_HARDSWISH ? WAY_HARDSWISH : WAY_ANY;
+}
+
+static struct reader reader_of(const struct reading *r, size_t c)
+{
+    struct reader reader;
+
+    reader.scale = r->scale ? vec_load(r->scale + c) : vec_splat(1);
+    reader.shift = r->scale ? vec_load(r->shift + c) : vec_zero();
+    reader.low = vec_splat(r->act == ACT_NONE ? (real)-INFINITY : 0);
+    reader.high = vec_splat(r->act == ACT_RELU6 ? 6 : (real)INFINITY);
+    reader.act = r->act;
+    return reader;
+}
+
+ALWAYS_INLINE vec value_of(vec v, const struct reader *r, enum way way)
+{
+    if (way == WAY_CLIP)
+        return vec_min(r->high, vec_max(r->low, v));
+    return act_value(v, way == WAY_HARDSWISH ? ACT_HARDSWISH : r->act);
+}
+
+ALWAYS_INLINE vec gradient_of(vec g, vec v, const struct reader *r, enum way way)
+{
+    if (way == WAY_CLIP)
+        return vec_if_less(r->low, v, vec_if_less(v, r->high, g));
+    return act_gradient(g, v, way == WAY_HARDSWISH ? ACT_HARDSWISH : r->act);
+}
+
+static void zero_vecs(real *to, size_t n)
+{
+    memset(to, 0, n * LANES * sizeof(*to));
+}
+
+ALWAYS_INLINE void read_row(real *to, const real *x, size_t pitch, size_t n,
+                            const struct reader *reader, enum way way)
+{
+    for (size_t i = 0; i < n; i++) {
+        vec v = vec_fma(vec_load(x + i * pitch), reader->scale, reader->shift);
+
+        vec_store(to + i * LANES, value_of(v, reader, way));
     }
 }
 
-static void scatter_add(real *restrict x, const real *restrict y, real w, size_t stride,
-                        size_t n)
+/* One padded row of the input, or zeros. */
+static void pad_input_row(real *to, const struct depthwise_forward *d, size_t c,
+                          const struct padding *p, size_t row)
 {
-    if (stride == 1) {
-        for (size_t i = 0; i < n; i++)
-            x[i] += w * y[i];
-    } else {
-        for (size_t i = 0; i < n; i++)
-            x[i * stride] += w * y[i];
+    const struct conv2d_shape *s = d->shape;
+    const real *x = d->x + (row - p->before_h) * s->w_in * d->x_pitch + c;
+    struct reader reader = reader_of(&d->reading, c);
+    size_t after = p->before_w + s->w_in;
+
+    if (row < p->before_h || row >= p->before_h + s->h_in) {
+        zero_vecs(to, p->width);
+        return;
+    }
+    zero_vecs(to, p->before_w);
+    zero_vecs(to + after * LANES, p->width - after);
+    to += p->before_w * LANES;
+    switch (way_of(reader.act)) {
+        case WAY_CLIP:
+            read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_CLIP);
+            break;
+        case WAY_HARDSWISH:
+            read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_HARDSWISH);
+            break;
+        default:
+            read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_ANY);
+            break;
     }
 }
 
-/* Adds products to lane i mod LANES. */
-static void dot_add(real lane[LANES], const real *restrict y, const real *restrict x,
-                    size_t stride, size_t n)
-{
-    size_t i = 0;
+/* The geometry as the inner loops want it: constants where they are known. */
+struct taps {
+    size_t k, stride;
+};
 
-    for (; stride == 1 && i + LANES <= n; i += LANES) {
-        for (size_t l = 0; l < LANES; l++)
-            lane[l] += y[i + l] * x[i + l];
+/* Outputs [ox, ox + N_AT_ONCE) of a row: neighbours share their inputs. */
+enum { N_AT_ONCE = 4 };
+
+ALWAYS_INLINE void forward_pixels(real *z, size_t z_pitch, const real *in, size_t in_row,
+                                  const vec *w, vec bias, size_t n, struct taps t)
+{
+    vec acc[N_AT_ONCE];
+
+#pragma GCC unroll 4
+    for (size_t i = 0; i < n; i++)
+        acc[i] = bias;
+#pragma GCC unroll 5
+    for (size_t kh = 0; kh < t.k; kh++) {
+#pragma GCC unroll 5
+        for (size_t kw = 0; kw < t.k; kw++) {
+            const real *at = in + kh * in_row + kw * LANES;
+
+#pragma GCC unroll 4
+            for (size_t i = 0; i < n; i++)
+                acc[i] = vec_fma(vec_load(at + i * t.stride * LANES), w[kh * t.k + kw],
+                                 acc[i]);
+        }
     }
-    for (; i < n; i++)
-        lane[i % LANES] += y[i] * x[i * stride];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < n; i++)
+        vec_store(z + i * z_pitch, acc[i]);
 }
 
-static real lane_total(const real lane[LANES])
+ALWAYS_INLINE void forward_row(real *z, const struct depthwise_forward *d, const real *in,
+                               size_t in_row, const vec *w, vec bias, struct taps t)
 {
-    real sum = 0;
+    size_t ox = 0;
 
-    for (size_t l = 0; l < LANES; l++)
-        sum += lane[l];
-    return sum;
+    for (; ox + N_AT_ONCE <= d->shape->w_out; ox += N_AT_ONCE)
+        forward_pixels(z + ox * d->z_pitch, d->z_pitch, in + ox * t.stride * LANES,
+                       in_row, w, bias, N_AT_ONCE, t);
+    for (; ox < d->shape->w_out; ox++)
+        forward_pixels(z + ox * d->z_pitch, d->z_pitch, in + ox * t.stride * LANES,
+                       in_row, w, bias, 1, t);
 }
 
-void depthwise_forward(real *y, const real *x, const real *w, const real *b, real *padded,
-                       const struct conv2d_shape *s)
+/* Any geometry. */
+static void forward_row_any(real *z, const struct depthwise_forward *d, const real *in,
+                            size_t in_row, size_t c, vec bias)
 {
-    size_t n_taps = s->k_h * s->k_w;
+    const struct conv2d_shape *s = d->shape;
 
-    memset(padded, 0, padded_elements(s) * sizeof(*padded));
-    for (size_t c = 0; c < s->c_in; c++, x += s->h_in * s->w_in, w += n_taps) {
-        pad_plane(padded, x, s);
-        for (size_t r = 0; r < s->h_out; r++, y += s->w_out) {
-            for (size_t i = 0; i < s->w_out; i++)
-                y[i] = b ? b[c] : 0;
-            for (size_t t = 0; t < n_taps; t++)
-                gather_add(y, padded + tap_offset(s, r, t), w[t], s->stride_w, s->w_out);
+    for (size_t ox = 0; ox < s->w_out; ox++) {
+        vec acc = bias;
+
+        for (size_t tap = 0; tap < s->k_h * s->k_w; tap++) {
+            size_t column = ox * s->stride_w + tap % s->k_w * s->dilation_w;
+            const real *at = in + tap / s->k_w * s->dilation_h * in_row + column * LANES;
+
+            acc = vec_fma(vec_load(at), vec_load(d->w + tap * PANEL + c), acc);
+        }
+        vec_store(z + ox * d->z_pitch, acc);
+    }
+}
+
+/* The kernel size of a geometry that has code of its own, 10 times, plus the stride;
+ * 0: none. */
+static int common_geometry(const struct conv2d_shape *s)
+{
+    bool plain = s->k_h == s->k_w && s->stride_h == s->stride_w && s->dilation_h == 1 &&
+                 s->dilation_w == 1;
+
+    if (!plain || (s->k_h != 3 && s->k_h != 5) || s->stride_h > 2)
+        return 0;
+    return (int)(10 * s->k_h + s->stride_h);
+}
+
+static void forward_channels(const struct depthwise_forward *d, size_t c)
+{
+    const struct conv2d_shape *s = d->shape;
+    struct padding p = forward_padding(s);
+    size_t band = forward_band(s, &p), in_row = p.width * LANES, n_taps = s->k_h * s->k_w;
+    vec bias = d->bias ? vec_load(d->bias + c) : vec_zero();
+    vec w[MAX_TAPS_IN_REGISTERS];
+
+    for (size_t t = 0; t < n_taps && t < MAX_TAPS_IN_REGISTERS; t++)
+        w[t] = vec_load(d->w + t * PANEL + c);
+    for (size_t first = 0; first < s->h_out; first += band) {
+        size_t n = s->h_out - first < band ? s->h_out - first : band;
+
+        for (size_t r = 0; r < forward_rows(s, n); r++)
+            pad_input_row(d->scratch + r * in_row, d, c, &p, first * s->stride_h + r);
+        for (size_t oy = 0; oy < n; oy++) {
+            real *z = d->z + (first + oy) * s->w_out * d->z_pitch + c;
+            const real *in = d->scratch + oy * s->stride_h * in_row;
+
+            switch (common_geometry(s)) {
+                case 31:
+                    forward_row(z, d, in, in_row, w, bias, (struct taps){3, 1});
+                    break;
+                case 32:
+                    forward_row(z, d, in, in_row, w, bias, (struct taps){3, 2});
+                    break;
+                case 51:
+                    forward_row(z, d, in, in_row, w, bias, (struct taps){5, 1});
+                    break;
+                case 52:
+                    forward_row(z, d, in, in_row, w, bias, (struct taps){5, 2});
+                    break;
+                default:
+                    forward_row_any(z, d, in, in_row, c, bias);
+                    break;
+            }
         }
     }
 }
 
-void depthwise_backward_input(real *dx, const real *dy, const real *w, real *padded,
-                              const struct conv2d_shape *s)
+static void depthwise_forward(const struct depthwise_forward *d)
 {
-    size_t n_taps = s->k_h * s->k_w;
+    for (size_t c = 0; c < PANEL; c += LANES)
+        forward_channels(d, c);
+}
 
-    for (size_t c = 0; c < s->c_in; c++, dx += s->h_in * s->w_in, w += n_taps) {
-        memset(padded, 0, padded_elements(s) * sizeof(*padded));
-        for (size_t r = 0; r < s->h_out; r++, dy += s->w_out) {
-            for (size_t t = 0; t < n_taps; t++)
-                scatter_add(padded + tap_offset(s, r, t), dy, w[t], s->stride_w,
-                            s->w_out);
+/* ---- Backward ------------------------------------------------------------ */
+
+/* One padded row of dz, or zeros. */
+static void pad_gradient_row(real *to, const struct depthwise_backward *d, size_t c,
+                             const struct padding *p, size_t row)
+{
+    const struct conv2d_shape *s = d->shape;
+    const struct norm_gradient *n = &d->norm;
+    size_t first = (row - p->before_h) * s->w_out, after = p->before_w + s->w_out;
+    vec factor = n->factor ? vec_load(n->factor + c) : vec_splat(1);
+    vec mean_g = n->factor ? vec_load(n->mean_g + c) : vec_zero();
+    vec mean = n->factor ? vec_load(n->mean + c) : vec_zero();
+    vec slope = n->factor ? vec_load(n->slope + c) : vec_zero();
+
+    if (row < p->before_h || row >= p->before_h + s->h_out) {
+        zero_vecs(to, p->width);
+        return;
+    }
+    zero_vecs(to, p->before_w);
+    for (size_t i = 0; i < s->w_out; i++) {
+        vec g = vec_load(d->g + (first + i) * d->g_pitch + c);
+
+        if (n->factor) {
+            vec centred = vec_load(d->z + (first + i) * d->z_pitch + c) - mean;
+
+            g = (g - mean_g - centred * slope) * factor;
         }
-        unpad_plane(dx, padded, s);
+        vec_store(to + (p->before_w + i) * LANES, g);
+    }
+    zero_vecs(to + after * LANES, p->width - after);
+}
+
+/* What the inputs of a vector of channels share. */
+struct back {
+    const struct depthwise_backward *d;
+    struct reader reader;
+    vec mean;
+    vec sum, sum_z;
+    vec dw[MAX_TAPS_IN_REGISTERS];
+    vec w[MAX_TAPS_IN_REGISTERS];
+    size_t c;
+};
+
+/* The gradient of one input goes on its way. */
+ALWAYS_INLINE void pass_pixel(struct back *b, size_t pixel, vec g, vec x, vec v,
+                              enum way way)
+{
+    const struct gradient_pass *p = &b->d->pass;
+
+    if (!p->g)
+        return;
+    if (p->more)
+        g += vec_load(p->more + pixel * p->more_pitch + b->c);
+    if (p->finish)
+        g = gradient_of(g, v, &b->reader, way);
+    b->sum += g;
+    b->sum_z = vec_fma(g, x - b->mean, b->sum_z);
+    vec_store(p->g + pixel * b->d->pass_pitch + b->c, g);
+}
+
+/* One input: its gradient, and its share of the weights'. dz points at the output
+ * that the first tap meets it for; taps are kh0, kh0 + stride, ... */
+ALWAYS_INLINE void backward_pixel(struct back *b, size_t pixel, const real *dz,
+                                  size_t dz_row, size_t kh0, size_t kw0, struct taps t,
+                                  enum way way)
+{
+    vec x = vec_load(b->d->x + pixel * b->d->x_pitch + b->c);
+    vec v = vec_fma(x, b->reader.scale, b->reader.shift);
+    vec y = value_of(v, &b->reader, way);
+    vec acc = vec_zero();
+
+#pragma GCC unroll 5
+    for (size_t kh = kh0; kh < t.k; kh += t.stride) {
+#pragma GCC unroll 5
+        for (size_t kw = kw0; kw < t.k; kw += t.stride) {
+            vec g = vec_load(dz - (kh - kh0) / t.stride * dz_row -
+                             (kw - kw0) / t.stride * LANES);
+
+            acc = vec_fma(g, b->w[kh * t.k + kw], acc);
+            b->dw[kh * t.k + kw] = vec_fma(g, y, b->dw[kh * t.k + kw]);
+        }
+    }
+    pass_pixel(b, pixel, acc, x, v, way);
+}
+
+/* The inputs of one row, from ix0 in steps of the stride: all meet the same taps. */
+ALWAYS_INLINE void backward_pixels(struct back *shared, size_t iy, size_t ix0,
+                                   const real *dz, size_t dz_row, size_t kh0, size_t kw0,
+                                   struct taps t, enum way way)
+{
+    struct back b = *shared; /* so that it can live in registers */
+    const struct conv2d_shape *s = b.d->shape;
+
+    for (size_t ix = ix0; ix < s->w_in; ix += t.stride, dz += LANES)
+        backward_pixel(&b, iy * s->w_in + ix, dz, dz_row, kh0, kw0, t, way);
+    *shared = b;
+}
+
+/* One row of inputs; dz is the band's row for output 0 of the row's first tap. */
+ALWAYS_INLINE void backward_row(struct back *b, size_t iy, const real *dz, size_t dz_row,
+                                struct taps t, enum way way)
+{
+    const struct conv2d_shape *s = b->d->shape;
+    size_t kh0 = (iy + s->pad_h) % t.stride;
+
+    for (size_t ix0 = 0; ix0 < t.stride && ix0 < s->w_in; ix0++) {
+        size_t kw0 = (ix0 + s->pad_w) % t.stride;
+        const real *at = dz + (ix0 + s->pad_w - kw0) / t.stride * LANES;
+
+        if (kh0 == 0 && kw0 == 0)
+            backward_pixels(b, iy, ix0, at, dz_row, 0, 0, t, way);
+        else if (kh0 == 0)
+            backward_pixels(b, iy, ix0, at, dz_row, 0, 1, t, way);
+        else if (kw0 == 0)
+            backward_pixels(b, iy, ix0, at, dz_row, 1, 0, t, way);
+        else
+            backward_pixels(b, iy, ix0, at, dz_row, 1, 1, t, way);
     }
 }
 
-void depthwise_backward_weight(real *dw, real *db, const real *dy, const real *x,
-                               real *padded, const struct conv2d_shape *s)
-{
-    size_t n_taps = s->k_h * s->k_w, plane = s->h_out * s->w_out;
+#define BACKWARD_ROW(k, stride)                                                          \
+    static void backward_row_##k##_##stride(struct back *b, size_t iy, const real *dz,   \
+                                            size_t dz_row)                               \
+    {                                                                                    \
+        const struct taps t = {k, stride};                                               \
+                                                                                         \
+        switch (way_of(b->reader.act)) {                                                 \
+            case WAY_CLIP:                                                               \
+                backward_row(b, iy, dz, dz_row, t, WAY_CLIP);                            \
+                break;                                                                   \
+            case WAY_HARDSWISH:                                                          \
+                backward_row(b, iy, dz, dz_row, t, WAY_HARDSWISH);                       \
+                break;                                                                   \
+            default:                                                                     \
+                backward_row(b, iy, dz, dz_row, t, WAY_ANY);                             \
+                break;                                                                   \
+        }                                                                                \
+    }
 
-    memset(padded, 0, padded_elements(s) * sizeof(*padded));
-    for (size_t c = 0; c < s->c_in; c++, x += s->h_in * s->w_in, dy += plane) {
-        pad_plane(padded, x, s);
+BACKWARD_ROW(3, 1)
+BACKWARD_ROW(3, 2)
+BACKWARD_ROW(5, 1)
+BACKWARD_ROW(5, 2)
+
+/* Any geometry: the weights' gradient goes to doubles at once. */
+static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t dz_row)
+{
+    const struct depthwise_backward *d = b->d;
+    const struct conv2d_shape *s = d->shape;
+    size_t oy0 = (iy + s->pad_h) / s->stride_h;
+
+    for (size_t ix = 0; ix < s->w_in; ix++) {
+        size_t pixel = iy * s->w_in + ix;
+        vec x = vec_load(d->x + pixel * d->x_pitch + b->c);
+        vec v = vec_fma(x, b->reader.scale, b->reader.shift);
+        vec y = value_of(v, &b->reader, way_of(b->reader.act)), acc = vec_zero();
+
+        for (size_t tap = 0; tap < s->k_h * s->k_w; tap++) {
+            ptrdiff_t h = (ptrdiff_t)(iy + s->pad_h) -
+                          (ptrdiff_t)(tap / s->k_w * s->dilation_h);
+            ptrdiff_t w = (ptrdiff_t)(ix + s->pad_w) -
+                          (ptrdiff_t)(tap % s->k_w * s->dilation_w);
+            ptrdiff_t up = (ptrdiff_t)oy0 - h / (ptrdiff_t)s->stride_h;
+            ptrdiff_t at = w / (ptrdiff_t)s->stride_w;
+            vec g;
+
+            if (h < 0 || w < 0 || h % (ptrdiff_t)s->stride_h != 0 ||
+                w % (ptrdiff_t)s->stride_w != 0)
+                continue;
+            g = vec_load(dz - up * (ptrdiff_t)dz_row + at * LANES);
+            acc = vec_fma(g, vec_load(d->w + tap * PANEL + b->c), acc);
+            vec_add_to_doubles(d->dw + tap * PANEL + b->c, g * y);
+        }
+        pass_pixel(b, pixel, acc, x, v, way_of(b->reader.act));
+    }
+}
+
+static void backward_one_row(struct back *b, size_t iy, const real *dz, size_t dz_row)
+{
+    switch (common_geometry(b->d->shape)) {
+        case 31:
+            backward_row_3_1(b, iy, dz, dz_row);
+            break;
+        case 32:
+            backward_row_3_2(b, iy, dz, dz_row);
+            break;
+        case 51:
+            backward_row_5_1(b, iy, dz, dz_row);
+            break;
+        case 52:
+            backward_row_5_2(b, iy, dz, dz_row);
+            break;
+        default:
+            backward_row_any(b, iy, dz, dz_row);
+            break;
+    }
+}
+
+static void begin_back(struct back *b, const struct depthwise_backward *d, size_t c)
+{
+    size_t n_taps = d->shape->k_h * d->shape->k_w;
+
+    b->d = d;
+    b->c = c;
+    b->reader = reader_of(&d->reading, c);
+    b->mean = d->pass.mean ? vec_load(d->pass.mean + c) : vec_zero();
+    b->sum = b->sum_z = vec_zero();
+    for (size_t t = 0; t < n_taps && t < MAX_TAPS_IN_REGISTERS; t++) {
+        b->w[t] = vec_load(d->w + t * PANEL + c);
+        b->dw[t] = vec_zero();
+    }
+}
+
+/* The sums so far go to doubles, so that none of them gets long. */
+static void flush_back(struct back *b)
+{
+    const struct depthwise_backward *d = b->d;
+    size_t n_taps = d->shape->k_h * d->shape->k_w;
+
+    if (common_geometry(d->shape) != 0) {
         for (size_t t = 0; t < n_taps; t++) {
-            real lane[LANES] = {0};
-
-            for (size_t r = 0; r < s->h_out; r++)
-                dot_add(lane, dy + r * s->w_out, padded + tap_offset(s, r, t),
-                        s->stride_w, s->w_out);
-            dw[c * n_taps + t] += lane_total(lane);
+            vec_add_to_doubles(d->dw + t * PANEL + b->c, b->dw[t]);
+            b->dw[t] = vec_zero();
         }
-        for (size_t i = 0; db && i < plane; i++)
-            db[c] += dy[i];
     }
+    if (d->pass.g && d->pass.sums) {
+        vec_add_to_doubles(d->pass.sums + b->c, b->sum);
+        if (d->pass.mean)
+            vec_add_to_doubles(d->pass.sums + d->pass.sums_pitch + b->c, b->sum_z);
+    }
+    b->sum = b->sum_z = vec_zero();
+}
+
+static void backward_channels(const struct depthwise_backward *d, size_t c)
+{
+    enum { PIXELS_OF_A_SUM = 512 };
+    const struct conv2d_shape *s = d->shape;
+    struct padding p = backward_padding(s);
+    size_t band = backward_band(s, &p), dz_row = p.width * LANES;
+    size_t rows_of_a_sum = larger(PIXELS_OF_A_SUM / s->w_in, 1);
+    struct back b;
+
+    begin_back(&b, d, c);
+    for (size_t first = 0; first < s->h_in; first += band) {
+        size_t n = s->h_in - first < band ? s->h_in - first : band;
+        /* padded rows: that of output oy is before_h + oy */
+        size_t low = (first + s->pad_h + p.before_h * s->stride_h -
+                      (s->k_h - 1) * s->dilation_h) /
+                     s->stride_h;
+        size_t high = (first + n - 1 + s->pad_h) / s->stride_h + p.before_h;
+
+        for (size_t r = low; r <= high; r++)
+            pad_gradient_row(d->scratch + (r - low) * dz_row, d, c, &p, r);
+        for (size_t iy = first; iy < first + n; iy++) {
+            size_t row = (iy + s->pad_h) / s->stride_h + p.before_h - low;
+
+            backward_one_row(&b, iy, d->scratch + row * dz_row + p.before_w * LANES,
+                             dz_row);
+            if ((iy + 1) % rows_of_a_sum == 0)
+                flush_back(&b);
+        }
+    }
+    flush_back(&b);
+}
+
+static void depthwise_backward(const struct depthwise_backward *d)
+{
+    for (size_t c = 0; c < PANEL; c += LANES)
+        backward_channels(d, c);
+}
+
+void FILL(depthwise)(struct kernels *out)
+{
+    out->depthwise_scratch = depthwise_scratch;
+    out->depthwise_forward = depthwise_forward;
+    out->depthwise_backward = depthwise_backward;
 }

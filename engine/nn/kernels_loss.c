@@ -1,6 +1,6 @@
 /* Softmax cross-entropy. In double: a handful of values per example, and the loss is
  * what people compare. */
-#include "engine/nn/kernels_shared.h"
+#include "engine/nn/kernels_class.h"
 
 #include <math.h>
 
@@ -31,11 +31,11 @@ static double target_sum(const real *z, int64_t label, double smoothing, size_t 
     return (1 - smoothing) * (double)z[label] + smoothing * (sum / (double)n_classes);
 }
 
-void cross_entropy_forward(real *loss, const real *z, const int64_t *label,
-                           double smoothing, size_t n_rows, size_t n_classes)
+static void cross_entropy_forward(real *loss, const real *z, const int64_t *label,
+                                  double smoothing, size_t n_rows, size_t n_classes)
 {
     for (size_t r = 0; r < n_rows; r++) {
-        const real *z_r = z + r * n_classes;
+        const real *z_r = z + r * padded(n_classes);
         double largest;
         double sum = exp_sum(z_r, &largest, n_classes);
 
@@ -44,14 +44,14 @@ void cross_entropy_forward(real *loss, const real *z, const int64_t *label,
     }
 }
 
-void cross_entropy_backward(real *dz, const real *z, const int64_t *label,
-                            double smoothing, double scale, size_t n_rows,
-                            size_t n_classes)
+static void cross_entropy_backward(real *dz, const real *z, const int64_t *label,
+                                   double smoothing, double scale, size_t n_rows,
+                                   size_t n_classes)
 {
     double elsewhere = smoothing / (double)n_classes;
 
-    for (size_t r = 0; r < n_rows; r++) {
-        const real *z_r = z + r * n_classes;
+    for (size_t r = 0; r < n_rows; r++, dz += padded(n_classes)) {
+        const real *z_r = z + r * padded(n_classes);
         double largest;
         double sum = exp_sum(z_r, &largest, n_classes);
 
@@ -59,7 +59,15 @@ void cross_entropy_backward(real *dz, const real *z, const int64_t *label,
             double target = elsewhere + ((int64_t)c == label[r] ? 1 - smoothing : 0);
             double p = exp((double)z_r[c] - largest) / sum;
 
-            dz[r * n_classes + c] = (real)(scale * (p - target));
+            dz[c] = (real)(scale * (p - target));
         }
+        for (size_t c = n_classes; c < padded(n_classes); c++)
+            dz[c] = 0;
     }
+}
+
+void FILL(loss)(struct kernels *out)
+{
+    out->cross_entropy_forward = cross_entropy_forward;
+    out->cross_entropy_backward = cross_entropy_backward;
 }

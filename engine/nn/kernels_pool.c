@@ -1,9 +1,136 @@
-/* Adaptive average pooling: the windows of an axis cover it and may overlap. */
-#include "engine/nn/kernels_shared.h"
+/* Pooling, PANEL channels at a time. Loops over the channels of a panel are plain:
+ * compilers make vectors of them. */
+#include "engine/nn/activation.h"
+#include "engine/nn/kernels_class.h"
 
+#include <math.h>
 #include <string.h>
 
-/* The window of one output. */
+/* The part of a window that lies in the image, on one axis: inputs [first, last),
+ * the window's own tap `tap` being the first of them. */
+struct range {
+    size_t first, last, tap;
+};
+
+static struct range range_of(size_t out, size_t stride, size_t pad, size_t kernel,
+                             size_t n_in)
+{
+    size_t begin = out * stride;
+    struct range r = {begin > pad ? begin - pad : 0, begin + kernel - pad, 0};
+
+    r.tap = begin < pad ? pad - begin : 0;
+    if (begin + kernel < pad)
+        r.last = 0;
+    if (r.last > n_in)
+        r.last = n_in;
+    return r;
+}
+
+static void read_panel(real *y, const real *x, const struct reading *reading, size_t c)
+{
+    struct reading here = {NULL, NULL, reading->act};
+
+    if (reading->scale)
+        here.scale = reading->scale + c, here.shift = reading->shift + c;
+    for (size_t l = 0; l < PANEL; l += LANES) {
+        vec v = vec_load(x + l);
+
+        if (here.scale)
+            v = vec_fma(v, vec_load(here.scale + l), vec_load(here.shift + l));
+        vec_store(y + l, act_value(v, here.act));
+    }
+}
+
+/* The winners of one window. */
+struct winners {
+    real best[PANEL];
+    int32_t at[PANEL];
+};
+
+static void challenge(struct winners *w, const real *v, int32_t tap)
+{
+    for (size_t l = 0; l < PANEL; l++) {
+        bool wins = v[l] > w->best[l] || v[l] != v[l];
+
+        w->at[l] = wins ? tap : w->at[l];
+        w->best[l] = wins ? v[l] : w->best[l];
+    }
+}
+
+static void max_window(struct winners *w, const real *x, size_t c, size_t x_pitch,
+                       const struct reading *reading, const struct pool2d_shape *s,
+                       struct range rows, struct range columns)
+{
+    for (size_t l = 0; l < PANEL; l++) {
+        w->best[l] = (real)-INFINITY;
+        w->at[l] = (int32_t)(rows.tap * s->k_w + columns.tap);
+    }
+    for (size_t i = rows.first; i < rows.last; i++) {
+        for (size_t j = columns.first; j < columns.last; j++) {
+            size_t tap = (rows.tap + i - rows.first) * s->k_w + columns.tap + j -
+                         columns.first;
+            real v[PANEL];
+
+            read_panel(v, x + (i * s->w_in + j) * x_pitch + c, reading, c);
+            challenge(w, v, (int32_t)tap);
+        }
+    }
+}
+
+static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
+                               const struct reading *reading, size_t x_pitch,
+                               const struct pool2d_shape *s)
+{
+    size_t channels = padded(s->channels);
+
+    for (size_t o = 0; o < s->h_out * s->w_out; o++) {
+        struct range rows =
+            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
+        struct range columns =
+            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+
+        for (size_t c = 0; c < channels; c += PANEL) {
+            struct winners w;
+
+            max_window(&w, x, c, x_pitch, reading, s, rows, columns);
+            for (size_t l = 0; l < PANEL; l++) {
+                y[o * channels + c + l] = w.best[l];
+                at[o * channels + c + l] = (uint8_t)w.at[l];
+            }
+        }
+    }
+}
+
+/* dx += dy where the window's winner is this tap. */
+static void add_where(real *dx, const real *dy, const uint8_t *at, size_t tap, size_t n)
+{
+    for (size_t l = 0; l < n; l++)
+        dx[l] += at[l] == tap ? dy[l] : 0;
+}
+
+static void max_pool2d_backward(real *dx, const real *dy, const uint8_t *at,
+                                const struct pool2d_shape *s)
+{
+    size_t channels = padded(s->channels);
+
+    memset(dx, 0, s->h_in * s->w_in * channels * sizeof(*dx));
+    for (size_t o = 0; o < s->h_out * s->w_out; o++, dy += channels, at += channels) {
+        struct range rows =
+            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
+        struct range columns =
+            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+
+        for (size_t i = rows.first; i < rows.last; i++) {
+            for (size_t j = columns.first; j < columns.last; j++)
+                add_where(dx + (i * s->w_in + j) * channels, dy, at,
+                          (rows.tap + i - rows.first) * s->k_w + columns.tap + j -
+                              columns.first,
+                          channels);
+        }
+    }
+}
+
+/* The window of one output of the adaptive mean; windows may overlap. */
 struct window {
     size_t y0, y1;
     size_t x0, x1;
@@ -23,34 +150,55 @@ static struct window window_of(const struct pool2d_shape *s, size_t at)
     return w;
 }
 
-void avg_pool2d_forward(real *y, const real *x, const struct pool2d_shape *s)
+static void avg_pool2d_forward(real *y, const real *x, const struct reading *reading,
+                               size_t x_pitch, const struct pool2d_shape *s)
 {
-    for (size_t c = 0; c < s->channels; c++, x += s->h_in * s->w_in) {
-        for (size_t at = 0; at < s->h_out * s->w_out; at++) {
-            struct window w = window_of(s, at);
-            double total = 0;
+    size_t channels = padded(s->channels);
 
-            for (size_t row = w.y0; row < w.y1; row++) {
-                for (size_t i = w.x0; i < w.x1; i++)
-                    total += (double)x[row * s->w_in + i];
+    for (size_t o = 0; o < s->h_out * s->w_out; o++) {
+        struct window w = window_of(s, o);
+
+        for (size_t c = 0; c < channels; c += PANEL) {
+            double total[PANEL] = {0};
+            real v[PANEL];
+
+            for (size_t i = w.y0; i < w.y1; i++) {
+                for (size_t j = w.x0; j < w.x1; j++) {
+                    read_panel(v, x + (i * s->w_in + j) * x_pitch + c, reading, c);
+                    for (size_t l = 0; l < PANEL; l++)
+                        total[l] += (double)v[l];
+                }
             }
-            *y++ = (real)(total / w.area);
+            for (size_t l = 0; l < PANEL; l++)
+                y[o * channels + c + l] = (real)(total[l] / w.area);
         }
     }
 }
 
-void avg_pool2d_backward(real *dx, const real *dy, const struct pool2d_shape *s)
+static void avg_pool2d_backward(real *dx, const real *dy, const struct pool2d_shape *s)
 {
-    memset(dx, 0, s->channels * s->h_in * s->w_in * sizeof(*dx));
-    for (size_t c = 0; c < s->channels; c++, dx += s->h_in * s->w_in) {
-        for (size_t at = 0; at < s->h_out * s->w_out; at++) {
-            struct window w = window_of(s, at);
-            real share = (real)((double)*dy++ / w.area);
+    size_t channels = padded(s->channels);
 
-            for (size_t row = w.y0; row < w.y1; row++) {
-                for (size_t i = w.x0; i < w.x1; i++)
-                    dx[row * s->w_in + i] += share;
+    memset(dx, 0, s->h_in * s->w_in * channels * sizeof(*dx));
+    for (size_t o = 0; o < s->h_out * s->w_out; o++, dy += channels) {
+        struct window w = window_of(s, o);
+        real share = (real)(1 / w.area);
+
+        for (size_t i = w.y0; i < w.y1; i++) {
+            for (size_t j = w.x0; j < w.x1; j++) {
+                real *to = dx + (i * s->w_in + j) * channels;
+
+                for (size_t c = 0; c < channels; c++)
+                    to[c] += share * dy[c];
             }
         }
     }
+}
+
+void FILL(pool)(struct kernels *out)
+{
+    out->max_pool2d_forward = max_pool2d_forward;
+    out->max_pool2d_backward = max_pool2d_backward;
+    out->avg_pool2d_forward = avg_pool2d_forward;
+    out->avg_pool2d_backward = avg_pool2d_backward;
 }

@@ -1,12 +1,12 @@
 /* Updates of weights (struct update_rule). Loops without branches, so that they
  * vectorise; what few steps ask for, clipping and the proximal term, is worked out
  * beforehand in pieces that stay in the cache. */
-#include "engine/nn/kernels_shared.h"
+#include "engine/nn/kernels_class.h"
 
 #include <assert.h>
 #include <math.h>
 
-enum { PIECE = 512, LANES = 8 };
+enum { PIECE = 512, SQUARE_LANES = 8 };
 
 #ifdef NN_DOUBLE
 #define root_of sqrt
@@ -116,8 +116,9 @@ static void update_piece(real *w, real *state0, real *state1, const real *h,
     }
 }
 
-void update_weights(real *w, real *state0, real *state1, const real *g,
-                    const real *reference, const struct update_rule *rule, size_t n)
+static void update_weights(real *w, real *state0, real *state1, const real *g,
+                           const real *reference, const struct update_rule *rule,
+                           size_t n)
 {
     real h[PIECE];
 
@@ -138,24 +139,24 @@ void update_weights(real *w, real *state0, real *state1, const real *g,
     }
 }
 
-/* Lane i has elements i, i + LANES, ...: a fixed order that vectorises. */
-static void add_squares(double lane[LANES], const real *h, size_t n)
+/* Lane i has elements i, i + SQUARE_LANES, ...: a fixed order that vectorises. */
+static void add_squares(double lane[SQUARE_LANES], const real *h, size_t n)
 {
     size_t i = 0;
 
-    for (; i + LANES <= n; i += LANES) {
-        for (size_t j = 0; j < LANES; j++)
+    for (; i + SQUARE_LANES <= n; i += SQUARE_LANES) {
+        for (size_t j = 0; j < SQUARE_LANES; j++)
             lane[j] += (double)h[i + j] * (double)h[i + j];
     }
     for (size_t j = 0; i + j < n; j++)
         lane[j] += (double)h[i + j] * (double)h[i + j];
 }
 
-double square_sum(const real *g, const real *w, const real *reference, real prox_mu,
-                  size_t n)
+static double square_sum(const real *g, const real *w, const real *reference,
+                         real prox_mu, size_t n)
 {
     const struct update_rule pull = {.clip = 1, .prox_mu = prox_mu};
-    double lane[LANES] = {0}, sum = 0;
+    double lane[SQUARE_LANES] = {0}, sum = 0;
     real h[PIECE];
 
     if (prox_mu == 0)
@@ -166,7 +167,13 @@ double square_sum(const real *g, const real *w, const real *reference, real prox
         pull_and_clip(h, g + at, w + at, reference + at, &pull, count);
         add_squares(lane, h, count);
     }
-    for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < SQUARE_LANES; i++)
         sum += lane[i];
     return sum;
+}
+
+void FILL(update)(struct kernels *out)
+{
+    out->update = update_weights;
+    out->square_sum = square_sum;
 }

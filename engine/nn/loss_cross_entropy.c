@@ -40,7 +40,7 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     const int64_t *label = step_buffer(step, call, 2);
 
     (void)worker;
-    step->kernels->cross_entropy_forward(loss + rows.first, z + rows.first * p->n_classes,
+    step->kernels->cross_entropy_forward(loss + rows.first, z + rows.first * padded(p->n_classes),
                                          label + rows.first,
                                          step->mode == STEP_EVALUATE ? 0 : p->smoothing,
                                          rows.n, p->n_classes);
@@ -56,8 +56,8 @@ static void run_backward(const struct call *call, const struct step *step, size_
     const int64_t *label = step_buffer(step, call, 2);
 
     (void)worker;
-    step->kernels->cross_entropy_backward(dz + rows.first * p->n_classes,
-                                          z + rows.first * p->n_classes,
+    step->kernels->cross_entropy_backward(dz + rows.first * padded(p->n_classes),
+                                          z + rows.first * padded(p->n_classes),
                                           label + rows.first, p->smoothing,
                                           1.0 / (double)step->n, rows.n, p->n_classes);
 }
@@ -67,7 +67,7 @@ static void forward(struct lowering *l, const struct node *node)
     struct partition rows = {.rows_per_block = ROWS_PER_BLOCK};
 
     lower_call(l, run_forward, node, &rows,
-               (const int[]){lower_value(l, node->out), lower_value(l, node->in[0]),
+               (const int[]){lower_loss(l, node), lower_plain(l, node->in[0]).buffer,
                              lower_value(l, node->in[1])},
                3);
 }
@@ -75,12 +75,14 @@ static void forward(struct lowering *l, const struct node *node)
 static void backward(struct lowering *l, const struct node *node)
 {
     struct partition rows = {.rows_per_block = ROWS_PER_BLOCK};
-    int dz = lower_input_grad(l, node, 0);
+    int z = lower_plain(l, node->in[0]).buffer;
+    struct delivery d;
 
+    if (!lower_deliver(l, &d, node, 0, 0))
+        return;
     lower_call(l, run_backward, node, &rows,
-               (const int[]){dz, lower_value(l, node->in[0]),
-                             lower_value(l, node->in[1])},
-               3);
+               (const int[]){d.g, z, lower_value(l, node->in[1])}, 3);
+    lower_settle(l, node, &d);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

@@ -1,16 +1,17 @@
 /* Lowering: from a graph to buffers and flat lists of calls. */
-#include "engine/nn/lower_parts.h"
+#include "engine/nn/lower.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "engine/nn/array.h"
+#include "engine/nn/lower_parts.h"
 #include "engine/nn/op.h"
 #include "engine/nn/place.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { ELEMENTS_PER_BLOCK = 16384, MAX_COLUMN_BLOCKS = 8, COLUMN_MULTIPLE = 16 };
+enum { ELEMENTS_PER_BLOCK = 16384, MAX_COLUMN_BLOCKS = 8, MAX_PLAN_BYTES = 1 << 26 };
 
 const struct graph *lower_source(const struct lowering *l)
 {
@@ -27,7 +28,17 @@ size_t lower_max_batch(const struct lowering *l)
     return l->max_batch;
 }
 
-static int new_buffer(struct lowering *l, uint64_t size)
+void *lower_plan(struct lowering *l, size_t size)
+{
+    void *plan = l->out_of_memory ? NULL : arena_alloc(l->program->plans, size);
+
+    l->out_of_memory |= !plan;
+    return plan;
+}
+
+/* ---- Memory -------------------------------------------------------------- */
+
+int lower_buffer(struct lowering *l, uint64_t size)
 {
     struct program *p = l->program;
 
@@ -42,7 +53,7 @@ static int new_buffer(struct lowering *l, uint64_t size)
 
 int lower_persistent(struct lowering *l, uint64_t size)
 {
-    int buffer = new_buffer(l, size);
+    int buffer = lower_buffer(l, size);
 
     if (buffer >= 0) {
         l->program->buffers[buffer].used = true;
@@ -51,28 +62,13 @@ int lower_persistent(struct lowering *l, uint64_t size)
     return buffer;
 }
 
-static int new_external(struct lowering *l)
+int lower_external(struct lowering *l)
 {
-    int buffer = new_buffer(l, 0);
+    int buffer = lower_buffer(l, 0);
 
     if (buffer >= 0)
         l->program->buffers[buffer].external = true;
     return buffer;
-}
-
-static const struct tensor *tensor_at(const struct lowering *l, int tensor)
-{
-    return &l->graph->tensors[tensor];
-}
-
-static uint64_t tensor_bytes(const struct lowering *l, int tensor)
-{
-    const struct tensor *t = tensor_at(l, tensor);
-    uint64_t bytes = (uint64_t)shape_elements(&t->shape) * sizeof(real);
-
-    if (t->kind == TENSOR_COUNTER)
-        return sizeof(int64_t);
-    return tensor_is_state(t) ? bytes : bytes * l->max_batch;
 }
 
 int lower_value(struct lowering *l, int tensor)
@@ -80,71 +76,18 @@ int lower_value(struct lowering *l, int tensor)
     return l->program->of[tensor].value;
 }
 
-/* True if nothing needs the tensor's value after its one consumer has read it. */
-static bool may_overwrite(const struct lowering *l, int tensor)
-{
-    for (;;) {
-        const struct tensor *t = tensor_at(l, tensor);
-        const struct node *producer;
-
-        if (t->kind != TENSOR_ACTIVATION || t->n_consumers != 1)
-            return false;
-        producer = &l->graph->nodes[t->producer];
-        if (!op_of(producer)->view)
-            return !op_of(producer)->reads_output;
-        tensor = producer->in[0];
-    }
-}
-
-/* Where a node writes its output. */
-static void place_output(struct lowering *l, const struct node *node)
-{
-    const struct op *op = op_of(node);
-    bool shares = op->view || (op->in_place && may_overwrite(l, node->in[0]));
-
-    l->program->of[node->out].value =
-        shares ? lower_value(l, node->in[0]) : new_buffer(l, tensor_bytes(l, node->out));
-}
-
-int lower_output_grad(struct lowering *l, const struct node *node)
-{
-    return l->program->of[node->out].grad;
-}
-
-int lower_input_grad(struct lowering *l, const struct node *node, uint32_t i)
-{
-    int tensor = node->in[i];
-    const struct tensor *t = tensor_at(l, tensor);
-    int *grad = &l->program->of[tensor].grad;
-    const struct op *op = op_of(node);
-    int aside;
-
-    if (!t->needs_grad)
-        return -1;
-    if (*grad < 0) {
-        bool shares = op->grad_in_place && i == 0 && t->n_consumers == 1;
-
-        *grad =
-            shares ? lower_output_grad(l, node) : new_buffer(l, tensor_bytes(l, tensor));
-        return *grad;
-    }
-    aside = new_buffer(l, tensor_bytes(l, tensor));
-    l->pending[l->n_pending++] = (struct pending_add){tensor, aside};
-    return aside;
-}
-
 int lower_saved(struct lowering *l, const struct node *node, uint64_t bytes)
 {
     int *saved = &l->saved[node - l->graph->nodes];
 
     if (*saved < 0)
-        *saved = new_buffer(l, bytes);
+        *saved = lower_buffer(l, bytes);
     return *saved;
 }
 
 int lower_workspace(struct lowering *l, uint64_t bytes)
 {
-    return new_buffer(l, bytes);
+    return lower_buffer(l, bytes);
 }
 
 void lower_scratch(struct lowering *l, uint64_t bytes)
@@ -155,6 +98,8 @@ void lower_scratch(struct lowering *l, uint64_t bytes)
     if (aligned > l->program->scratch_bytes)
         l->program->scratch_bytes = aligned;
 }
+
+/* ---- Calls --------------------------------------------------------------- */
 
 /* Extends the buffer's life to call `at`. */
 static void use_buffer(struct buffer *buffer, uint32_t at)
@@ -189,8 +134,9 @@ static struct call *add_call(struct lowering *l, call_fn run, const int *buffers
     return call;
 }
 
-void lower_call(struct lowering *l, call_fn run, const struct node *node,
-                const struct partition *partition, const int *buffers, size_t n_buffers)
+void lower_planned_call(struct lowering *l, call_fn run, const struct node *node,
+                        const struct partition *partition, const void *plan,
+                        const int *buffers, size_t n_buffers)
 {
     struct call *call = add_call(l, run, buffers, n_buffers);
 
@@ -198,6 +144,13 @@ void lower_call(struct lowering *l, call_fn run, const struct node *node,
         return;
     call->node = node;
     call->partition = *partition;
+    call->plan = plan;
+}
+
+void lower_call(struct lowering *l, call_fn run, const struct node *node,
+                const struct partition *partition, const int *buffers, size_t n_buffers)
+{
+    lower_planned_call(l, run, node, partition, NULL, buffers, n_buffers);
 }
 
 void lower_elementwise(struct lowering *l, call_fn run, size_t n, const int *buffers,
@@ -215,96 +168,29 @@ size_t lower_rows_for(size_t elements, size_t per_row)
 
 size_t lower_columns_for(size_t n)
 {
-    size_t width = (n + MAX_COLUMN_BLOCKS - 1) / MAX_COLUMN_BLOCKS;
-
-    return (width + COLUMN_MULTIPLE - 1) / COLUMN_MULTIPLE * COLUMN_MULTIPLE;
-}
-
-/* ---- Calls that belong to no op ------------------------------------------ */
-
-/* A parameter's gradient: columns. */
-static void run_add_columns(const struct call *call, const struct step *step,
-                            size_t block, size_t worker)
-{
-    struct span e = call_columns(call, block);
-    real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 1);
-
-    (void)worker;
-    step->kernels->add(y + e.first, x + e.first, e.n);
-}
-
-/* An activation's gradient: rows of call->n elements. */
-static void run_add_rows(const struct call *call, const struct step *step, size_t block,
-                         size_t worker)
-{
-    struct span rows = call_rows(call, step, block);
-    real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 1);
-
-    (void)worker;
-    step->kernels->add(y + rows.first * call->n, x + rows.first * call->n,
-                       rows.n * call->n);
-}
-
-static void run_copy_rows(const struct call *call, const struct step *step, size_t block,
-                          size_t worker)
-{
-    struct span rows = call_rows(call, step, block);
-    real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 1);
-
-    (void)worker;
-    memcpy(y + rows.first * call->n, x + rows.first * call->n,
-           rows.n * call->n * sizeof(*y));
-}
-
-void lower_pass_on(struct lowering *l, const struct node *node, int dx, int dy)
-{
-    size_t n = shape_elements(&tensor_at(l, node->out)->shape);
-    struct partition rows = {.rows_per_block = lower_rows_for(ELEMENTS_PER_BLOCK, n)};
-
-    if (dx < 0 || dx == dy)
-        return;
-    lower_call(l, run_copy_rows, node, &rows, (const int[]){dx, dy}, 2);
-    if (!l->out_of_memory)
-        l->program->calls[l->program->n_calls - 1].n = n;
-}
-
-static void add_pending(struct lowering *l)
-{
-    for (size_t i = 0; i < l->n_pending; i++) {
-        int tensor = l->pending[i].tensor;
-        size_t n = shape_elements(&tensor_at(l, tensor)->shape);
-        const int buffers[2] = {l->program->of[tensor].grad, l->pending[i].buffer};
-        struct call *call;
-
-        if (tensor_at(l, tensor)->kind == TENSOR_PARAMETER) {
-            lower_elementwise(l, run_add_columns, n, buffers, 2);
-            continue;
-        }
-        call = add_call(l, run_add_rows, buffers, 2);
-        if (!call)
-            return;
-        call->partition.rows_per_block = lower_rows_for(ELEMENTS_PER_BLOCK, n);
-        call->n = n;
-    }
-    l->n_pending = 0;
+    return padded((n + MAX_COLUMN_BLOCKS - 1) / MAX_COLUMN_BLOCKS);
 }
 
 /* ---- The lists ----------------------------------------------------------- */
+
+static uint64_t state_bytes(const struct tensor *t)
+{
+    return t->kind == TENSOR_COUNTER
+               ? sizeof(int64_t)
+               : (uint64_t)layout_elements(&t->layout) * sizeof(real);
+}
 
 static void create_tensor_buffers(struct lowering *l)
 {
     for (size_t i = 0; i < l->graph->n_tensors; i++) {
         struct tensor_buffers *of = &l->program->of[i];
-        enum tensor_kind kind = l->graph->tensors[i].kind;
+        const struct tensor *t = &l->graph->tensors[i];
 
-        of->value = of->grad = -1;
-        if (kind == TENSOR_LABELS || kind == TENSOR_INPUT)
-            of->value = new_external(l);
-        if (tensor_is_state(&l->graph->tensors[i]))
-            of->value = lower_persistent(l, tensor_bytes(l, (int)i));
+        of->value = of->grad = of->at.buffer = of->at.norm = -1;
+        if (t->kind == TENSOR_LABELS || t->kind == TENSOR_INPUT)
+            of->value = lower_external(l);
+        if (tensor_is_state(t))
+            of->value = lower_persistent(l, state_bytes(t));
         lower_update_buffers(l, i);
     }
 }
@@ -314,13 +200,16 @@ static void lower_forward(struct lowering *l)
     struct call_list *list = &l->program->forward;
 
     list->begin = l->program->n_calls;
-    for (size_t i = 0; i < l->graph->n_nodes; i++) {
-        const struct node *node = &l->graph->nodes[i];
+    for (l->node = 0; l->node < l->graph->n_nodes; l->node++) {
+        const struct node *node = &l->graph->nodes[l->node];
 
-        if (node->out == l->graph->loss)
+        if (node->out == l->graph->loss) {
+            l->program->logits = lower_plain(l, l->graph->logits).buffer;
             l->program->predict = (struct call_list){list->begin, l->program->n_calls};
-        place_output(l, node);
+        }
         op_of(node)->forward(l, node);
+        if (l->out_of_memory)
+            return;
     }
     list->end = l->program->n_calls;
 }
@@ -330,15 +219,16 @@ static void lower_backward(struct lowering *l)
     struct call_list *list = &l->program->backward;
 
     list->begin = l->program->n_calls;
-    for (size_t i = l->graph->n_nodes; i-- > 0;) {
-        const struct node *node = &l->graph->nodes[i];
-        bool reaches_loss =
-            node->out == l->graph->loss || lower_output_grad(l, node) >= 0;
+    for (size_t i = 0; i < l->graph->n_tensors; i++)
+        l->tensors[i].plain = -1; /* read again, rather than kept */
+    for (l->node = l->graph->n_nodes; l->node-- > 0 && !l->out_of_memory;) {
+        const struct node *node = &l->graph->nodes[l->node];
+        int root = l->tensors[node->out].root;
+        bool reaches_loss = node->out == l->graph->loss ||
+                            (root >= 0 && l->program->of[root].grad >= 0);
 
-        if (!reaches_loss || !tensor_at(l, node->out)->needs_grad)
-            continue;
-        op_of(node)->backward(l, node);
-        add_pending(l);
+        if (reaches_loss && l->graph->tensors[node->out].needs_grad)
+            op_of(node)->backward(l, node);
     }
     list->end = l->program->n_calls;
 }
@@ -346,29 +236,36 @@ static void lower_backward(struct lowering *l)
 static void lower_lists(struct lowering *l)
 {
     struct program *p = l->program;
+    static void (*const parts[])(struct lowering *) = {
+        create_tensor_buffers, lower_readers, lower_forward, lower_backward,
+        lower_check,           lower_norm,    lower_update};
 
-    create_tensor_buffers(l);
     p->scratch = lower_persistent(l, 0);
-    p->flags = lower_persistent(l, 0);
-    p->square_sums = l->graph->update.clips ? lower_persistent(l, 0) : -1;
+    p->flags = lower_persistent(l, l->graph->n_tensors);
     p->losses = lower_persistent(l, l->max_batch * sizeof(float));
-    if (!l->out_of_memory)
-        lower_forward(l);
-    if (!l->out_of_memory)
-        lower_backward(l);
-    if (!l->out_of_memory)
-        lower_check(l);
-    if (!l->out_of_memory)
-        lower_norm(l);
-    if (!l->out_of_memory)
-        lower_update(l);
+    p->square_sums = l->graph->update.clips ? lower_persistent(l, 0) : -1;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !l->out_of_memory; i++)
+        parts[i](l);
     if (l->out_of_memory)
         return;
     p->buffers[p->scratch].size = p->scratch_bytes * l->n_workers;
-    p->buffers[p->flags].size = p->n_flags;
     if (p->square_sums >= 0)
         p->buffers[p->square_sums].size = p->n_square_sums * sizeof(double);
     p->arena_bytes = place_buffers(p->buffers, p->n_buffers);
+}
+
+static bool begin_lowering(struct lowering *l)
+{
+    struct program *p = l->program;
+
+    p->n_tensors = l->graph->n_tensors;
+    p->of = mem_calloc(p->alloc, p->n_tensors, sizeof(*p->of));
+    p->plans = arena_create(MAX_PLAN_BYTES, p->alloc);
+    l->saved = mem_alloc(p->alloc, l->graph->n_nodes * sizeof(*l->saved));
+    l->tensors = mem_calloc(p->alloc, p->n_tensors, sizeof(*l->tensors));
+    for (size_t i = 0; l->saved && i < l->graph->n_nodes; i++)
+        l->saved[i] = -1;
+    return p->of && p->plans && l->saved && l->tensors;
 }
 
 cygnet_status lower_graph(struct program *out, const struct graph *graph,
@@ -383,15 +280,11 @@ cygnet_status lower_graph(struct program *out, const struct graph *graph,
 
     memset(out, 0, sizeof(*out));
     out->alloc = graph->alloc;
-    out->n_tensors = graph->n_tensors;
-    out->of = mem_calloc(out->alloc, graph->n_tensors, sizeof(*out->of));
-    l.saved = mem_alloc(out->alloc, graph->n_nodes * sizeof(*l.saved));
-    l.out_of_memory = !out->of || !l.saved;
-    for (size_t i = 0; l.saved && i < graph->n_nodes; i++)
-        l.saved[i] = -1;
+    l.out_of_memory = !begin_lowering(&l);
     if (!l.out_of_memory)
         lower_lists(&l);
     mem_free(out->alloc, l.saved);
+    mem_free(out->alloc, l.tensors);
     if (l.out_of_memory) {
         program_clear(out);
         return fail(err, CYGNET_ENOMEM, 0, "out of memory while planning the model");

@@ -1,6 +1,12 @@
 /* What an op's lowering may ask for. Every buffer that a call is given lives at
  * least for that call; live ranges follow from use, nobody states them.
- * Failures (out of memory) are remembered and reported by lower_graph. */
+ * Failures (out of memory) are remembered and reported by lower_graph.
+ *
+ * Values. An activation is stored once, in the buffer of its root, and read as its
+ * operand says: batch norms and activations that follow a layer with no other reader
+ * store nothing (lower_read_as). Gradients. Each root has one gradient buffer, for
+ * what is stored but behind its norm and activation: whoever brings the last share
+ * multiplies by act' and takes the sums that the norm or the bias wants. */
 #ifndef ENGINE_NN_LOWER_H
 #define ENGINE_NN_LOWER_H
 
@@ -8,41 +14,169 @@
 
 struct lowering;
 
+/* Sums over rows that a forward or backward pass leaves per slot, 2 doubles a channel.
+ * A slot is so many rows of the batch. buffer -1: none. */
+struct row_sums {
+    int buffer;
+    size_t rows_per_slot;
+};
+
+/* How to deliver the gradient of an input.
+ *
+ * g        where to write it
+ * more     what others brought, to be added: g, or -1 for nothing
+ * finish   multiply by act' of x, and take the sums if sums.buffer is there
+ * means    the second sum is wanted too: around the norm's mean
+ * settled  the op's call does all of this; false: it writes its plain share to g, and
+ *          lower_settle does the rest
+ * x        the input as it is read; x.buffer is the z of gradient_pass */
+struct delivery {
+    int g;
+    int more;
+    bool finish;
+    bool means;
+    bool settled;
+    int tensor;
+    struct operand x;
+    struct row_sums sums;
+};
+
 const struct graph *lower_source(const struct lowering *l);
 const struct kernels *lower_kernels(const struct lowering *l);
 size_t lower_max_batch(const struct lowering *l);
 
-/* Buffer of the tensor's value, (max_batch, shape...) or a parameter. */
+/* Zeroed memory for a plan; NULL: out of memory, which is remembered. */
+void *lower_plan(struct lowering *l, size_t size);
+
+/* Buffer of a parameter, a buffer, the input or the labels. */
 int lower_value(struct lowering *l, int tensor);
 
-/* Where to write the gradient of a node's input; -1: nobody wants it. Asked for
- * once per input and backward pass. */
-int lower_input_grad(struct lowering *l, const struct node *node, uint32_t i);
+/* ---- Activations --------------------------------------------------------- */
 
-/* The gradient of the node's output, complete. */
-int lower_output_grad(struct lowering *l, const struct node *node);
+/* Rows of an example and padded channels of a shape. */
+struct operand lower_shape(const struct shape *shape);
+
+/* How an activation is read. The input is laid out first if it has to be. */
+struct operand lower_operand(struct lowering *l, int tensor);
+
+/* The same with nothing to be done on reading: z as it is, its padding 0. */
+struct operand lower_plain(struct lowering *l, int tensor);
+
+/* A new buffer for the node's output. */
+struct operand lower_output(struct lowering *l, const struct node *node);
+
+/* The same for the loss: a number per example, side by side. */
+int lower_loss(struct lowering *l, const struct node *node);
+
+/* A new buffer for the node's output, which is at first its input in[0] as it is
+ * read. The gradient goes back by lower_pass_on. */
+struct operand lower_copy(struct lowering *l, const struct node *node);
+
+/* The output is the input in[0] read with a norm (-1: none) and an activation on top.
+ * Nothing is stored if that can be; else the output is a copy of the input, whose
+ * gradient goes back by lower_pass_on. The result is the output's operand. */
+struct operand lower_read_through(struct lowering *l, const struct node *node, int norm,
+                                  enum activation act);
+
+/* True if the node's output is stored by itself: after lower_copy. */
+bool lower_is_copy(const struct lowering *l, const struct node *node);
+
+/* For ops that see their input another way: its output is so read, from the input's
+ * buffer (is_free: only if lower_is_free says so) or its own copy. */
+void lower_read_as(struct lowering *l, const struct node *node, bool is_free,
+                   const struct operand *operand);
+
+/* True if the node is the only reader of its input in[0], which is stored. */
+bool lower_is_free(const struct lowering *l, const struct node *node);
+
+/* False for functions that would fill the padding: read it with lower_plain. */
+bool lower_keeps_zero(enum activation act);
+
+/* The node that alone reads the tensor; NULL: none, or several. */
+const struct node *lower_only_reader(const struct lowering *l, int tensor);
+
+/* Where the moments of a tensor's rows are; set by its producer. */
+struct row_sums *lower_moments(struct lowering *l, int tensor);
+
+/* A buffer for sums of so many rows a slot. */
+struct row_sums lower_sums(struct lowering *l, const struct operand *x,
+                           size_t rows_per_slot);
+size_t lower_slots(const struct row_sums *sums, size_t rows);
+
+/* ---- Gradients ----------------------------------------------------------- */
+
+/* The gradient of what the node's output root stores, complete: `g` behind the norm
+ * `norm` (-1: none), to be read with norm_gradient.
+ * sums  those of g: for the bias; buffer -1: nobody asked for them */
+struct output_gradient {
+    int g;
+    int norm;
+    bool is_shared; /* others read g too: it must not be overwritten */
+    struct operand z;
+    struct row_sums sums;
+};
+
+struct output_gradient lower_output_gradient(struct lowering *l, const struct node *node);
+
+/* The same with the norm gone through: buffer of dz. */
+int lower_plain_gradient(struct lowering *l, const struct node *node);
+
+/* The same, to be changed in place. */
+int lower_own_gradient(struct lowering *l, const struct node *node);
+
+/* In the forward pass: the node, a producer, will want the sums of its output's
+ * gradient (for a bias). */
+void lower_want_sums(struct lowering *l, const struct node *node);
+bool lower_wants_sums(const struct lowering *l, int tensor);
+
+/* How to deliver the gradient of input i, asked for once per backward pass, in the
+ * order of the calls. False: nobody wants it.
+ * rows_per_slot  of the sums that the op's own call can take; 0: it writes plain
+ *                shares only, and lower_settle does the rest */
+bool lower_deliver(struct lowering *l, struct delivery *out, const struct node *node,
+                   uint32_t i, size_t rows_per_slot);
+
+/* After the op's calls. */
+void lower_settle(struct lowering *l, const struct node *node, const struct delivery *d);
+
+/* The gradient of input i is that of the output, as it is. */
+void lower_pass_on(struct lowering *l, const struct node *node, uint32_t i);
+
+/* Where a parameter's gradient goes, asked for once per reader: for
+ * step_give_gradient. add: another reader was before. */
+struct parameter_share {
+    size_t tensor;
+    bool add;
+};
+struct parameter_share lower_parameter(struct lowering *l, int tensor);
+
+/* ---- Memory and calls ---------------------------------------------------- */
 
 /* Memory that the node's forward calls hand to its backward calls. The same
  * buffer for each call with the same node. */
 int lower_saved(struct lowering *l, const struct node *node, uint64_t bytes);
 
-/* Memory for the calls of this node and direction only. */
+/* Memory for the calls that use it. */
 int lower_workspace(struct lowering *l, uint64_t bytes);
 
 /* Each worker will have at least so much scratch. */
 void lower_scratch(struct lowering *l, uint64_t bytes);
 
-/* Appends a call over the buffers given (-1 stays -1: step_buffer must not be
- * asked for it). */
+/* Appends a call over the buffers given (-1 stays -1). */
 void lower_call(struct lowering *l, call_fn run, const struct node *node,
                 const struct partition *partition, const int *buffers, size_t n_buffers);
+
+/* The same with a plan. NULL is accepted: out of memory, no call. */
+void lower_planned_call(struct lowering *l, call_fn run, const struct node *node,
+                        const struct partition *partition, const void *plan,
+                        const int *buffers, size_t n_buffers);
 
 /* As lower_call, elementwise over n elements (no node), columns of 16384. */
 void lower_elementwise(struct lowering *l, call_fn run, size_t n, const int *buffers,
                        size_t n_buffers);
 
-/* Appends dx = dy for an op that passes a gradient on. Nothing if dx is dy or -1. */
-void lower_pass_on(struct lowering *l, const struct node *node, int dx, int dy);
+/* Blocks of rows of an activation. */
+struct partition lower_row_blocks(const struct operand *x);
 
 /* Rows per block such that a block has at least `elements` elements. */
 size_t lower_rows_for(size_t elements, size_t per_row);

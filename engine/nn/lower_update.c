@@ -3,6 +3,7 @@
 #include "engine/nn/lower_parts.h"
 #include "engine/nn/op.h"
 
+/* call->n is the tensor. */
 static void run_check(const struct call *call, const struct step *step, size_t block,
                       size_t worker)
 {
@@ -11,7 +12,8 @@ static void run_check(const struct call *call, const struct step *step, size_t b
     const real *g = step_buffer(step, call, 1);
 
     (void)worker;
-    flags[call->n + block] = !step->kernels->all_finite(g + e.first, e.n);
+    if (!step->kernels->all_finite(g + e.first, e.n))
+        __atomic_store_n(&flags[call->n], 1, __ATOMIC_RELAXED);
 }
 
 enum { W, G, REFERENCE, STATE0, STATE1, N_UPDATE_BUFFERS };
@@ -57,7 +59,7 @@ void lower_update_buffers(struct lowering *l, size_t tensor)
     const struct update_plan *plan = &l->graph->update;
     const struct tensor *t = &l->graph->tensors[tensor];
     struct tensor_buffers *of = &l->program->of[tensor];
-    uint64_t bytes = (uint64_t)shape_elements(&t->shape) * sizeof(real);
+    uint64_t bytes = (uint64_t)layout_elements(&t->layout) * sizeof(real);
     int n_state = t->kind == TENSOR_PARAMETER && !t->frozen ? (int)plan->state : 0;
 
     of->group = (struct update_group){t->shape.n_dims <= 1, t->lr_scale};
@@ -74,21 +76,24 @@ static bool is_trained(const struct lowering *l, size_t tensor)
     return tensor_is_trained(&l->graph->tensors[tensor], &l->program->of[tensor]);
 }
 
+static size_t elements(const struct lowering *l, size_t tensor)
+{
+    return layout_elements(&l->graph->tensors[tensor].layout);
+}
+
 void lower_check(struct lowering *l)
 {
     struct program *p = l->program;
 
     p->check.begin = p->n_calls;
     for (size_t i = 0; i < l->graph->n_tensors; i++) {
-        size_t n = shape_elements(&l->graph->tensors[i].shape);
-
-        if (!is_trained(l, i))
+        if (!is_trained(l, i) || p->of[i].fused)
             continue;
-        lower_elementwise(l, run_check, n, (const int[2]){p->flags, p->of[i].grad}, 2);
+        lower_elementwise(l, run_check, elements(l, i),
+                          (const int[2]){p->flags, p->of[i].grad}, 2);
         if (l->out_of_memory)
             return;
-        p->calls[p->n_calls - 1].n = p->n_flags;
-        p->n_flags += call_blocks(&p->calls[p->n_calls - 1], 1);
+        p->calls[p->n_calls - 1].n = i;
     }
     p->check.end = p->n_calls;
 }
@@ -104,7 +109,7 @@ void lower_norm(struct lowering *l)
 
         if (!is_trained(l, i))
             continue;
-        lower_elementwise(l, run_norm, shape_elements(&l->graph->tensors[i].shape),
+        lower_elementwise(l, run_norm, elements(l, i),
                           buffers, 4);
         if (l->out_of_memory)
             return;
@@ -120,7 +125,7 @@ static void update_tensor(struct lowering *l, size_t tensor)
     const int buffers[N_UPDATE_BUFFERS] = {of->value, of->grad, of->reference,
                                            of->state[0], of->state[1]};
 
-    lower_elementwise(l, run_update, shape_elements(&l->graph->tensors[tensor].shape),
+    lower_elementwise(l, run_update, elements(l, tensor),
                       buffers, N_UPDATE_BUFFERS);
     if (!l->out_of_memory)
         l->program->calls[l->program->n_calls - 1].n = tensor;
@@ -132,7 +137,7 @@ void lower_update(struct lowering *l)
 
     p->update.begin = p->n_calls;
     for (size_t i = 0; i < l->graph->n_tensors; i++) {
-        if (is_trained(l, i))
+        if (is_trained(l, i) && !p->of[i].fused)
             update_tensor(l, i);
     }
     for (size_t i = 0; i < l->graph->n_nodes; i++) {

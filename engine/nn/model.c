@@ -64,23 +64,35 @@ cygnet_status model_read_options(cygnet_model_options *out,
     return CYGNET_OK;
 }
 
+/* A draw in progress. */
+struct draw {
+    const struct init *init;
+    real *w;
+    struct rng rng;
+};
+
+static void draw_element(void *context, size_t native, size_t stored)
+{
+    struct draw *d = context;
+    float bound = (float)d->init->value;
+
+    (void)native;
+    if (d->init->kind == INIT_UNIFORM)
+        d->w[stored] = bound * (2.0f * rng_uniform_f32(&d->rng) - 1.0f);
+    else if (d->init->kind == INIT_NORMAL)
+        d->w[stored] = (real)(d->init->value * rng_normal(&d->rng));
+    else
+        d->w[stored] = (real)d->init->value;
+}
+
 /* One stream per tensor, so that a layer's draw does not depend on the layers
- * before it. */
+ * before it; in PyTorch's order, so that it does not depend on the layout. */
 static void draw_tensor(real *w, const struct tensor *t, uint64_t seed)
 {
-    float bound = (float)t->init.value;
-    size_t n = shape_elements(&t->shape);
-    struct rng rng;
+    struct draw d = {.init = &t->init, .w = w};
 
-    rng_init(&rng, seed, t->name, 0);
-    for (size_t e = 0; e < n; e++) {
-        if (t->init.kind == INIT_UNIFORM)
-            w[e] = bound * (2.0f * rng_uniform_f32(&rng) - 1.0f);
-        else if (t->init.kind == INIT_NORMAL)
-            w[e] = (real)(t->init.value * rng_normal(&rng));
-        else
-            w[e] = (real)t->init.value;
-    }
+    rng_init(&d.rng, seed, t->name, 0);
+    layout_each(&t->layout, draw_element, &d);
 }
 
 /* Parameters and buffers; the arena is zeroed, and counters begin at 0. */
@@ -213,6 +225,7 @@ void cygnet_model_destroy(cygnet_model *model)
     if (model->release)
         model->release(model->executor);
     mem_free(model->alloc, model->input);
+    mem_free(model->alloc, model->gradients);
     program_clear(&model->program);
     graph_clear(&model->graph);
     mem_free(model->alloc, model);
@@ -285,6 +298,14 @@ struct model_cost model_cost_of_step(const cygnet_model *model, uint32_t n)
 real *model_value(const cygnet_model *model, size_t tensor)
 {
     return model->program.buffers[model->program.of[tensor].value].data;
+}
+
+cygnet_status model_check_whole(const cygnet_model *model, cygnet_error *err)
+{
+    if (!model->is_torn)
+        return CYGNET_OK;
+    return fail(err, CYGNET_EINVAL, 0,
+                "an earlier step broke off while it changed the weights: set them again");
 }
 
 int64_t *model_counter(const cygnet_model *model, size_t tensor)

@@ -20,6 +20,8 @@ struct cygnet_model {
     uint32_t max_batch;
     uint32_t n_classes;
     real *input; /* x as real; NULL when real is float */
+    real *gradients; /* of what is updated as it comes; NULL until somebody asks */
+    bool is_torn;    /* a step broke off while it changed weights */
     uint64_t input_bytes;
 };
 
@@ -37,7 +39,23 @@ bool model_is_trained(const cygnet_model *model, size_t tensor);
 /* The weights as they are become the reference, if one is planned. */
 void model_take_reference(cygnet_model *model);
 
-/* The buffer of a tensor. Only what is trained has a gradient. */
+/* Parameters and buffers, and gradients of parameters, in PyTorch's order. */
+void model_read_state(real *out, const cygnet_model *model, size_t tensor);
+void model_write_state(cygnet_model *model, size_t tensor, const real *in);
+void model_read_gradient(real *out, const cygnet_model *model, size_t tensor);
+
+/* n examples' rows of an activation as it lies in memory, to PyTorch's order. */
+void model_read_rows(real *out, const cygnet_model *model, size_t tensor,
+                     const real *rows, size_t n);
+
+/* Room for the gradients of parameters that are updated as they come: allocated by the
+ * first call, kept until the model's end. False: out of memory. */
+bool model_bind_gradients(cygnet_model *model);
+
+/* Errors: EINVAL (the weights are those of a step that broke off). */
+cygnet_status model_check_whole(const cygnet_model *model, cygnet_error *err);
+
+/* The buffer of a tensor, in its own layout. Only what is trained has a gradient. */
 real *model_value(const cygnet_model *model, size_t tensor);
 real *model_grad(const cygnet_model *model, size_t tensor);
 int64_t *model_counter(const cygnet_model *model, size_t tensor);

@@ -17,12 +17,7 @@ struct op_cost {
     double weight_bytes;
 };
 
-/* in_place      elementwise: out may share in[0]'s memory, and likewise the
- *               gradients
- * grad_in_place the gradient of in[0] may share the memory of out's
- * view          out is in[0] under another shape: shares its memory always
- * reads_output  backward reads the node's own output
- * infer         shape of the output from the inputs' (err: reason, no name)
+/* infer         shape of the output from the inputs' (err: reason, no name)
  * forward       adds the calls; called once, in node order
  * backward      adds the calls that write the gradients of inputs that need
  *               one; called once, in reverse node order
@@ -31,10 +26,6 @@ struct op_cost {
  * min_batch     NULL (1), or the examples it needs to be trained */
 struct op {
     const char *name;
-    bool in_place;
-    bool grad_in_place;
-    bool view;
-    bool reads_output;
     cygnet_status (*infer)(struct shape *out, const struct graph *graph,
                            const struct node *node, cygnet_error *err);
     void (*forward)(struct lowering *l, const struct node *node);
@@ -44,13 +35,10 @@ struct op {
     void (*cost)(struct op_cost *out, const struct graph *graph, const struct node *node);
 };
 
-extern const struct op op_linear, op_conv2d, op_relu, op_max_pool2d, op_flatten,
-    op_cross_entropy, op_batch_norm2d, op_add, op_relu6, op_avg_pool2d, op_dropout,
+extern const struct op op_linear, op_conv2d, op_activation, op_max_pool2d, op_flatten,
+    op_cross_entropy, op_batch_norm2d, op_add, op_avg_pool2d, op_dropout,
     op_concat, op_slice, op_channel_shuffle, op_scale, op_embedding, op_lstm, op_gru,
     op_last;
-
-/* The row of one activation: they differ in what their backward pass reads. */
-const struct op *activation_op(enum activation kind);
 
 const struct op *op_of(const struct node *node);
 

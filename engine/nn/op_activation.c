@@ -1,4 +1,4 @@
-/* Activations: y = f(x) element by element. relu and relu6 are in op_relu.c. */
+/* Activations: y = f(x) element by element. */
 #include "engine/nn/op.h"
 
 #include <assert.h>
@@ -38,6 +38,7 @@ static const struct {
     double forward;
     double backward;
 } flops[ACT_N_KINDS] = {
+    [ACT_RELU] = {1, 1},      [ACT_RELU6] = {2, 2},
     [ACT_HARDSWISH] = {4, 3}, /* x min(max(x + 3, 0), 6) / 6 */
     [ACT_HARDSIGMOID] = {3, 1},
     [ACT_SILU] = {4, 5}, /* with s = sigmoid(x): dy s (1 + x (1 - s)) */
@@ -58,59 +59,22 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
     out->backward_bytes = 3 * n * sizeof(real);
 }
 
-/* From y alone: the input's memory can be overwritten. */
-static const struct op op_hardsigmoid = {
-    .name = "hardsigmoid",
-    .in_place = true,
-    .grad_in_place = true,
-    .reads_output = true,
-    .infer = infer,
-    .cost = cost,
-};
-
-static const struct op op_sigmoid = {
-    .name = "sigmoid",
-    .in_place = true,
-    .grad_in_place = true,
-    .reads_output = true,
-    .infer = infer,
-    .cost = cost,
-};
-
-static const struct op op_tanh = {
-    .name = "tanh",
-    .in_place = true,
-    .grad_in_place = true,
-    .reads_output = true,
-    .infer = infer,
-    .cost = cost,
-};
-
-/* Not monotonic: y does not tell x. */
-static const struct op op_hardswish = {.name = "hardswish",
-                                       .grad_in_place = true,
-                                       .infer = infer,
-                                       .cost = cost};
-
-static const struct op op_silu = {.name = "silu",
-                                  .grad_in_place = true,
-                                  .infer = infer,
-                                  .cost = cost};
-
-static const struct op op_gelu = {.name = "gelu",
-                                  .grad_in_place = true,
-                                  .infer = infer,
-                                  .cost = cost};
-
-const struct op *activation_op(enum activation kind)
+/* Nothing is stored: whoever reads the output applies the function. */
+static void forward(struct lowering *l, const struct node *node)
 {
-    static const struct op *const table[ACT_N_KINDS] = {
-        [ACT_RELU] = &op_relu,           [ACT_RELU6] = &op_relu6,
-        [ACT_HARDSWISH] = &op_hardswish, [ACT_HARDSIGMOID] = &op_hardsigmoid,
-        [ACT_SILU] = &op_silu,           [ACT_SIGMOID] = &op_sigmoid,
-        [ACT_TANH] = &op_tanh,           [ACT_GELU] = &op_gelu,
-    };
-
-    assert(kind > ACT_NONE && kind < ACT_N_KINDS);
-    return table[kind];
+    (void)lower_read_through(l, node, -1, node->params.activation.kind);
 }
+
+static void backward(struct lowering *l, const struct node *node)
+{
+    if (lower_is_copy(l, node))
+        lower_pass_on(l, node, 0);
+}
+
+const struct op op_activation = {
+    .name = "activation",
+    .infer = infer,
+    .forward = forward,
+    .backward = backward,
+    .cost = cost,
+};

@@ -2,8 +2,6 @@
 #include "base/error.h"
 #include "engine/nn/op.h"
 
-enum { ELEMENTS_PER_BLOCK = 16384 };
-
 int graph_add(struct graph *graph, const char *name, int a, int b)
 {
     union op_params params = {0};
@@ -23,40 +21,59 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
+enum { Y, A, A_NORM, B, B_NORM, N_BUFFERS };
+
+/* plan: how the two are read. */
+struct add_plan {
+    struct operand in[2];
+};
+
 static void run_forward(const struct call *call, const struct step *step, size_t block,
                         size_t worker)
 {
-    size_t elements = call->node->params.elementwise.elements;
+    const struct add_plan *p = call->plan;
+    size_t pitch = p->in[0].channels;
     struct span rows = call_rows(call, step, block);
-    size_t at = rows.first * elements;
-    real *y = step_buffer(step, call, 0);
-    const real *a = step_buffer(step, call, 1);
-    const real *b = step_buffer(step, call, 2);
+    struct rows k = {rows.n, pitch, pitch};
+    struct reading a = reading_of(step, &p->in[0]), b = reading_of(step, &p->in[1]);
+    size_t at = rows.first * pitch;
 
     (void)worker;
-    step->kernels->sum(y + at, a + at, b + at, rows.n * elements);
+    step->kernels->sum((real *)step_buffer(step, call, Y) + at,
+                       (const real *)step_buffer(step, call, A) + at, pitch, &a,
+                       (const real *)step_buffer(step, call, B) + at, pitch, &b, &k);
+}
+
+static struct operand operand_of(struct lowering *l, int tensor)
+{
+    struct operand x = lower_operand(l, tensor);
+
+    return lower_keeps_zero(x.act) ? x : lower_plain(l, tensor);
 }
 
 static void forward(struct lowering *l, const struct node *node)
 {
-    size_t elements = node->params.elementwise.elements;
-    struct partition rows = {.rows_per_block =
-                                 lower_rows_for(ELEMENTS_PER_BLOCK, elements)};
+    struct add_plan *p = lower_plan(l, sizeof(*p));
+    struct operand y;
+    struct partition blocks;
 
-    lower_call(l, run_forward, node, &rows,
-               (const int[]){lower_value(l, node->out), lower_value(l, node->in[0]),
-                             lower_value(l, node->in[1])},
-               3);
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < 2; i++)
+        p->in[i] = operand_of(l, node->in[i]);
+    y = lower_output(l, node);
+    blocks = lower_row_blocks(&y);
+    lower_planned_call(l, run_forward, node, &blocks, p,
+                       (const int[]){y.buffer, p->in[0].buffer, p->in[0].norm,
+                                     p->in[1].buffer, p->in[1].norm},
+                       N_BUFFERS);
 }
 
-/* Invariant: the second input's share is copied before anything changes the
- * gradient that the first one may share. */
 static void backward(struct lowering *l, const struct node *node)
 {
-    int dy = lower_output_grad(l, node);
-
+    (void)lower_plain_gradient(l, node);
     for (uint32_t i = 0; i < 2; i++)
-        lower_pass_on(l, node, lower_input_grad(l, node, i), dy);
+        lower_pass_on(l, node, i);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
@@ -70,8 +87,6 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 
 const struct op op_add = {
     .name = "add",
-    .in_place = true,
-    .grad_in_place = true,
     .infer = infer,
     .forward = forward,
     .backward = backward,

@@ -35,6 +35,17 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
+/* Elements of an image as it is stored, and without its padding. */
+static size_t stored_in(const struct pool2d_shape *s)
+{
+    return padded(s->channels) * s->h_in * s->w_in;
+}
+
+static size_t stored_out(const struct pool2d_shape *s)
+{
+    return padded(s->channels) * s->h_out * s->w_out;
+}
+
 static size_t image_in(const struct pool2d_shape *s)
 {
     return s->channels * s->h_in * s->w_in;
@@ -45,17 +56,23 @@ static size_t image_out(const struct pool2d_shape *s)
     return s->channels * s->h_out * s->w_out;
 }
 
+enum { Y, X, NORM };
+
+/* plan: how x is read. */
 static void run_forward(const struct call *call, const struct step *step, size_t block,
                         size_t worker)
 {
     const struct pool2d_shape *s = &call->node->params.pool2d;
+    const struct operand *in = call->plan;
     struct span rows = call_rows(call, step, block);
-    real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 1);
+    struct reading reading = reading_of(step, in);
+    real *y = step_buffer(step, call, Y);
+    const real *x = step_buffer(step, call, X);
 
     (void)worker;
     for (size_t i = rows.first; i < rows.first + rows.n; i++)
-        step->kernels->avg_pool2d_forward(y + i * image_out(s), x + i * image_in(s), s);
+        step->kernels->avg_pool2d_forward(y + i * stored_out(s), x + i * stored_in(s),
+                                          &reading, in->channels, s);
 }
 
 static void run_backward(const struct call *call, const struct step *step, size_t block,
@@ -68,32 +85,41 @@ static void run_backward(const struct call *call, const struct step *step, size_
 
     (void)worker;
     for (size_t i = rows.first; i < rows.first + rows.n; i++)
-        step->kernels->avg_pool2d_backward(dx + i * image_in(s), dy + i * image_out(s),
+        step->kernels->avg_pool2d_backward(dx + i * stored_in(s), dy + i * stored_out(s),
                                            s);
 }
 
 static struct partition row_blocks(const struct pool2d_shape *s)
 {
     return (struct partition){.rows_per_block =
-                                  lower_rows_for(ELEMENTS_PER_BLOCK, image_in(s))};
+                                  lower_rows_for(ELEMENTS_PER_BLOCK, stored_in(s))};
 }
 
 static void forward(struct lowering *l, const struct node *node)
 {
     struct partition blocks = row_blocks(&node->params.pool2d);
+    struct operand *x = lower_plan(l, sizeof(*x));
 
-    lower_call(l, run_forward, node, &blocks,
-               (const int[]){lower_value(l, node->out), lower_value(l, node->in[0])}, 2);
+    if (!x)
+        return;
+    *x = lower_operand(l, node->in[0]);
+    if (!lower_keeps_zero(x->act))
+        *x = lower_plain(l, node->in[0]);
+    lower_planned_call(l, run_forward, node, &blocks, x,
+                       (const int[]){lower_output(l, node).buffer, x->buffer, x->norm},
+                       3);
 }
 
 static void backward(struct lowering *l, const struct node *node)
 {
     struct partition blocks = row_blocks(&node->params.pool2d);
-    int dx = lower_input_grad(l, node, 0);
+    int dy = lower_plain_gradient(l, node);
+    struct delivery d;
 
-    if (dx >= 0)
-        lower_call(l, run_backward, node, &blocks,
-                   (const int[]){dx, lower_output_grad(l, node)}, 2);
+    if (!lower_deliver(l, &d, node, 0, 0))
+        return;
+    lower_call(l, run_backward, node, &blocks, (const int[]){d.g, dy}, 2);
+    lower_settle(l, node, &d);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

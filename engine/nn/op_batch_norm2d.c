@@ -9,6 +9,8 @@
 
 enum { X, W, B, MEAN, VARIANCE, COUNT };
 
+enum { ROWS_PER_SLOT = 512 };
+
 int graph_batch_norm2d(struct graph *graph, const char *name, int in)
 {
     return graph_batch_norm2d_with(graph, name, in, 1e-5, 0.1);
@@ -60,78 +62,109 @@ static size_t min_batch(const struct node *node)
     return node->params.batch_norm.plane > 1 ? 1 : 2;
 }
 
-/* The three saved vectors: mean, 1/deviation, and variance as forward took them. */
-struct moments {
-    double *mean;
-    double *inv_std;
-    double *variance;
+/* plan of all calls of a layer. */
+struct norm_plan {
+    const struct batch_norm_params *params;
+    struct operand z;
+    int norm;
+    struct row_sums moments, sums;
+    struct parameter_share weight, bias;
 };
 
-static struct moments moments_of(const struct call *call, const struct step *step,
-                                 int slot)
-{
-    double *first = step_buffer(step, call, slot);
-    size_t channels = call->node->params.batch_norm.channels;
+enum { NORM, SLOTS, WEIGHT, BIAS, R_MEAN, R_VARIANCE, N_BUFFERS };
 
-    return (struct moments){first, first + channels, first + 2 * channels};
+/* Mean and variance of channel c from the slots, which have means and sums of squares
+ * around them. Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise
+ * algorithm for computing sample variances", 1979. */
+static void merge_slots(double *mean, double *variance, const struct norm_plan *p,
+                        const double *slots, size_t c, size_t n_rows)
+{
+    size_t n_slots = lower_slots(&p->moments, n_rows), channels = p->z.channels;
+    double sum = 0, m2 = 0;
+
+    for (size_t s = 0; s < n_slots; s++) {
+        size_t first = s * p->moments.rows_per_slot;
+        size_t n = n_rows - first < p->moments.rows_per_slot ? n_rows - first
+                                                             : p->moments.rows_per_slot;
+
+        sum += (double)n * slots[s * 2 * channels + c];
+    }
+    *mean = sum / (double)n_rows;
+    for (size_t s = 0; s < n_slots; s++) {
+        size_t first = s * p->moments.rows_per_slot;
+        size_t n = n_rows - first < p->moments.rows_per_slot ? n_rows - first
+                                                             : p->moments.rows_per_slot;
+        double off = slots[s * 2 * channels + c] - *mean;
+
+        m2 += slots[(s * 2 + 1) * channels + c] + (double)n * off * off;
+    }
+    *variance = m2 / (double)n_rows;
 }
 
-static struct channel_block channels_of(const struct call *call, const struct step *step,
-                                        size_t n_channels)
-{
-    const struct batch_norm_params *p = &call->node->params.batch_norm;
-
-    return (struct channel_block){step->n, n_channels, p->plane, p->channels * p->plane};
-}
-
-/* Columns are channels; each goes over all examples. */
+/* Columns are channels. */
 static void run_forward(const struct call *call, const struct step *step, size_t block,
                         size_t worker)
 {
-    struct span c = call_columns(call, block);
-    struct channel_block k = channels_of(call, step, c.n);
-    size_t at = c.first * k.plane;
-    struct moments m = moments_of(call, step, 1);
-    real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 2);
-    const real *w = step_buffer(step, call, 3);
-    const real *b = step_buffer(step, call, 4);
-    const real *running_mean = step_buffer(step, call, 5);
-    const real *running_variance = step_buffer(step, call, 6);
+    const struct norm_plan *p = call->plan;
+    struct span columns = call_columns(call, block);
+    struct norm_vectors v = norm_of(step, p->norm, p->z.channels);
+    const real *w = step_buffer(step, call, WEIGHT), *b = step_buffer(step, call, BIAS);
+    const real *running_mean = step_buffer(step, call, R_MEAN);
+    const real *running_variance = step_buffer(step, call, R_VARIANCE);
 
     (void)worker;
-    if (step->mode != STEP_EVALUATE)
-        step->kernels->channel_moments(m.mean + c.first, m.variance + c.first, x + at,
-                                       &k);
-    for (size_t i = c.first; i < c.first + c.n; i++) {
+    for (size_t c = columns.first; c < columns.first + columns.n; c++) {
+        double scale;
+
         if (step->mode == STEP_EVALUATE) {
-            m.mean[i] = (double)running_mean[i];
-            m.variance[i] = (double)running_variance[i];
+            v.exact_mean[c] = (double)running_mean[c];
+            v.exact_variance[c] = (double)running_variance[c];
+        } else {
+            merge_slots(&v.exact_mean[c], &v.exact_variance[c], p,
+                        step_buffer(step, call, SLOTS), c, step->n * p->z.rows);
         }
-        m.inv_std[i] = 1 / sqrt(m.variance[i] + call->node->params.batch_norm.eps);
+        scale = (double)w[c] / sqrt(v.exact_variance[c] + p->params->eps);
+        v.scale[c] = (real)scale;
+        v.shift[c] = (real)((double)b[c] - v.exact_mean[c] * scale);
+        v.mean[c] = (real)v.exact_mean[c];
     }
-    step->kernels->batch_norm_forward(y + at, x + at, m.mean + c.first,
-                                      m.inv_std + c.first, w + c.first, b + c.first, &k);
 }
 
+/* Columns are channels: what the gradient goes back through, and the gradients of
+ * weight and bias. */
 static void run_backward(const struct call *call, const struct step *step, size_t block,
                          size_t worker)
 {
-    struct span c = call_columns(call, block);
-    struct channel_block k = channels_of(call, step, c.n);
-    size_t at = c.first * k.plane;
-    struct moments m = moments_of(call, step, 4);
-    real *dx = call->buffer[0] >= 0 ? (real *)step_buffer(step, call, 0) + at : NULL;
-    real *dw = step_buffer(step, call, 1);
-    real *db = step_buffer(step, call, 2);
-    const real *dy = step_buffer(step, call, 3);
-    const real *x = step_buffer(step, call, 5);
-    const real *w = step_buffer(step, call, 6);
+    const struct norm_plan *p = call->plan;
+    struct span columns = call_columns(call, block);
+    size_t channels = p->z.channels, n_rows = step->n * p->z.rows;
+    size_t n_slots = lower_slots(&p->sums, n_rows);
+    struct norm_vectors v = norm_of(step, p->norm, channels);
+    const double *slots = step_buffer(step, call, SLOTS);
+    const real *w = step_buffer(step, call, WEIGHT);
+    real dw[PANEL], db[PANEL];
 
     (void)worker;
-    step->kernels->batch_norm_backward(dx, dw + c.first, db + c.first, dy + at, x + at,
-                                       m.mean + c.first, m.inv_std + c.first, w + c.first,
-                                       &k);
+    for (size_t c = columns.first; c < columns.first + columns.n; c++) {
+        double inv_std = 1 / sqrt(v.exact_variance[c] + p->params->eps);
+        double sum = 0, sum_z = 0;
+
+        for (size_t s = 0; s < n_slots; s++) {
+            sum += slots[s * 2 * channels + c];
+            sum_z += slots[(s * 2 + 1) * channels + c];
+        }
+        v.factor[c] = (real)((double)w[c] * inv_std);
+        v.mean_g[c] = (real)(sum / (double)n_rows);
+        v.slope[c] = (real)(inv_std * inv_std * sum_z / (double)n_rows);
+        db[c % PANEL] = (real)sum;
+        dw[c % PANEL] = (real)(inv_std * sum_z);
+        if (c % PANEL == PANEL - 1) {
+            step_give_gradient(step, p->weight.tensor, c + 1 - PANEL, dw, PANEL,
+                               p->weight.add);
+            step_give_gradient(step, p->bias.tensor, c + 1 - PANEL, db, PANEL,
+                               p->bias.add);
+        }
+    }
 }
 
 /* (1 - momentum) old + momentum new, kept within the range of the type. */
@@ -146,74 +179,125 @@ static real mix(real old, double new, double momentum)
 static void run_update(const struct call *call, const struct step *step, size_t block,
                        size_t worker)
 {
-    const struct batch_norm_params *p = &call->node->params.batch_norm;
-    double values = (double)step->n * (double)p->plane;
-    struct moments m = moments_of(call, step, 3);
-    real *mean = step_buffer(step, call, 0);
-    real *variance = step_buffer(step, call, 1);
-    int64_t *count = step_buffer(step, call, 2);
+    const struct norm_plan *p = call->plan;
+    double values = (double)step->n * (double)p->z.rows, momentum = p->params->momentum;
+    struct norm_vectors v = norm_of(step, p->norm, p->z.channels);
+    real *mean = step_buffer(step, call, 1);
+    real *variance = step_buffer(step, call, 2);
+    int64_t *count = step_buffer(step, call, 3);
 
     (void)block;
     (void)worker;
-    for (size_t c = 0; c < p->channels; c++) {
-        mean[c] = mix(mean[c], m.mean[c], p->momentum);
+    for (size_t c = 0; c < p->params->channels; c++) {
+        mean[c] = mix(mean[c], v.exact_mean[c], momentum);
         variance[c] =
-            mix(variance[c], m.variance[c] * (values / (values - 1)), p->momentum);
+            mix(variance[c], v.exact_variance[c] * (values / (values - 1)), momentum);
     }
     if (*count < INT64_MAX)
         ++*count;
 }
 
-static struct partition channel_columns(const struct node *node)
+/* Moments of a value whose producer took none. */
+static void run_moments(const struct call *call, const struct step *step, size_t block,
+                        size_t worker)
 {
-    size_t channels = node->params.batch_norm.channels;
+    const struct norm_plan *p = call->plan;
+    size_t channels = p->z.channels;
+    struct span rows = call_rows(call, step, block);
+    struct rows k = {rows.n, channels, channels};
+    double *slot = (double *)step_buffer(step, call, 0) + block * 2 * channels;
 
-    return (struct partition){.n_columns = channels,
-                              .columns_per_block = lower_columns_for(channels)};
+    (void)worker;
+    step->kernels->moments(slot, slot + channels,
+                           (const real *)step_buffer(step, call, 1) +
+                               rows.first * channels,
+                           &k);
 }
 
-static int saved(struct lowering *l, const struct node *node)
+static void add_moments(struct lowering *l, const struct node *node, struct norm_plan *p)
 {
-    return lower_saved(l, node, 3 * node->params.batch_norm.channels * sizeof(double));
+    struct partition blocks = {.rows_per_block = ROWS_PER_SLOT,
+                               .rows_per_example = p->z.rows};
+
+    p->moments = lower_sums(l, &p->z, ROWS_PER_SLOT);
+    lower_planned_call(l, run_moments, node, &blocks, p,
+                       (const int[]){p->moments.buffer, p->z.buffer}, 2);
 }
 
+static struct partition channel_columns(const struct norm_plan *p)
+{
+    return (struct partition){.n_columns = p->z.channels,
+                              .columns_per_block = lower_columns_for(p->z.channels)};
+}
+
+/* The norm is read with the value that it normalises, if nobody else reads that and
+ * its gradient is wanted behind the norm only; else with a copy. */
 static void forward(struct lowering *l, const struct node *node)
 {
-    struct partition columns = channel_columns(node);
-    const int buffers[] = {lower_value(l, node->out),
-                           saved(l, node),
-                           lower_value(l, node->in[X]),
-                           lower_value(l, node->in[W]),
-                           lower_value(l, node->in[B]),
-                           lower_value(l, node->in[MEAN]),
-                           lower_value(l, node->in[VARIANCE])};
+    struct norm_plan *p = lower_plan(l, sizeof(*p));
+    size_t channels = padded(node->params.batch_norm.channels);
+    int norm = lower_saved(l, node, NORM_BYTES(channels));
+    struct partition columns;
 
-    lower_call(l, run_forward, node, &columns, buffers, 7);
+    if (!p)
+        return;
+    p->params = &node->params.batch_norm;
+    p->norm = norm;
+    p->z = lower_read_through(l, node, norm, ACT_NONE);
+    p->z.norm = -1;
+    p->moments = *lower_moments(l, node->out);
+    if (p->moments.buffer < 0)
+        add_moments(l, node, p);
+    columns = channel_columns(p);
+    lower_planned_call(l, run_forward, node, &columns, p,
+                       (const int[]){norm, p->moments.buffer,
+                                     lower_value(l, node->in[W]),
+                                     lower_value(l, node->in[B]),
+                                     lower_value(l, node->in[MEAN]),
+                                     lower_value(l, node->in[VARIANCE])},
+                       N_BUFFERS);
 }
 
 static void backward(struct lowering *l, const struct node *node)
 {
-    struct partition columns = channel_columns(node);
-    const int buffers[] = {lower_input_grad(l, node, X),
-                           lower_input_grad(l, node, W),
-                           lower_input_grad(l, node, B),
-                           lower_output_grad(l, node),
-                           saved(l, node),
-                           lower_value(l, node->in[X]),
-                           lower_value(l, node->in[W])};
+    struct norm_plan *p = lower_plan(l, sizeof(*p));
+    struct output_gradient g = lower_output_gradient(l, node);
+    struct partition columns;
 
-    lower_call(l, run_backward, node, &columns, buffers, 7);
+    if (!p)
+        return;
+    p->params = &node->params.batch_norm;
+    p->norm = g.norm;
+    p->z = g.z;
+    p->sums = g.sums;
+    p->weight = lower_parameter(l, node->in[W]);
+    p->bias = lower_parameter(l, node->in[B]);
+    columns = channel_columns(p);
+    lower_planned_call(l, run_backward, node, &columns, p,
+                       (const int[]){p->norm, p->sums.buffer,
+                                     lower_value(l, node->in[W])},
+                       3);
+    if (lower_is_copy(l, node)) {
+        (void)lower_plain_gradient(l, node);
+        lower_pass_on(l, node, 0);
+    }
 }
 
 static void update(struct lowering *l, const struct node *node)
 {
+    struct norm_plan *p = lower_plan(l, sizeof(*p));
     struct partition whole = {0};
 
-    lower_call(l, run_update, node, &whole,
-               (const int[]){lower_value(l, node->in[MEAN]),
-                             lower_value(l, node->in[VARIANCE]),
-                             lower_value(l, node->in[COUNT]), saved(l, node)},
-               4);
+    if (!p)
+        return;
+    p->params = &node->params.batch_norm;
+    p->norm = lower_saved(l, node, 0);
+    p->z = lower_shape(&lower_source(l)->tensors[node->out].shape);
+    lower_planned_call(l, run_update, node, &whole, p,
+                       (const int[]){p->norm, lower_value(l, node->in[MEAN]),
+                                     lower_value(l, node->in[VARIANCE]),
+                                     lower_value(l, node->in[COUNT])},
+                       4);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
@@ -230,7 +314,6 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 
 const struct op op_batch_norm2d = {
     .name = "batch_norm2d",
-    .grad_in_place = true,
     .infer = infer,
     .forward = forward,
     .backward = backward,

@@ -5,7 +5,6 @@
 #include "engine/nn/op.h"
 
 #include <assert.h>
-#include <string.h>
 
 enum { MAX_ROWS = 65536, ELEMENTS_PER_BLOCK = 4096 };
 
@@ -28,58 +27,61 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
-/* One example, whose stream is its own: y may be x. */
-static void drop_row(real *y, const real *x, const struct node *node,
+/* One example in place, whose stream is its own. */
+static void drop_row(real *y, size_t elements, const struct node *node,
                      const struct step *step, size_t row)
 {
-    const struct dropout_params *p = &node->params.dropout;
-    real scale = (real)(1 / (1 - p->rate));
+    double rate = node->params.dropout.rate;
+    real scale = (real)(1 / (1 - rate));
     struct rng rng;
 
     rng_init(&rng, step->seed, node->name, step->index * MAX_ROWS + row);
-    for (size_t i = 0; i < p->elements; i++)
-        y[i] = (double)rng_uniform_f32(&rng) < p->rate ? 0 : scale * x[i];
+    for (size_t i = 0; i < elements; i++)
+        y[i] = (double)rng_uniform_f32(&rng) < rate ? 0 : scale * y[i];
 }
 
-/* Forward and backward alike: y = mask x, or dx = mask dy. */
+/* Forward and backward alike. Rows are examples; plan: the elements of one. */
 static void run(const struct call *call, const struct step *step, size_t block,
                 size_t worker)
 {
-    size_t elements = call->node->params.dropout.elements;
+    const size_t *elements = call->plan;
     struct span rows = call_rows(call, step, block);
     real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 1);
 
     (void)worker;
-    for (size_t r = rows.first; r < rows.first + rows.n; r++) {
-        if (step->mode == STEP_TRAIN)
-            drop_row(y + r * elements, x + r * elements, call->node, step, r);
-        else if (y != x)
-            memcpy(y + r * elements, x + r * elements, elements * sizeof(*y));
-    }
+    if (step->mode != STEP_TRAIN)
+        return;
+    for (size_t r = rows.first; r < rows.first + rows.n; r++)
+        drop_row(y + r * *elements, *elements, call->node, step, r);
 }
 
-static void add_call(struct lowering *l, const struct node *node, int y, int x)
+static void add_call(struct lowering *l, const struct node *node, int y,
+                     const struct operand *at)
 {
-    size_t elements = node->params.dropout.elements;
     struct partition rows = {.rows_per_block =
-                                 lower_rows_for(ELEMENTS_PER_BLOCK, elements)};
+                                 lower_rows_for(ELEMENTS_PER_BLOCK, at->rows *
+                                                                        at->channels)};
+    size_t *elements = lower_plan(l, sizeof(*elements));
 
-    lower_call(l, run, node, &rows, (const int[]){y, x}, 2);
+    if (!elements)
+        return;
+    *elements = at->rows * at->channels;
+    lower_planned_call(l, run, node, &rows, elements, (const int[]){y}, 1);
 }
 
 static void forward(struct lowering *l, const struct node *node)
 {
-    add_call(l, node, lower_value(l, node->out), lower_value(l, node->in[0]));
+    struct operand y = lower_copy(l, node);
+
+    add_call(l, node, y.buffer, &y);
 }
 
 static void backward(struct lowering *l, const struct node *node)
 {
-    int dy = lower_output_grad(l, node);
-    int dx = lower_input_grad(l, node, 0);
+    struct output_gradient g = lower_output_gradient(l, node);
 
-    if (dx >= 0)
-        add_call(l, node, dx, dy);
+    add_call(l, node, lower_own_gradient(l, node), &g.z);
+    lower_pass_on(l, node, 0);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
@@ -94,8 +96,6 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 
 const struct op op_dropout = {
     .name = "dropout",
-    .in_place = true,
-    .grad_in_place = true,
     .infer = infer,
     .forward = forward,
     .backward = backward,

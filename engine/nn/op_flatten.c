@@ -20,17 +20,29 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
+/* Rows become one. A norm is per channel, and so has to be gone through first. */
 static void forward(struct lowering *l, const struct node *node)
 {
-    (void)l;
-    (void)node;
+    struct operand x;
+    bool is_free;
+
+    if (lower_source(l)->tensors[node->in[0]].kind == TENSOR_INPUT)
+        return; /* laid out if somebody asks */
+    x = lower_operand(l, node->in[0]);
+    is_free = lower_is_free(l, node) && lower_keeps_zero(x.act) &&
+              (x.norm < 0 || x.rows == 1);
+    if (!is_free)
+        x = lower_copy(l, node);
+    x.channels *= x.rows;
+    x.rows = 1;
+    lower_read_as(l, node, is_free, &x);
 }
 
 static void backward(struct lowering *l, const struct node *node)
 {
-    int dy = lower_output_grad(l, node);
-
-    lower_pass_on(l, node, lower_input_grad(l, node, 0), dy);
+    if (lower_source(l)->tensors[node->in[0]].kind != TENSOR_INPUT &&
+        lower_is_copy(l, node))
+        lower_pass_on(l, node, 0);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
@@ -42,8 +54,6 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
 
 const struct op op_flatten = {
     .name = "flatten",
-    .grad_in_place = true,
-    .view = true,
     .infer = infer,
     .forward = forward,
     .backward = backward,

@@ -1,21 +1,61 @@
 /* Dense layer: y = x w^T + b. x is read as one row per example, whatever its
  * shape. */
+#include "engine/nn/dense.h"
 #include "engine/nn/op.h"
 
 enum { X, W, B };
+
+/* The image or sequence that a flattened tensor was; NULL: it is none, or it lies in
+ * PyTorch's order because it is the input. */
+static const struct shape *flattened(const struct graph *graph, int in)
+{
+    int producer = graph->tensors[in].producer;
+    const struct node *node = producer >= 0 ? &graph->nodes[producer] : NULL;
+
+    if (!node || node->kind != OP_FLATTEN ||
+        graph->tensors[node->in[0]].kind == TENSOR_INPUT)
+        return NULL;
+    return &graph->tensors[node->in[0]].shape;
+}
+
+static bool is_input(const struct graph *graph, int in)
+{
+    int producer = graph->tensors[in].producer;
+
+    if (producer >= 0 && graph->nodes[producer].kind == OP_FLATTEN)
+        in = graph->nodes[producer].in[0];
+    return graph->tensors[in].kind == TENSOR_INPUT && !graph->tensors[in].needs_grad;
+}
+
+static struct layout layout_of(const struct graph *graph, int in, size_t n_out)
+{
+    const struct shape *image = flattened(graph, in);
+    struct layout l = {LAYOUT_PANELS, n_out, shape_elements(&graph->tensors[in].shape), 1,
+                       is_input(graph, in), false};
+
+    if (!image || image->n_dims < 2)
+        return l;
+    l.taps_first = image->n_dims == 2;
+    l.n_in = image->dim[l.taps_first ? 1 : 0];
+    l.n_taps = shape_elements(image) / l.n_in;
+    return l;
+}
 
 int graph_linear(struct graph *graph, const char *name, int in, size_t n_out)
 {
     union op_params params = {0};
     int inputs[3] = {in, NO_TENSOR, NO_TENSOR};
+    struct layout layout;
     size_t n_in;
 
     if (in == NO_TENSOR)
         return NO_TENSOR;
     n_in = shape_elements(&graph->tensors[in].shape);
     params.linear = (struct linear_params){n_in, n_out};
+    layout = layout_of(graph, in, n_out);
     inputs[W] =
         graph_parameter(graph, name, "weight", &(struct shape){2, {n_out, n_in}}, n_in);
+    graph_set_layout(graph, inputs[W], &layout);
     inputs[B] = graph_parameter(graph, name, "bias", &(struct shape){1, {n_out}}, n_in);
     return graph_node(graph, OP_LINEAR, name, &params, inputs, 3);
 }
@@ -29,88 +69,38 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
-/* Examples by columns of the output. */
-static void run_forward(const struct call *call, const struct step *step, size_t block,
-                        size_t worker)
+/* As a convolution of images of one position. */
+static struct conv2d_shape dense_shape(const struct lowering *l, const struct node *node)
 {
-    const struct linear_params *p = &call->node->params.linear;
-    struct span rows = call_rows(call, step, block);
-    struct span outs = call_columns(call, block);
-    struct linear_block k = {rows.n, p->n_in, outs.n, p->n_in, p->n_out};
-    real *y = step_buffer(step, call, 0);
-    const real *x = step_buffer(step, call, 1);
-    const real *w = step_buffer(step, call, 2);
-    const real *b = step_buffer(step, call, 3);
+    const struct layout *layout = &lower_source(l)->tensors[node->in[W]].layout;
 
-    (void)worker;
-    step->kernels->linear_forward(y + rows.first * p->n_out + outs.first,
-                                  x + rows.first * p->n_in, w + outs.first * p->n_in,
-                                  b + outs.first, &k);
-}
-
-/* Examples by columns of the input. */
-static void run_backward_input(const struct call *call, const struct step *step,
-                               size_t block, size_t worker)
-{
-    const struct linear_params *p = &call->node->params.linear;
-    struct span rows = call_rows(call, step, block);
-    struct span ins = call_columns(call, block);
-    struct linear_block k = {rows.n, ins.n, p->n_out, p->n_in, p->n_out};
-    real *dx = step_buffer(step, call, 0);
-    const real *dy = step_buffer(step, call, 1);
-    const real *w = step_buffer(step, call, 2);
-
-    (void)worker;
-    step->kernels->linear_backward_input(dx + rows.first * p->n_in + ins.first,
-                                         dy + rows.first * p->n_out, w + ins.first, &k);
-}
-
-/* Columns of the weight; each sums over all examples. Block 0 has the bias. */
-static void run_backward_weight(const struct call *call, const struct step *step,
-                                size_t block, size_t worker)
-{
-    const struct linear_params *p = &call->node->params.linear;
-    struct span ins = call_columns(call, block);
-    struct linear_block k = {step->n, ins.n, p->n_out, p->n_in, p->n_out};
-    real *dw = step_buffer(step, call, 0);
-    real *db = step_buffer(step, call, 1);
-    const real *dy = step_buffer(step, call, 2);
-    const real *x = step_buffer(step, call, 3);
-
-    (void)worker;
-    step->kernels->linear_backward_weight(dw + ins.first, dy, x + ins.first, &k);
-    if (block == 0)
-        step->kernels->column_sums(db, dy, step->n, p->n_out);
+    return (struct conv2d_shape){.c_in = layout_inputs(layout),
+                                 .h_in = 1,
+                                 .w_in = 1,
+                                 .c_out = node->params.linear.n_out,
+                                 .h_out = 1,
+                                 .w_out = 1,
+                                 .k_h = 1,
+                                 .k_w = 1,
+                                 .stride_h = 1,
+                                 .stride_w = 1,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1,
+                                 .groups = 1};
 }
 
 static void forward(struct lowering *l, const struct node *node)
 {
-    size_t n_out = node->params.linear.n_out;
-    struct partition blocks = {.rows_per_block = ROWS_PER_BLOCK,
-                               .n_columns = n_out,
-                               .columns_per_block = lower_columns_for(n_out)};
-    const int buffers[] = {lower_value(l, node->out), lower_value(l, node->in[X]),
-                           lower_value(l, node->in[W]), lower_value(l, node->in[B])};
+    struct conv2d_shape shape = dense_shape(l, node);
 
-    lower_call(l, run_forward, node, &blocks, buffers, 4);
+    dense_lower_forward(l, node, &shape);
 }
 
 static void backward(struct lowering *l, const struct node *node)
 {
-    size_t n_in = node->params.linear.n_in;
-    struct partition columns = {.n_columns = n_in,
-                                .columns_per_block = lower_columns_for(n_in)};
-    struct partition blocks = columns;
-    int dy = lower_output_grad(l, node);
-    int dx = lower_input_grad(l, node, X);
-    const int for_weight[] = {lower_input_grad(l, node, W), lower_input_grad(l, node, B),
-                              dy, lower_value(l, node->in[X])};
-    const int for_input[] = {dx, dy, lower_value(l, node->in[W])};
+    struct conv2d_shape shape = dense_shape(l, node);
 
-    blocks.rows_per_block = ROWS_PER_BLOCK;
-    lower_call(l, run_backward_weight, node, &columns, for_weight, 4);
-    if (dx >= 0)
-        lower_call(l, run_backward_input, node, &blocks, for_input, 3);
+    dense_lower_backward(l, node, &shape);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

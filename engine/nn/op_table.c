@@ -4,6 +4,7 @@
 static const struct op *const table[OP_N_KINDS] = {
     [OP_LINEAR] = &op_linear,
     [OP_CONV2D] = &op_conv2d,
+    [OP_ACTIVATION] = &op_activation,
     [OP_MAX_POOL2D] = &op_max_pool2d,
     [OP_FLATTEN] = &op_flatten,
     [OP_CROSS_ENTROPY] = &op_cross_entropy,
@@ -23,8 +24,7 @@ static const struct op *const table[OP_N_KINDS] = {
 
 const struct op *op_of(const struct node *node)
 {
-    return node->kind == OP_ACTIVATION ? activation_op(node->params.activation.kind)
-                                       : table[node->kind];
+    return table[node->kind];
 }
 
 const struct shape *node_input_shape(const struct graph *graph, const struct node *node,

@@ -21,8 +21,8 @@ size_t call_blocks(const struct call *call, size_t n)
 {
     const struct partition *p = &call->partition;
 
-    if (p->parts)
-        return n < REDUCTION_PARTS ? n : REDUCTION_PARTS;
+    if (p->rows_per_example > 0)
+        n *= p->rows_per_example;
     return column_blocks(p) *
            (p->rows_per_block > 0 ? ceil_div(n, p->rows_per_block) : 1);
 }
@@ -40,9 +40,11 @@ struct span call_rows(const struct call *call, const struct step *step, size_t b
 {
     const struct partition *p = &call->partition;
 
+    size_t n = p->rows_per_example > 0 ? step->n * p->rows_per_example : step->n;
+
     if (p->rows_per_block == 0)
-        return (struct span){0, step->n};
-    return span_of(block / column_blocks(p), p->rows_per_block, step->n);
+        return (struct span){0, n};
+    return span_of(block / column_blocks(p), p->rows_per_block, n);
 }
 
 struct span call_columns(const struct call *call, size_t block)
@@ -114,7 +116,8 @@ cygnet_status program_allocate(struct program *program, cygnet_error *err)
 uint64_t program_bytes(const struct program *p)
 {
     return p->cap_buffers * sizeof(*p->buffers) + p->cap_calls * sizeof(*p->calls) +
-           p->n_tensors * sizeof(*p->of) + p->arena_bytes + BUFFER_ALIGNMENT;
+           p->n_tensors * sizeof(*p->of) + arena_used(p->plans) + p->arena_bytes +
+           BUFFER_ALIGNMENT;
 }
 
 void program_clear(struct program *program)
@@ -123,5 +126,88 @@ void program_clear(struct program *program)
     mem_free(program->alloc, program->calls);
     mem_free(program->alloc, program->of);
     mem_free(program->alloc, program->memory);
+    arena_destroy(program->plans);
     memset(program, 0, sizeof(*program));
+}
+
+struct norm_vectors norm_of(const struct step *step, int norm, size_t channels)
+{
+    struct norm_vectors v;
+    double *first = step_data(step, norm);
+
+    v.exact_mean = first;
+    v.exact_variance = first + channels;
+    v.scale = (real *)(first + 2 * channels);
+    v.shift = v.scale + channels;
+    v.mean = v.scale + 2 * channels;
+    v.factor = v.scale + 3 * channels;
+    v.mean_g = v.scale + 4 * channels;
+    v.slope = v.scale + 5 * channels;
+    return v;
+}
+
+struct reading reading_of(const struct step *step, const struct operand *x)
+{
+    struct reading r = {NULL, NULL, x->act};
+    struct norm_vectors v;
+
+    if (x->norm < 0)
+        return r;
+    v = norm_of(step, x->norm, x->channels);
+    r.scale = v.scale;
+    r.shift = v.shift;
+    return r;
+}
+
+struct norm_gradient norm_gradient_of(const struct step *step, int norm, size_t channels)
+{
+    struct norm_gradient g = {0};
+    struct norm_vectors v;
+
+    if (norm < 0)
+        return g;
+    v = norm_of(step, norm, channels);
+    return (struct norm_gradient){v.factor, v.mean_g, v.mean, v.slope};
+}
+
+/* Blocks of one tensor may say so at the same time. */
+static void flag(const struct step *step, size_t tensor)
+{
+    unsigned char *flags = step_data(step, step->program->flags);
+
+    __atomic_store_n(&flags[tensor], 1, __ATOMIC_RELAXED);
+}
+
+static void update_now(const struct step *step, size_t tensor, size_t offset,
+                       const real *g, size_t n)
+{
+    const struct tensor_buffers *of = &step->program->of[tensor];
+    real *state0 = step_data(step, of->state[0]);
+    real *state1 = step_data(step, of->state[1]);
+    real *reference = step_data(step, of->reference);
+    real *w = step_data(step, of->value);
+    struct update_rule rule;
+
+    if (!step->kernels->all_finite(g, n)) {
+        flag(step, tensor);
+        return;
+    }
+    update_rule_of(&rule, &step->update, &of->group);
+    step->kernels->update(w + offset, state0 ? state0 + offset : NULL,
+                          state1 ? state1 + offset : NULL, g,
+                          reference ? reference + offset : NULL, &rule, n);
+}
+
+void step_give_gradient(const struct step *step, size_t tensor, size_t offset,
+                        const real *g, size_t n, bool add)
+{
+    const struct tensor_buffers *of = &step->program->of[tensor];
+    real *grad = step_data(step, of->grad);
+
+    if (of->fused && step->mode == STEP_TRAIN)
+        update_now(step, tensor, offset, g, n);
+    else if (grad && add)
+        step->kernels->add(grad + offset, g, n);
+    else if (grad)
+        memcpy(grad + offset, g, n * sizeof(*g));
 }

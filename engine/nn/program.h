@@ -7,15 +7,11 @@
 #include "engine/nn/graph.h"
 #include "engine/nn/update.h"
 
+#include "base/arena.h"
 #include "base/stop.h"
 
-#define CALL_MAX_BUFFERS 8
+#define CALL_MAX_BUFFERS 16
 #define BUFFER_ALIGNMENT 64
-
-/* Most partial sums of a weight gradient that is reduced over examples. A part
- * takes examples part, part + REDUCTION_PARTS, ...: the partition depends on
- * neither the number of threads nor max_batch. */
-#define REDUCTION_PARTS 8
 
 /* Examples of one block of a matrix product. */
 #define ROWS_PER_BLOCK 64
@@ -35,21 +31,40 @@ typedef void (*call_fn)(const struct call *call, const struct step *step, size_t
 /* How a call splits into blocks, fixed by sizes alone:
  * rows_per_block     examples of a block; 0: all of them
  * n_columns          independent columns, columns_per_block each; 0: not split
- * parts              instead: block p takes examples p, p + REDUCTION_PARTS, ... */
+ * rows_per_example   rows are those of activations, of which an example has so many;
+ *                    0: rows are examples */
 struct partition {
     size_t rows_per_block;
     size_t n_columns;
     size_t columns_per_block;
-    bool parts;
+    size_t rows_per_example;
 };
 
-/* One kernel over fixed blocks. buffer[] are indices into the program's. */
+/* One kernel over fixed blocks. buffer[] are indices into the program's. `plan` is
+ * what the op worked out when it was lowered; it belongs to the program. */
 struct call {
     call_fn run;
     const struct node *node;
+    const void *plan;
     struct partition partition;
     size_t n; /* elements, for calls that are not an op's */
     int buffer[CALL_MAX_BUFFERS];
+};
+
+/* Where an activation lies and how it is read: y = act(scale z + shift), with scale
+ * and shift of a norm. Rows are `channels` elements, one after the other.
+ *
+ * buffer    of z
+ * norm      buffer of norm vectors (norm_of); -1: scale 1, shift 0
+ * rows      of one example
+ * channels  a multiple of PANEL, padding included; 0: not laid out (the input, the
+ *           labels) */
+struct operand {
+    int buffer;
+    int norm;
+    enum activation act;
+    size_t rows;
+    size_t channels;
 };
 
 /* A piece of memory and the calls [first, last] between which it holds something.
@@ -71,11 +86,16 @@ struct call_list {
 
 /* Per tensor of the graph; -1: none.
  *
+ * value      where it is, and `at` how it is read
+ * grad       of what is stored: for z, the gradient behind its norm and activation
+ * fused      the update happens as soon as the gradient is there
  * state      of the optimiser: velocity, or the two moments
  * reference  where the proximal term pulls to */
 struct tensor_buffers {
     int value;
+    struct operand at;
     int grad;
+    bool fused;
     int state[2];
     int reference;
     struct update_group group;
@@ -97,10 +117,12 @@ struct program {
     struct call_list norm;    /* empty unless the plan clips */
     struct call_list predict; /* the forward list up to the logits */
     int scratch;              /* n_workers pieces of scratch_bytes */
-    int flags;                /* one byte per block of the check list: not finite */
+    int flags;                /* one byte per tensor: its gradient is not finite */
     int losses;               /* float per example of the last batch */
+    int logits;               /* rows of padded(n_classes) */
     int square_sums;          /* double per block of the norm list; -1: does not clip */
-    size_t n_flags, n_square_sums;
+    size_t n_square_sums;
+    struct arena *plans;
     uint64_t scratch_bytes;
     uint64_t arena_bytes;
     void *memory; /* as allocated; the arena is aligned within */
@@ -157,7 +179,33 @@ static inline void *step_scratch(const struct step *step, size_t worker)
     return (char *)p->buffers[p->scratch].data + worker * p->scratch_bytes;
 }
 
-/* The examples and columns of a block. */
+static inline void *step_data(const struct step *step, int buffer)
+{
+    return buffer >= 0 ? step->program->buffers[buffer].data : NULL;
+}
+
+/* The vectors of a batch norm, `channels` each: those that read z, those that the
+ * gradient goes back through, and the exact moments of the last forward pass. */
+struct norm_vectors {
+    real *scale, *shift;
+    real *mean, *factor, *mean_g, *slope;
+    double *exact_mean, *exact_variance;
+};
+
+#define NORM_BYTES(channels) ((channels) * (6 * sizeof(real) + 2 * sizeof(double)))
+
+struct norm_vectors norm_of(const struct step *step, int norm, size_t channels);
+struct reading reading_of(const struct step *step, const struct operand *x);
+/* With factor NULL where norm is -1. */
+struct norm_gradient norm_gradient_of(const struct step *step, int norm,
+                                      size_t channels);
+
+/* Hands over n elements of a parameter's gradient, from `offset` on in its layout:
+ * stored, added to what is there, or used up by the update. */
+void step_give_gradient(const struct step *step, size_t tensor, size_t offset,
+                        const real *g, size_t n, bool add);
+
+/* The examples (or rows) and columns of a block. */
 struct span call_rows(const struct call *call, const struct step *step, size_t block);
 struct span call_columns(const struct call *call, size_t block);
 size_t call_blocks(const struct call *call, size_t n);

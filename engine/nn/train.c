@@ -64,8 +64,10 @@ static cygnet_status check_count(const cygnet_model *model, uint32_t n, cygnet_e
 static cygnet_status check_batch(const cygnet_model *model, const float *x,
                                  const int64_t *y, uint32_t n, cygnet_error *err)
 {
-    cygnet_status st = check_count(model, n, err);
+    cygnet_status st = model_check_whole(model, err);
 
+    if (st == CYGNET_OK)
+        st = check_count(model, n, err);
     if (st == CYGNET_OK)
         st = check_labels(model, y, n, err);
     if (st == CYGNET_OK)
@@ -123,14 +125,16 @@ static struct step begin(cygnet_model *model, enum step_mode mode, const float *
     }
     bind(model, model->graph.input, input);
     bind(model, model->graph.labels, y);
-    model->kernels.enter();
+    memset(model->program.buffers[model->program.flags].data, 0,
+           model->graph.n_tensors);
     return step;
 }
 
-/* First example for which the node's output is not finite; n: none. */
+/* First example for which what the node stores is not finite; n: none. */
 static size_t bad_example(const cygnet_model *model, const struct node *node, size_t n)
 {
-    size_t elements = shape_elements(&model->graph.tensors[node->out].shape);
+    const struct operand *at = &model->program.of[node->out].at;
+    size_t elements = node->out == model->graph.loss ? 1 : at->rows * at->channels;
     const real *out = model_value(model, (size_t)node->out);
 
     for (size_t row = 0; row < n; row++) {
@@ -175,14 +179,14 @@ static void read_metrics(cygnet_model *model, cygnet_metrics *metrics, const int
                          size_t n)
 {
     const real *loss = model_value(model, (size_t)model->graph.loss);
-    const real *logits = model_value(model, (size_t)model->graph.logits);
+    const real *logits = model->program.buffers[model->program.logits].data;
     float *copy = model->program.buffers[model->program.losses].data;
 
     memset(metrics, 0, sizeof(*metrics));
     metrics->struct_size = sizeof(*metrics);
     metrics->n = n;
     for (size_t r = 0; r < n; r++) {
-        const real *row = logits + r * model->n_classes;
+        const real *row = logits + r * padded(model->n_classes);
 
         copy[r] = (float)loss[r];
         metrics->loss += (double)loss[r];
@@ -222,6 +226,7 @@ static void report(cygnet_metrics *out, const cygnet_metrics *sums)
     sized_give(out, &means, sizeof(means));
 }
 
+/* Gradients that are kept are looked at here, the others were when they were used. */
 static cygnet_status check_gradients(cygnet_model *model, const struct step *step,
                                      cygnet_error *err)
 {
@@ -229,17 +234,28 @@ static cygnet_status check_gradients(cygnet_model *model, const struct step *ste
     const unsigned char *flags = p->buffers[p->flags].data;
     cygnet_status st = program_run(step, &p->check, model->executor, model->stop, err);
 
-    if (st != CYGNET_OK || !memchr(flags, 1, p->n_flags))
-        return st;
-    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+    for (size_t i = 0; st == CYGNET_OK && i < model->graph.n_tensors; i++) {
         const struct tensor *t = &model->graph.tensors[i];
+        bool is_bad = flags[i];
 
-        if (model_is_trained(model, i) &&
-            !model->kernels.all_finite(model_grad(model, i), shape_elements(&t->shape)))
-            return fail(err, CYGNET_ENUMERIC, 0,
-                        "the gradient of %s holds NaN or infinity", t->name);
+        if (step->mode == STEP_GRADIENTS && model_is_trained(model, i))
+            is_bad |= !model->kernels.all_finite(model_grad(model, i),
+                                                 layout_elements(&t->layout));
+        if (is_bad)
+            st = fail(err, CYGNET_ENUMERIC, 0,
+                      "the gradient of %s holds NaN or infinity", t->name);
     }
-    return fail(err, CYGNET_ENUMERIC, 0, "a gradient holds NaN or infinity");
+    return st;
+}
+
+/* True if weights change while the backward pass goes on. */
+static bool is_fused(const cygnet_model *model)
+{
+    for (size_t i = 0; i < model->graph.n_tensors; i++) {
+        if (model->program.of[i].fused)
+            return true;
+    }
+    return false;
 }
 
 static cygnet_status run_to_gradients(cygnet_model *model, const struct step *step,
@@ -248,11 +264,13 @@ static cygnet_status run_to_gradients(cygnet_model *model, const struct step *st
 {
     cygnet_status st = run_forward(model, step, sums, y, err);
 
-    if (st == CYGNET_OK)
-        st = program_run(step, &model->program.backward, model->executor, model->stop,
-                         err);
+    if (st != CYGNET_OK)
+        return st;
+    st = program_run(step, &model->program.backward, model->executor, model->stop, err);
     if (st == CYGNET_OK)
         st = check_gradients(model, step, err);
+    if (st != CYGNET_OK && step->mode == STEP_TRAIN)
+        model->is_torn = is_fused(model);
     return st;
 }
 
@@ -267,6 +285,8 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
         st = check_training_batch(model, x, y, n, err);
     if (st != CYGNET_OK)
         return st;
+    if (!model_bind_gradients(model))
+        return fail(err, CYGNET_ENOMEM, 0, "out of memory for the gradients");
     step = begin(model, STEP_GRADIENTS, x, y, n);
     st = run_to_gradients(model, &step, &sums, y, err);
     if (st == CYGNET_OK)
@@ -364,7 +384,9 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
 
     if (n == 0 || n > SIZE_MAX / sizeof(float) / elements)
         return fail(err, CYGNET_EINVAL, 0, "evaluate: %" PRIu64 " examples", n);
-    st = check_metrics(metrics, err);
+    st = model_check_whole(model, err);
+    if (st == CYGNET_OK)
+        st = check_metrics(metrics, err);
     if (st == CYGNET_OK)
         st = check_labels(model, y, n, err);
     if (st == CYGNET_OK)
@@ -385,16 +407,22 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
 cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const float *x,
                                   uint32_t n, cygnet_error *err)
 {
-    cygnet_status st = check_count(model, n, err);
+    cygnet_status st = model_check_whole(model, err);
     struct step step;
 
+    if (st == CYGNET_OK)
+        st = check_count(model, n, err);
     if (st == CYGNET_OK)
         st = check_inputs(model, x, n, err);
     if (st != CYGNET_OK)
         return st;
     step = begin(model, STEP_EVALUATE, x, NULL, n);
     st = program_run(&step, &model->program.predict, model->executor, model->stop, err);
-    for (size_t i = 0; st == CYGNET_OK && i < (size_t)n * model->n_classes; i++)
-        logits[i] = (float)model_value(model, (size_t)model->graph.logits)[i];
+    for (size_t r = 0; st == CYGNET_OK && r < n; r++) {
+        const real *row = model->program.buffers[model->program.logits].data;
+
+        for (size_t c = 0; c < model->n_classes; c++)
+            *logits++ = (float)row[r * padded(model->n_classes) + c];
+    }
     return st;
 }

@@ -16,11 +16,6 @@ static cygnet_dtype dtype_of(const struct tensor *t)
     return t->kind == TENSOR_COUNTER ? CYGNET_I64 : REAL_DTYPE;
 }
 
-static void *state_of(const cygnet_model *model, size_t tensor)
-{
-    return model->program.buffers[model->program.of[tensor].value].data;
-}
-
 static size_t n_state(const cygnet_model *model)
 {
     size_t n = 0;
@@ -35,9 +30,10 @@ static size_t state_bytes(const struct tensor *t)
     return shape_elements(&t->shape) * cygnet_dtype_size(dtype_of(t));
 }
 
-static cygnet_status add_tensor(cygnet_tensors *list, const struct tensor *t,
-                                const void *data, cygnet_error *err)
+static cygnet_status add_tensor(cygnet_tensors *list, const cygnet_model *model,
+                                size_t tensor, bool gradient, cygnet_error *err)
 {
+    const struct tensor *t = tensor_at(model, tensor);
     uint64_t shape[GRAPH_MAX_DIMS];
     cygnet_tensor *to;
     cygnet_status st;
@@ -45,9 +41,15 @@ static cygnet_status add_tensor(cygnet_tensors *list, const struct tensor *t,
     for (uint32_t d = 0; d < t->shape.n_dims; d++)
         shape[d] = t->shape.dim[d];
     st = cygnet_tensors_add(&to, list, t->name, dtype_of(t), shape, t->shape.n_dims, err);
-    if (st == CYGNET_OK)
-        memcpy(to->data, data, (size_t)to->size_bytes);
-    return st;
+    if (st != CYGNET_OK)
+        return st;
+    if (t->kind == TENSOR_COUNTER)
+        memcpy(to->data, model_counter(model, tensor), sizeof(int64_t));
+    else if (gradient)
+        model_read_gradient(to->data, model, tensor);
+    else
+        model_read_state(to->data, model, tensor);
+    return CYGNET_OK;
 }
 
 /* All state, or the gradients of what is trained. */
@@ -66,8 +68,7 @@ static cygnet_status copy_out(cygnet_tensors **out, const cygnet_model *model,
         const struct tensor *t = tensor_at(model, i);
 
         if (gradients ? model_is_trained(model, i) : tensor_is_state(t))
-            st = add_tensor(*out, t,
-                            gradients ? model_grad(model, i) : state_of(model, i), err);
+            st = add_tensor(*out, model, i, gradients, err);
     }
     if (st != CYGNET_OK) {
         cygnet_tensors_destroy(*out);
@@ -79,8 +80,10 @@ static cygnet_status copy_out(cygnet_tensors **out, const cygnet_model *model,
 cygnet_status cygnet_model_get_weights(cygnet_tensors **out, const cygnet_model *model,
                                        cygnet_error *err)
 {
+    cygnet_status st = model_check_whole(model, err);
+
     *out = NULL;
-    return copy_out(out, model, false, err);
+    return st == CYGNET_OK ? copy_out(out, model, false, err) : st;
 }
 
 cygnet_status cygnet_model_gradients(cygnet_tensors **out, cygnet_metrics *metrics,
@@ -250,10 +253,14 @@ cygnet_status cygnet_model_set_weights(cygnet_model *model, const cygnet_tensors
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = tensor_at(model, i);
 
-        if (tensor_is_state(t))
-            memcpy(state_of(model, i), cygnet_tensors_find(weights, t->name)->data,
-                   state_bytes(t));
+        const cygnet_tensor *found = cygnet_tensors_find(weights, t->name);
+
+        if (t->kind == TENSOR_COUNTER)
+            memcpy(model_counter(model, i), found->data, sizeof(int64_t));
+        else if (tensor_is_state(t))
+            model_write_state(model, i, found->data);
     }
+    model->is_torn = false;
     model_take_reference(model);
     reset_optimizer(model);
     return CYGNET_OK;

@@ -59,7 +59,11 @@ typedef struct cygnet_lr_multiplier {
  * optimizer         what steps will be taken with: plans for its memory (default
  *                   SGD)
  * clip_gradients    1: steps may set max_grad_norm
- * proximal          1: steps may set prox_mu; plans for a copy of the weights */
+ * proximal          1: steps may set prox_mu; plans for a copy of the weights
+ * separate_update   0: weights are updated as soon as their gradient is there, which
+ *                   saves a copy of their size. 1: all gradients first, so that a
+ *                   step that fails or is stopped changes nothing; clip_gradients
+ *                   has the same effect */
 typedef struct cygnet_model_options {
     uint32_t struct_size;
     const char *architecture;
@@ -78,6 +82,7 @@ typedef struct cygnet_model_options {
     double label_smoothing;
     int32_t clip_gradients;
     int32_t proximal;
+    int32_t separate_update;
 } cygnet_model_options;
 
 /* One step of stochastic gradient descent with momentum, as torch.optim.SGD:
@@ -232,7 +237,10 @@ CYGNET_API cygnet_status cygnet_model_set_reference(cygnet_model *model,
  * for; struct_size), EDATA (label out of range: which row and value),
  * ENUMERIC (NaN or infinity in x, the loss or a gradient: which example, layer or
  * tensor). Layers that normalise by the batch refuse one with a single value a
- * channel (EINVAL). After any error the weights are as before the step. */
+ * channel (EINVAL). After an error that was found in the batch or in the loss, the
+ * weights are as before the step. A step that breaks off later (ENUMERIC for a
+ * gradient, ECANCELLED) leaves a model without separate_update with weights of no
+ * use: until they are set again, every call that needs them fails with EINVAL. */
 CYGNET_API cygnet_status cygnet_model_step(cygnet_model *model, cygnet_metrics *metrics,
                                            const float *x, const int64_t *y, uint32_t n,
                                            const cygnet_optimizer *optimizer,

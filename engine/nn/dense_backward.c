@@ -1,0 +1,21 @@
+/* Dense layers, backward: the order of its parts. */
+#include "engine/nn/dense_backward.h"
+
+#include "engine/nn/op.h"
+#include "engine/nn/sums.h"
+
+void dense_lower_backward(struct lowering *l, const struct node *node,
+                          const struct conv2d_shape *shape)
+{
+    struct dense *d = dense_create(l, node, shape);
+    struct output_gradient g = lower_output_gradient(l, node);
+    int dz;
+
+    if (!d)
+        return;
+    if (d->bias >= 0)
+        lower_bias_gradient(l, node, d->bias, &g);
+    dz = lower_plain_gradient(l, node);
+    dense_lower_input(l, node, d, dz);
+    dense_lower_weight(l, node, d, dz);
+}

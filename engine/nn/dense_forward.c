@@ -1,0 +1,218 @@
+/* Dense layers, forward: z = patches of x times w, plus b. Blocks are rows of outputs
+ * by columns of panels; each leaves the moments of its part if a batch norm follows. */
+#include "engine/nn/dense.h"
+#include "engine/nn/op.h"
+
+#include <string.h>
+
+/* Inputs that one product takes at a time, so that its panels stay in the cache. */
+enum { MAX_K = 1152, BLOCKS = 16 };
+
+enum { Z, X, NORM, W, B, MOMENTS, N_BUFFERS };
+
+/* plan: the layer, and how a block goes through it. */
+struct forward_plan {
+    const struct dense *d;
+    size_t k_at_once;
+    size_t pitch; /* of the gathered rows */
+};
+
+/* One block at work. */
+struct block {
+    const struct forward_plan *plan;
+    const struct dense *d;
+    const struct step *step;
+    struct span rows;
+    struct span columns;
+    const real *x, *w;
+    real *z; /* of the first row and column */
+    real *scratch;
+};
+
+static struct product product_of(const struct block *b)
+{
+    const struct dense *d = b->d;
+
+    return (struct product){.c = b->z,
+                            .c_row = d->c_out,
+                            .c_panel = PANEL,
+                            .b_k = PANEL,
+                            .b_panel = d->k * PANEL,
+                            .m = b->rows.n,
+                            .n_panels = b->columns.n / PANEL};
+}
+
+static const real *weights_at(const struct block *b, size_t k)
+{
+    return b->w + b->columns.first / PANEL * b->d->k * PANEL + k * PANEL;
+}
+
+/* Rows of z begin with the bias. */
+static void put_bias(const struct block *b, const real *bias)
+{
+    for (size_t r = 0; r < b->rows.n; r++)
+        memcpy(b->z + r * b->d->c_out, bias + b->columns.first,
+               b->columns.n * sizeof(*bias));
+}
+
+static void multiply_rows(const struct block *b, bool add)
+{
+    const struct dense *d = b->d;
+    struct reading reading = reading_of(b->step, &d->x);
+    struct product p = product_of(b);
+
+    p.a_k = 1;
+    for (size_t k = 0; k < d->k; k += p.k) {
+        p.k = d->k - k < b->plan->k_at_once ? d->k - k : b->plan->k_at_once;
+        p.a = b->scratch;
+        p.a_row = b->plan->pitch;
+        if (d->direct && !d->planar)
+            p.a = b->x + b->rows.first * d->c_in + k, p.a_row = d->c_in;
+        else if (d->direct)
+            p.a = b->x + b->rows.first * d->k + k, p.a_row = d->k;
+        else if (d->planar)
+            dense_gather_planar(b->scratch, b->plan->pitch, b->x, &d->patches, b->rows);
+        else
+            dense_gather(b->step->kernels, b->scratch, b->plan->pitch, b->x, &reading,
+                         &d->patches, b->rows, (struct span){k, p.k});
+        p.b = weights_at(b, k);
+        p.add = add || k > 0;
+        b->step->kernels->product(&p);
+    }
+}
+
+/* All examples of one position at a time; two panels go through all positions while
+ * they are in the cache. */
+static void multiply_positions(const struct block *b, bool add)
+{
+    const struct dense *d = b->d;
+    const struct patches *s = &d->patches;
+    size_t positions = s->h_dst * s->w_dst, sources = s->h_src * s->w_src;
+    struct product p = product_of(b);
+    size_t n_panels = p.n_panels;
+
+    p.a_k = 1;
+    p.a_row = sources * d->c_in;
+    p.c_row = positions * d->c_out;
+    p.m = b->step->n;
+    p.k = d->c_in;
+    for (size_t panel = 0; panel < n_panels; panel += 2) {
+        p.n_panels = n_panels - panel < 2 ? n_panels - panel : 2;
+        for (size_t o = 0; o < positions; o++) {
+            size_t source;
+
+            p.add = add;
+            p.c = b->z + o * d->c_out + panel * PANEL;
+            for (size_t t = 0; t < s->n_taps; t++) {
+                if (!dense_source(s, o, &s->taps[t], &source))
+                    continue;
+                p.a = b->x + source * d->c_in;
+                p.b = weights_at(b, s->taps[t].w * d->c_in) + panel * d->k * PANEL;
+                b->step->kernels->product(&p);
+                p.add = true;
+            }
+        }
+    }
+}
+
+static void take_moments(const struct block *b, double *slot)
+{
+    struct rows rows = {b->rows.n, b->columns.n, b->d->c_out};
+
+    b->step->kernels->moments(slot + b->columns.first,
+                              slot + b->d->c_out + b->columns.first, b->z, &rows);
+}
+
+static void run_forward(const struct call *call, const struct step *step, size_t block,
+                        size_t worker)
+{
+    const struct forward_plan *plan = call->plan;
+    const struct dense *d = plan->d;
+    const real *bias = step_data(step, call->buffer[B]);
+    struct block b = {.plan = plan,
+                      .d = d,
+                      .step = step,
+                      .rows = call_rows(call, step, block),
+                      .columns = call_columns(call, block),
+                      .x = step_buffer(step, call, X),
+                      .w = step_buffer(step, call, W),
+                      .z = step_buffer(step, call, Z),
+                      .scratch = step_scratch(step, worker)};
+
+    b.z += b.rows.first * d->c_out + b.columns.first;
+    if (bias)
+        put_bias(&b, bias);
+    if (d->by_position)
+        multiply_positions(&b, bias != NULL);
+    else
+        multiply_rows(&b, bias != NULL);
+    if (d->moments.buffer >= 0)
+        take_moments(&b, (double *)step_buffer(step, call, MOMENTS) +
+                             b.rows.first / d->moments.rows_per_slot * 2 * d->c_out);
+}
+
+/* Whole taps, or all inputs of what is read in one go. */
+static size_t k_at_once(const struct dense *d)
+{
+    if (d->planar && !d->direct)
+        return d->k;
+    if (d->pointwise)
+        return d->k < MAX_K ? d->k : MAX_K / PANEL * PANEL;
+    return d->c_in < MAX_K ? MAX_K / d->c_in * d->c_in : d->c_in;
+}
+
+static struct partition partition_of(const struct lowering *l, const struct dense *d,
+                                     size_t rows_per_block)
+{
+    size_t rows = lower_max_batch(l) * d->out.rows;
+    size_t n_rows = rows_per_block > 0 ? (rows + rows_per_block - 1) / rows_per_block : 1;
+    size_t n_columns = BLOCKS / (n_rows < BLOCKS ? n_rows : BLOCKS);
+    size_t panels = panels_of(d->shape.c_out);
+    size_t per_block = (panels + n_columns - 1) / n_columns;
+
+    return (struct partition){.rows_per_block = rows_per_block,
+                              .rows_per_example = d->out.rows,
+                              .n_columns = d->c_out,
+                              .columns_per_block = (per_block + per_block % 2) * PANEL};
+}
+
+static bool feeds_norm(const struct lowering *l, const struct node *node)
+{
+    const struct node *reader = lower_only_reader(l, node->out);
+
+    return reader && reader->kind == OP_BATCH_NORM2D;
+}
+
+void dense_lower_forward(struct lowering *l, const struct node *node,
+                         const struct conv2d_shape *shape)
+{
+    struct dense *d = dense_create(l, node, shape);
+    struct forward_plan *plan = lower_plan(l, sizeof(*plan));
+    struct partition partition;
+    size_t rows_per_block;
+
+    if (!d || !plan)
+        return;
+    d->out = lower_output(l, node);
+    plan->d = d;
+    plan->k_at_once = k_at_once(d);
+    plan->pitch = dense_pitch(plan->k_at_once);
+    rows_per_block = d->by_position ? 0 : dense_rows(plan->pitch);
+    if (d->bias >= 0) {
+        lower_want_sums(l, node);
+    } else if (feeds_norm(l, node)) {
+        d->moments = lower_sums(l, &d->out,
+                                rows_per_block > 0 ? rows_per_block
+                                                   : lower_max_batch(l) * d->out.rows);
+        *lower_moments(l, node->out) = d->moments;
+    }
+    if (!d->direct && !d->by_position)
+        lower_scratch(l, rows_per_block * plan->pitch * sizeof(real));
+    partition = partition_of(l, d, rows_per_block);
+    lower_planned_call(l, run_forward, node, &partition, plan,
+                       (const int[]){d->out.buffer, d->x.buffer, d->x.norm,
+                                     lower_value(l, d->w),
+                                     d->bias >= 0 ? lower_value(l, d->bias) : -1,
+                                     d->moments.buffer},
+                       N_BUFFERS);
+}

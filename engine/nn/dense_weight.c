@@ -1,0 +1,188 @@
+/* Dense layers, the gradient of the weights: dw = patches of x, transposed, times dz.
+ * A block owns some inputs of some panels and goes through all rows in their order;
+ * then it hands its part over, which is the update's moment. */
+#include "engine/nn/dense_backward.h"
+#include "engine/nn/op.h"
+
+#include <string.h>
+
+enum { MAX_INPUTS = 96, MAX_PANELS = 16, BLOCKS = 16 };
+
+enum { DZ, X, NORM, N_BUFFERS };
+
+/* plan: blocks are inputs_at_once inputs by panels_at_once panels; n_slabs of the
+ * former. */
+struct weight_plan {
+    const struct dense *d;
+    struct parameter_share share;
+    size_t inputs_at_once, panels_at_once;
+    size_t n_slabs;
+    size_t rows_at_once;
+    size_t pitch; /* of the gathered rows */
+};
+
+struct block {
+    const struct weight_plan *plan;
+    const struct dense *d;
+    const struct step *step;
+    struct span inputs, panels;
+    const real *dz, *x;
+    real *dw; /* panels of inputs.n inputs */
+    real *patches;
+};
+
+/* From rows [rows.first, ...) of x. */
+static void point_at_rows(const struct block *b, struct product *p, struct span rows)
+{
+    const struct dense *d = b->d;
+    struct reading reading = reading_of(b->step, &d->x);
+
+    p->a = b->patches;
+    p->a_k = b->plan->pitch;
+    if (d->direct && !d->planar)
+        p->a = b->x + rows.first * d->c_in + b->inputs.first, p->a_k = d->c_in;
+    else if (d->direct)
+        p->a = b->x + rows.first * d->k + b->inputs.first, p->a_k = d->k;
+    else if (d->planar)
+        dense_gather_planar(b->patches, b->plan->pitch, b->x, &d->patches, rows);
+    else
+        dense_gather(b->step->kernels, b->patches, b->plan->pitch, b->x, &reading,
+                     &d->patches, rows, b->inputs);
+}
+
+static struct product product_of(const struct block *b)
+{
+    return (struct product){.c = b->dw,
+                            .c_row = PANEL,
+                            .c_panel = b->inputs.n * PANEL,
+                            .a_row = 1,
+                            .b_k = b->d->c_out,
+                            .b_panel = PANEL,
+                            .m = b->inputs.n,
+                            .n_panels = b->panels.n};
+}
+
+static void multiply_rows(const struct block *b)
+{
+    const struct dense *d = b->d;
+    size_t n = b->step->n * d->shape.h_out * d->shape.w_out;
+    struct product p = product_of(b);
+    struct span rows = {0, b->plan->rows_at_once};
+
+    for (; rows.first < n; rows.first += rows.n) {
+        if (rows.n > n - rows.first)
+            rows.n = n - rows.first;
+        point_at_rows(b, &p, rows);
+        p.b = b->dz + rows.first * d->c_out + b->panels.first * PANEL;
+        p.k = rows.n;
+        p.add = rows.first > 0;
+        b->step->kernels->product(&p);
+    }
+}
+
+/* The inputs are of one tap: all examples of one position at a time. */
+static void multiply_positions(const struct block *b)
+{
+    const struct dense *d = b->d;
+    const struct patches *s = &d->patches;
+    size_t positions = s->h_dst * s->w_dst, sources = s->h_src * s->w_src;
+    size_t tap = b->inputs.first / d->c_in, channel = b->inputs.first % d->c_in;
+    struct product p = product_of(b);
+
+    p.a_k = sources * d->c_in;
+    p.b_k = positions * d->c_out;
+    p.k = b->step->n;
+    for (size_t o = 0; o < positions; o++) {
+        size_t source;
+
+        if (!dense_source(s, o, &s->taps[tap], &source))
+            continue;
+        p.a = b->x + source * d->c_in + channel;
+        p.b = b->dz + o * d->c_out + b->panels.first * PANEL;
+        b->step->kernels->product(&p);
+        p.add = true;
+    }
+    if (!p.add)
+        memset(b->dw, 0, b->panels.n * p.c_panel * sizeof(*b->dw));
+}
+
+static struct span part(size_t index, size_t at_once, size_t total)
+{
+    struct span s = {index * at_once, at_once};
+
+    if (s.n > total - s.first)
+        s.n = total - s.first;
+    return s;
+}
+
+/* A column is a slab of inputs of some panels. */
+static void run_weight(const struct call *call, const struct step *step, size_t block,
+                       size_t worker)
+{
+    const struct weight_plan *plan = call->plan;
+    const struct dense *d = plan->d;
+    struct block b = {.plan = plan,
+                      .d = d,
+                      .step = step,
+                      .inputs = part(block % plan->n_slabs, plan->inputs_at_once, d->k),
+                      .panels = part(block / plan->n_slabs, plan->panels_at_once,
+                                     panels_of(d->shape.c_out)),
+                      .dz = step_buffer(step, call, DZ),
+                      .x = step_buffer(step, call, X),
+                      .dw = step_scratch(step, worker)};
+
+    b.patches = b.dw + plan->inputs_at_once * plan->panels_at_once * PANEL;
+    if (d->by_position)
+        multiply_positions(&b);
+    else
+        multiply_rows(&b);
+    for (size_t p = 0; p < b.panels.n; p++)
+        step_give_gradient(step, plan->share.tensor,
+                           ((b.panels.first + p) * d->k + b.inputs.first) * PANEL,
+                           b.dw + p * b.inputs.n * PANEL, b.inputs.n * PANEL,
+                           plan->share.add);
+}
+
+/* Inputs of a block: within one tap where positions are gone through; few enough that
+ * there is work for everybody. */
+static size_t inputs_at_once(const struct dense *d, size_t n_chunks)
+{
+    size_t slabs = (BLOCKS + n_chunks - 1) / n_chunks;
+    size_t n = padded((d->k + slabs - 1) / slabs);
+
+    if (d->planar && !d->direct)
+        return d->k;
+    if (n > MAX_INPUTS)
+        n = MAX_INPUTS;
+    if (d->by_position)
+        for (n = n < d->c_in ? n : d->c_in; d->c_in % n != 0;)
+            n -= PANEL;
+    return n;
+}
+
+void dense_lower_weight(struct lowering *l, const struct node *node,
+                        const struct dense *d, int dz)
+{
+    struct weight_plan *plan = lower_plan(l, sizeof(*plan));
+    size_t panels = panels_of(d->shape.c_out), n_chunks;
+    struct partition blocks = {.columns_per_block = 1};
+
+    if (!plan)
+        return;
+    plan->d = d;
+    plan->share = lower_parameter(l, d->w);
+    plan->panels_at_once = panels < MAX_PANELS ? panels : MAX_PANELS;
+    if (d->planar && !d->direct) /* one slab: split the panels instead */
+        plan->panels_at_once = 2;
+    n_chunks = (panels + plan->panels_at_once - 1) / plan->panels_at_once;
+    plan->inputs_at_once = inputs_at_once(d, n_chunks);
+    plan->n_slabs = (d->k + plan->inputs_at_once - 1) / plan->inputs_at_once;
+    plan->pitch = dense_pitch(plan->inputs_at_once);
+    plan->rows_at_once = dense_rows(plan->pitch);
+    blocks.n_columns = plan->n_slabs * n_chunks;
+    lower_scratch(l, (plan->inputs_at_once * plan->panels_at_once * PANEL +
+                      plan->rows_at_once * plan->pitch) *
+                         sizeof(real));
+    lower_planned_call(l, run_weight, node, &blocks, plan,
+                       (const int[]){dz, d->x.buffer, d->x.norm}, N_BUFFERS);
+}

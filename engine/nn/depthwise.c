@@ -1,0 +1,261 @@
+/* Depthwise convolutions. Blocks are some examples of some channels; the weights' shares
+ * of the examples are summed afterwards, in their order. */
+#include "engine/nn/depthwise.h"
+
+#include "engine/nn/op.h"
+#include "engine/nn/sums.h"
+
+#include <string.h>
+
+enum { PIXELS_PER_BLOCK = 2048 };
+
+/* plan of all calls of a layer. */
+struct depthwise_plan {
+    struct conv2d_shape shape;
+    struct operand x;
+    struct operand out;
+    struct row_sums moments;
+    struct delivery delivery;
+    struct output_gradient gradient;
+    struct parameter_share share;
+    bool is_delivered;
+    size_t examples_per_block;
+    size_t n_taps;
+};
+
+static struct depthwise_plan *new_plan(struct lowering *l, const struct node *node,
+                                       const struct conv2d_shape *shape)
+{
+    struct depthwise_plan *p = lower_plan(l, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->shape = *shape;
+    p->x = lower_operand(l, node->in[0]);
+    p->moments.buffer = -1;
+    p->n_taps = shape->k_h * shape->k_w;
+    p->examples_per_block =
+        lower_rows_for(PIXELS_PER_BLOCK, shape->h_out * shape->w_out);
+    lower_scratch(l, lower_kernels(l)->depthwise_scratch(shape) * sizeof(real));
+    return p;
+}
+
+static struct partition blocks_of(const struct depthwise_plan *p)
+{
+    return (struct partition){.rows_per_block = p->examples_per_block,
+                              .n_columns = padded(p->shape.c_in),
+                              .columns_per_block = PANEL};
+}
+
+/* ---- Forward ------------------------------------------------------------- */
+
+enum { Z, X, NORM, W, B, MOMENTS, N_FORWARD };
+
+static void shift_reading(struct reading *r, size_t c)
+{
+    if (!r->scale)
+        return;
+    r->scale += c;
+    r->shift += c;
+}
+
+static void run_forward(const struct call *call, const struct step *step, size_t block,
+                        size_t worker)
+{
+    const struct depthwise_plan *p = call->plan;
+    struct span examples = call_rows(call, step, block);
+    size_t c = call_columns(call, block).first, channels = p->x.channels;
+    real *z = (real *)step_buffer(step, call, Z) + c;
+    const real *x = (const real *)step_buffer(step, call, X) + c;
+    const real *bias = step_data(step, call->buffer[B]);
+    struct depthwise_forward d = {
+        .z_pitch = channels,
+        .x_pitch = channels,
+        .reading = reading_of(step, &p->x),
+        .w = (const real *)step_buffer(step, call, W) + c * p->n_taps,
+        .bias = bias ? bias + c : NULL,
+        .scratch = step_scratch(step, worker),
+        .shape = &p->shape};
+    size_t first = examples.first * p->out.rows * channels;
+
+    shift_reading(&d.reading, c);
+    for (size_t e = examples.first; e < examples.first + examples.n; e++) {
+        d.z = z + e * p->out.rows * channels;
+        d.x = x + e * p->x.rows * channels;
+        step->kernels->depthwise_forward(&d);
+    }
+    if (p->moments.buffer >= 0) {
+        double *slot = (double *)step_buffer(step, call, MOMENTS) +
+                       examples.first / p->examples_per_block * 2 * channels + c;
+        struct rows rows = {examples.n * p->out.rows, PANEL, channels};
+
+        step->kernels->moments(slot, slot + channels, z + first, &rows);
+    }
+}
+
+void depthwise_lower_forward(struct lowering *l, const struct node *node,
+                             const struct conv2d_shape *shape)
+{
+    struct depthwise_plan *p = new_plan(l, node, shape);
+    const struct node *reader = lower_only_reader(l, node->out);
+    int bias = node->n_in > 2 ? node->in[2] : -1;
+    struct partition blocks;
+
+    if (!p)
+        return;
+    p->out = lower_output(l, node);
+    if (bias >= 0) {
+        lower_want_sums(l, node);
+    } else if (reader && reader->kind == OP_BATCH_NORM2D) {
+        p->moments = lower_sums(l, &p->out, p->examples_per_block * p->out.rows);
+        *lower_moments(l, node->out) = p->moments;
+    }
+    blocks = blocks_of(p);
+    lower_planned_call(l, run_forward, node, &blocks, p,
+                       (const int[]){p->out.buffer, p->x.buffer, p->x.norm,
+                                     lower_value(l, node->in[1]),
+                                     bias >= 0 ? lower_value(l, bias) : -1,
+                                     p->moments.buffer},
+                       N_FORWARD);
+}
+
+/* ---- Backward ------------------------------------------------------------ */
+
+enum { DX, G, OUT, OUT_NORM, IN, IN_NORM, WEIGHT, MORE, SUMS, PARTS, N_BACKWARD };
+
+static void shift_norm(struct norm_gradient *n, size_t c)
+{
+    if (!n->factor)
+        return;
+    n->factor += c;
+    n->mean_g += c;
+    n->mean += c;
+    n->slope += c;
+}
+
+/* What all examples of a block share. */
+static struct depthwise_backward begin_backward(const struct call *call,
+                                                const struct step *step, size_t c,
+                                                size_t slot, size_t worker)
+{
+    const struct depthwise_plan *p = call->plan;
+    size_t channels = p->x.channels;
+    double *sums = step_data(step, call->buffer[SUMS]);
+    struct depthwise_backward d = {
+        .g_pitch = channels,
+        .z_pitch = channels,
+        .norm = norm_gradient_of(step, p->gradient.norm, channels),
+        .x_pitch = channels,
+        .reading = reading_of(step, &p->x),
+        .w = (const real *)step_buffer(step, call, WEIGHT) + c * p->n_taps,
+        .dw = (double *)step_buffer(step, call, PARTS) +
+              (slot * channels + c) * p->n_taps,
+        .pass_pitch = channels,
+        .scratch = step_scratch(step, worker),
+        .shape = &p->shape};
+
+    shift_norm(&d.norm, c);
+    shift_reading(&d.reading, c);
+    d.pass.more_pitch = d.pass.sums_pitch = channels;
+    d.pass.finish = p->is_delivered && p->delivery.finish;
+    if (p->is_delivered && p->delivery.means)
+        d.pass.mean = norm_of(step, p->x.norm, channels).mean + c;
+    if (sums) {
+        d.pass.sums = sums + slot * 2 * channels + c;
+        memset(d.pass.sums, 0, PANEL * sizeof(*sums));
+        memset(d.pass.sums + channels, 0, PANEL * sizeof(*sums));
+    }
+    memset(d.dw, 0, p->n_taps * PANEL * sizeof(*d.dw));
+    return d;
+}
+
+static void run_backward(const struct call *call, const struct step *step, size_t block,
+                         size_t worker)
+{
+    const struct depthwise_plan *p = call->plan;
+    struct span examples = call_rows(call, step, block);
+    size_t c = call_columns(call, block).first;
+    struct depthwise_backward d = begin_backward(
+        call, step, c, examples.first / p->examples_per_block, worker);
+    real *dx = step_data(step, call->buffer[DX]);
+    const real *more = step_data(step, call->buffer[MORE]);
+
+    for (size_t e = examples.first; e < examples.first + examples.n; e++) {
+        size_t out = e * p->out.rows * p->x.channels + c;
+        size_t in = e * p->x.rows * p->x.channels + c;
+
+        d.g = (const real *)step_buffer(step, call, G) + out;
+        d.z = (const real *)step_buffer(step, call, OUT) + out;
+        d.x = (const real *)step_buffer(step, call, IN) + in;
+        d.pass.g = dx ? dx + in : NULL;
+        d.pass.more = more ? more + in : NULL;
+        step->kernels->depthwise_backward(&d);
+    }
+}
+
+/* Columns are channels. */
+static void run_weight(const struct call *call, const struct step *step, size_t block,
+                       size_t worker)
+{
+    const struct depthwise_plan *p = call->plan;
+    struct span columns = call_columns(call, block);
+    size_t n_slots = (step->n + p->examples_per_block - 1) / p->examples_per_block;
+    const double *parts = step_buffer(step, call, 0);
+    real g[PANEL];
+
+    (void)worker;
+    for (size_t at = columns.first * p->n_taps;
+         at < (columns.first + columns.n) * p->n_taps; at += PANEL) {
+        for (size_t i = 0; i < PANEL; i++) {
+            double sum = 0;
+
+            for (size_t s = 0; s < n_slots; s++)
+                sum += parts[s * p->x.channels * p->n_taps + at + i];
+            g[i] = (real)sum;
+        }
+        step_give_gradient(step, p->share.tensor, at, g, PANEL, p->share.add);
+    }
+}
+
+static void add_backward(struct lowering *l, const struct node *node,
+                         struct depthwise_plan *p)
+{
+    size_t slots =
+        (lower_max_batch(l) + p->examples_per_block - 1) / p->examples_per_block;
+    int parts = lower_workspace(l, slots * p->x.channels * p->n_taps * sizeof(double));
+    struct partition blocks = blocks_of(p);
+    struct partition columns = {.n_columns = p->x.channels,
+                                .columns_per_block = lower_columns_for(p->x.channels)};
+    const int buffers[N_BACKWARD] = {p->is_delivered ? p->delivery.g : -1,
+                                     p->gradient.g,
+                                     p->gradient.z.buffer,
+                                     p->gradient.norm,
+                                     p->x.buffer,
+                                     p->x.norm,
+                                     lower_value(l, node->in[1]),
+                                     p->is_delivered ? p->delivery.more : -1,
+                                     p->is_delivered ? p->delivery.sums.buffer : -1,
+                                     parts};
+
+    lower_planned_call(l, run_backward, node, &blocks, p, buffers, N_BACKWARD);
+    if (p->is_delivered)
+        lower_settle(l, node, &p->delivery);
+    lower_planned_call(l, run_weight, node, &columns, p, (const int[]){parts}, 1);
+}
+
+void depthwise_lower_backward(struct lowering *l, const struct node *node,
+                              const struct conv2d_shape *shape)
+{
+    struct depthwise_plan *p = new_plan(l, node, shape);
+
+    if (!p)
+        return;
+    p->gradient = lower_output_gradient(l, node);
+    p->out = p->gradient.z;
+    if (node->n_in > 2)
+        lower_bias_gradient(l, node, node->in[2], &p->gradient);
+    p->is_delivered =
+        lower_deliver(l, &p->delivery, node, 0, p->examples_per_block * p->x.rows);
+    p->share = lower_parameter(l, node->in[1]);
+    add_backward(l, node, p);
+}

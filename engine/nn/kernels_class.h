@@ -1,0 +1,21 @@
+/* For the files that are compiled once per class of CPU: names that differ. */
+#ifndef ENGINE_NN_KERNELS_CLASS_H
+#define ENGINE_NN_KERNELS_CLASS_H
+
+#include "engine/nn/kernels.h"
+#include "engine/nn/vec.h"
+
+#define FILL_JOIN(part, class) fill_##part##_##class
+#define FILL_NAME(part, class) FILL_JOIN(part, class)
+/* The function of this class that fills its part of the table. */
+#define FILL(part) FILL_NAME(part, CLASS)
+
+void FILL(product)(struct kernels *out);
+void FILL(channels)(struct kernels *out);
+void FILL(depthwise)(struct kernels *out);
+void FILL(pool)(struct kernels *out);
+void FILL(rest)(struct kernels *out);
+void FILL(loss)(struct kernels *out);
+void FILL(update)(struct kernels *out);
+
+#endif

@@ -1,0 +1,211 @@
+/* Matrix products on panels. The tile keeps TILE_ROWS rows by a few vectors of c in
+ * registers; nothing is packed: a is read number by number, b by whole vectors. */
+#include "engine/nn/kernels_class.h"
+
+#if LANES == 16
+enum { TILE_ROWS = 12, TILE_PANELS = 2 };
+#elif LANES == 8
+enum { TILE_ROWS = 6, TILE_PANELS = 1 };
+#elif LANES == 4 && defined(__ARM_NEON)
+enum { TILE_ROWS = 6, TILE_PANELS = 1 };
+#elif LANES == 4
+enum { TILE_ROWS = 3, TILE_PANELS = 1 };
+#else
+enum { TILE_ROWS = 1, TILE_PANELS = 1 };
+#endif
+
+enum { TILE_VECS = TILE_PANELS * PANEL_VECS, ROW_GROUP = 3 };
+
+/* Where row i of a lies: three rows share a pointer, so that an address is a
+ * pointer plus 0, 1 or 2 steps. */
+struct row_pointers {
+    const real *group[(TILE_ROWS + ROW_GROUP - 1) / ROW_GROUP];
+};
+
+ALWAYS_INLINE real a_at(const struct row_pointers *at, const struct product *p, size_t i,
+                        bool rows_touch)
+{
+    return rows_touch ? at->group[0][i] : at->group[i / ROW_GROUP][i % ROW_GROUP * p->a_row];
+}
+
+ALWAYS_INLINE void load_c(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
+                          const real *c, size_t rows, size_t panels)
+{
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++) {
+#pragma GCC unroll 16
+        for (size_t j = 0; j < panels * PANEL_VECS; j++)
+            acc[i][j] = p->add ? vec_load(c + i * p->c_row + j / PANEL_VECS * p->c_panel +
+                                          j % PANEL_VECS * LANES)
+                               : vec_zero();
+    }
+}
+
+ALWAYS_INLINE void store_c(const struct product *p, real *c,
+                           vec acc[TILE_ROWS][TILE_VECS], size_t rows, size_t panels)
+{
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++) {
+#pragma GCC unroll 16
+        for (size_t j = 0; j < panels * PANEL_VECS; j++)
+            vec_store(c + i * p->c_row + j / PANEL_VECS * p->c_panel +
+                          j % PANEL_VECS * LANES,
+                      acc[i][j]);
+    }
+}
+
+/* acc += one step of k. */
+ALWAYS_INLINE void step_k(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
+                          const struct row_pointers *at, const real *b, size_t rows,
+                          size_t panels, bool rows_touch)
+{
+    vec b_k[TILE_VECS];
+
+#pragma GCC unroll 16
+    for (size_t j = 0; j < panels * PANEL_VECS; j++)
+        b_k[j] = vec_load(b + j / PANEL_VECS * p->b_panel + j % PANEL_VECS * LANES);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++) {
+        vec a = vec_splat(a_at(at, p, i, rows_touch));
+
+#pragma GCC unroll 16
+        for (size_t j = 0; j < panels * PANEL_VECS; j++)
+            acc[i][j] = vec_fma(a, b_k[j], acc[i][j]);
+    }
+}
+
+/* Constant sizes make the loops straight code. */
+ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const real *b,
+                        size_t rows, size_t panels, bool rows_touch)
+{
+    enum { N_GROUPS = (TILE_ROWS + ROW_GROUP - 1) / ROW_GROUP };
+    vec acc[TILE_ROWS][TILE_VECS];
+    struct row_pointers at;
+    size_t a_k = rows_touch ? p->a_k : 1;
+
+    load_c(acc, p, c, rows, panels);
+#pragma GCC unroll 4
+    for (size_t g = 0; g < N_GROUPS; g++)
+        at.group[g] = a + g * ROW_GROUP * p->a_row;
+    for (size_t k = 0; k < p->k; k++) {
+        step_k(acc, p, &at, b, rows, panels, rows_touch);
+#pragma GCC unroll 4
+        for (size_t g = 0; g < N_GROUPS; g++)
+            at.group[g] += a_k;
+        b += p->b_k;
+    }
+    store_c(p, c, acc, rows, panels);
+}
+
+#define TILE_OF(rows, panels)                                                            \
+    case rows:                                                                           \
+        if (rows_touch)                                                                  \
+            tile(p, c, a, b, rows, panels, true);                                        \
+        else                                                                             \
+            tile(p, c, a, b, rows, panels, false);                                       \
+        break;
+
+#define TILES_OF(name, panels)                                                           \
+    static void name(const struct product *p, real *c, const real *a, const real *b,     \
+                     size_t rows, bool rows_touch)                                       \
+    {                                                                                    \
+        switch (rows) {                                                                  \
+            TILE_CASES(panels)                                                           \
+        }                                                                                \
+    }
+
+#if LANES == 16
+#define TILE_CASES(panels)                                                               \
+    TILE_OF(1, panels)                                                                   \
+    TILE_OF(2, panels)                                                                   \
+    TILE_OF(3, panels)                                                                   \
+    TILE_OF(4, panels)                                                                   \
+    TILE_OF(5, panels)                                                                   \
+    TILE_OF(6, panels)                                                                   \
+    TILE_OF(7, panels)                                                                   \
+    TILE_OF(8, panels)                                                                   \
+    TILE_OF(9, panels)                                                                   \
+    TILE_OF(10, panels)                                                                  \
+    TILE_OF(11, panels)                                                                  \
+    TILE_OF(12, panels)
+#elif LANES == 8 || (LANES == 4 && defined(__ARM_NEON))
+#define TILE_CASES(panels)                                                               \
+    TILE_OF(1, panels)                                                                   \
+    TILE_OF(2, panels)                                                                   \
+    TILE_OF(3, panels)                                                                   \
+    TILE_OF(4, panels)                                                                   \
+    TILE_OF(5, panels)                                                                   \
+    TILE_OF(6, panels)
+#elif LANES == 4
+#define TILE_CASES(panels)                                                               \
+    TILE_OF(1, panels)                                                                   \
+    TILE_OF(2, panels)                                                                   \
+    TILE_OF(3, panels)
+#else
+#define TILE_CASES(panels) TILE_OF(1, panels)
+#endif
+
+TILES_OF(tile_one_panel, 1)
+#if LANES == 16
+TILES_OF(tile_two_panels, 2)
+#endif
+
+/* All rows of one or two panels, in tiles of nearly equal height. */
+static void product_panels(const struct product *p, size_t panel, size_t n)
+{
+    size_t n_tiles = (p->m + TILE_ROWS - 1) / TILE_ROWS;
+    bool rows_touch = p->a_row == 1;
+    size_t row = 0;
+
+    (void)n;
+    for (size_t t = 0; t < n_tiles; t++) {
+        size_t rows = (p->m - row + n_tiles - t - 1) / (n_tiles - t);
+        real *c = p->c + panel * p->c_panel + row * p->c_row;
+        const real *a = p->a + row * p->a_row;
+        const real *b = p->b + panel * p->b_panel;
+
+#if LANES == 16
+        if (n == 2)
+            tile_two_panels(p, c, a, b, rows, rows_touch);
+        else
+#endif
+            tile_one_panel(p, c, a, b, rows, rows_touch);
+        row += rows;
+    }
+}
+
+static void product(const struct product *p)
+{
+    for (size_t panel = 0; panel < p->n_panels; panel += TILE_PANELS) {
+        size_t left = p->n_panels - panel;
+
+        product_panels(p, panel, left < TILE_PANELS ? left : TILE_PANELS);
+    }
+}
+
+/* One square of PANEL by PANEL. */
+ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
+{
+    for (size_t i = 0; i < PANEL; i++) {
+        for (size_t o = 0; o < PANEL; o++)
+            out[o * PANEL + i] = in[i * PANEL + o];
+    }
+}
+
+static void transpose(real *out, size_t out_panel, const real *in, size_t in_panel,
+                      size_t n, size_t n_out)
+{
+    enum { SQUARE = PANEL * PANEL };
+
+    for (size_t i = 0; i < n / PANEL; i++) {
+        for (size_t o = 0; o < n_out / PANEL; o++)
+            transpose_square(out + i * out_panel + o * SQUARE,
+                             in + o * in_panel + i * SQUARE);
+    }
+}
+
+void FILL(product)(struct kernels *out)
+{
+    out->product = product;
+    out->transpose = transpose;
+}

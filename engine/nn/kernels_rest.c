@@ -1,0 +1,47 @@
+/* Sums and checks. */
+#include "engine/nn/activation.h"
+#include "engine/nn/kernels_class.h"
+
+ALWAYS_INLINE vec read_vec(const real *z, const struct reading *r, size_t c)
+{
+    vec v = vec_load(z + c);
+
+    if (r->scale)
+        v = vec_fma(v, vec_load(r->scale + c), vec_load(r->shift + c));
+    return act_value(v, r->act);
+}
+
+static void sum(real *y, const real *a, size_t a_pitch, const struct reading *read_a,
+                const real *b, size_t b_pitch, const struct reading *read_b,
+                const struct rows *rows)
+{
+    for (size_t r = 0; r < rows->n; r++) {
+        for (size_t c = 0; c < rows->channels; c += LANES)
+            vec_store(y + c, read_vec(a, read_a, c) + read_vec(b, read_b, c));
+        y += rows->pitch;
+        a += a_pitch;
+        b += b_pitch;
+    }
+}
+
+static void add(real *y, const real *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static bool all_finite(const real *x, size_t n)
+{
+    int bad = 0; /* no early exit, so that it vectorises */
+
+    for (size_t i = 0; i < n; i++)
+        bad |= !(x[i] >= -REAL_MAX && x[i] <= REAL_MAX);
+    return !bad;
+}
+
+void FILL(rest)(struct kernels *out)
+{
+    out->sum = sum;
+    out->add = add;
+    out->all_finite = all_finite;
+}

@@ -1,0 +1,54 @@
+/* Where each element of a parameter is stored. */
+#include "engine/nn/layout.h"
+
+size_t layout_inputs(const struct layout *l)
+{
+    return l->planar ? l->n_in * l->n_taps : padded(l->n_in) * l->n_taps;
+}
+
+size_t layout_elements(const struct layout *l)
+{
+    switch (l->kind) {
+        case LAYOUT_PANELS:
+            return padded(l->n_out) * layout_inputs(l);
+        case LAYOUT_DEPTHWISE:
+            return padded(l->n_out) * l->n_taps;
+        default:
+            return l->n_out * padded(l->n_in);
+    }
+}
+
+/* Of element (o, i, 0), and the distance to the next tap. */
+static size_t place(const struct layout *l, size_t o, size_t i, size_t *step)
+{
+    size_t panel = o / PANEL, lane = o % PANEL;
+
+    switch (l->kind) {
+        case LAYOUT_PANELS:
+            *step = l->planar ? PANEL : padded(l->n_in) * PANEL;
+            return (panel * layout_inputs(l) + (l->planar ? i * l->n_taps : i)) * PANEL +
+                   lane;
+        case LAYOUT_DEPTHWISE:
+            *step = PANEL;
+            return panel * l->n_taps * PANEL + lane;
+        default:
+            *step = 1;
+            return o * padded(l->n_in) + i;
+    }
+}
+
+void layout_each(const struct layout *l,
+                 void (*visit)(void *context, size_t native, size_t stored),
+                 void *context)
+{
+    for (size_t o = 0; o < l->n_out; o++) {
+        for (size_t i = 0; i < l->n_in; i++) {
+            size_t step, at = place(l, o, i, &step);
+            size_t native = o * l->n_in * l->n_taps;
+
+            native += l->taps_first ? i : i * l->n_taps;
+            for (size_t t = 0; t < l->n_taps; t++)
+                visit(context, native + t * (l->taps_first ? l->n_in : 1), at + t * step);
+        }
+    }
+}

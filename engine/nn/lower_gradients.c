@@ -1,0 +1,314 @@
+/* Lowering of gradients: how the shares of a value's gradient come together, and
+ * what its producer is given. lower.h says how it works. */
+#include "engine/nn/lower_parts.h"
+#include "engine/nn/op.h"
+
+#include <string.h>
+
+enum { ROWS_PER_SLOT = 512 };
+
+/* ---- Gradients ----------------------------------------------------------- */
+
+/* One generic pass: plan of run_pass. */
+struct pass_plan {
+    struct delivery d;
+    struct operand at; /* the root's rows */
+};
+
+enum { PASS_G, PASS_DY, PASS_MORE, PASS_Z, PASS_NORM, PASS_SUMS, N_PASS };
+
+static void run_pass(const struct call *call, const struct step *step, size_t block,
+                     size_t worker)
+{
+    const struct pass_plan *p = call->plan;
+    size_t pitch = p->at.channels;
+    struct span rows = call_rows(call, step, block);
+    struct rows k = {rows.n, pitch, pitch};
+    size_t at = rows.first * pitch;
+    const real *more = step_data(step, call->buffer[PASS_MORE]);
+    double *sums = step_data(step, call->buffer[PASS_SUMS]);
+    struct gradient_pass pass = {
+        .g = (real *)step_data(step, call->buffer[PASS_G]) + at,
+        .dy = (const real *)step_data(step, call->buffer[PASS_DY]) + at,
+        .dy_pitch = pitch,
+        .more = more ? more + at : NULL,
+        .more_pitch = pitch,
+        .z = (const real *)step_data(step, call->buffer[PASS_Z]) + at,
+        .z_pitch = pitch,
+        .reading = reading_of(step, &p->d.x),
+        .finish = p->d.finish,
+        .sums_pitch = pitch};
+
+    (void)worker;
+    if (p->d.means)
+        pass.mean = norm_of(step, p->d.x.norm, pitch).mean;
+    if (sums) {
+        pass.sums = sums + block * 2 * pitch;
+        memset(pass.sums, 0, 2 * pitch * sizeof(*sums));
+    }
+    step->kernels->gradient_pass(&pass, &k);
+}
+
+static void add_pass(struct lowering *l, const struct node *node,
+                     const struct delivery *d, int dy, int more)
+{
+    struct pass_plan *plan = lower_plan(l, sizeof(*plan));
+    struct partition blocks = {.rows_per_block = ROWS_PER_SLOT};
+    int root = l->tensors[d->tensor].root;
+
+    if (!plan)
+        return;
+    plan->d = *d;
+    plan->at = l->tensors[root].stored;
+    blocks.rows_per_example = plan->at.rows;
+    if (d->sums.buffer >= 0)
+        blocks.rows_per_block = d->sums.rows_per_slot;
+    lower_planned_call(l, run_pass, node, &blocks, plan,
+                       (const int[]){l->program->of[root].grad, dy, more, d->x.buffer,
+                                     d->x.norm, d->sums.buffer},
+                       N_PASS);
+}
+
+static int new_gradient(struct lowering *l, int root)
+{
+    struct operand at = l->tensors[root].stored;
+
+    return lower_buffer(l, (uint64_t)l->max_batch * at.rows * at.channels * sizeof(real));
+}
+
+static bool wants_sums(const struct lowering *l, int root, const struct operand *x)
+{
+    return x->norm >= 0 || l->tensors[root].wants_sums;
+}
+
+/* True if another tensor that shares the root's gradient has still to read it. */
+static bool is_still_read(const struct lowering *l, int root)
+{
+    int grad = l->program->of[root].grad;
+
+    for (size_t i = 0; i < l->graph->n_tensors; i++) {
+        const struct tensor *t = &l->graph->tensors[i];
+
+        if ((int)i != root && l->tensors[i].root == (int)i &&
+            l->program->of[i].grad == grad && t->producer >= 0 &&
+            (size_t)t->producer < l->node)
+            return true;
+    }
+    return false;
+}
+
+static void run_copy(const struct call *call, const struct step *step, size_t block,
+                     size_t worker)
+{
+    const struct operand *at = call->plan;
+    struct span rows = call_rows(call, step, block);
+    real *y = step_buffer(step, call, 0);
+    const real *x = step_buffer(step, call, 1);
+
+    (void)worker;
+    memcpy(y + rows.first * at->channels, x + rows.first * at->channels,
+           rows.n * at->channels * sizeof(*y));
+}
+
+/* Before a shared gradient is changed. */
+static void make_own(struct lowering *l, const struct node *node, int root)
+{
+    int *grad = &l->program->of[root].grad;
+    struct operand *at;
+    struct partition blocks;
+    int own;
+
+    if (!l->tensors[root].shared)
+        return;
+    l->tensors[root].shared = false;
+    if (!is_still_read(l, root))
+        return;
+    own = new_gradient(l, root);
+    at = lower_plan(l, sizeof(*at));
+    if (!at)
+        return;
+    *at = l->tensors[root].stored;
+    blocks = lower_row_blocks(at);
+    lower_planned_call(l, run_copy, node, &blocks, at, (const int[]){own, *grad}, 2);
+    *grad = own;
+}
+
+/* The part that every delivery has. */
+static void begin_delivery(struct lowering *l, struct delivery *d, int tensor,
+                           size_t rows_per_slot)
+{
+    struct lowered_tensor *t = &l->tensors[tensor];
+    struct operand own = l->tensors[t->root].stored;
+
+    memset(d, 0, sizeof(*d));
+    d->tensor = tensor;
+    d->x = l->program->of[tensor].at;
+    d->finish = --t->shares == 0;
+    d->means = d->x.norm >= 0;
+    d->more = d->sums.buffer = -1;
+    if (d->finish && wants_sums(l, t->root, &d->x))
+        d->sums = lower_sums(l, &own, rows_per_slot);
+    if (d->finish)
+        l->tensors[t->root].sums = d->sums;
+}
+
+static bool is_wanted(struct lowering *l, int tensor)
+{
+    if (!l->graph->tensors[tensor].needs_grad || l->tensors[tensor].shares == 0)
+        return false;
+    (void)lower_operand(l, tensor); /* an input that nobody has laid out */
+    return true;
+}
+
+bool lower_deliver(struct lowering *l, struct delivery *d, const struct node *node,
+                   uint32_t i, size_t rows_per_slot)
+{
+    int tensor = node->in[i], root, *grad;
+    size_t own_rows;
+
+    if (!is_wanted(l, tensor))
+        return false;
+    root = l->tensors[tensor].root;
+    own_rows = l->tensors[root].stored.rows;
+    if (own_rows != l->program->of[tensor].at.rows)
+        rows_per_slot = 0; /* seen through a flatten */
+    begin_delivery(l, d, tensor, rows_per_slot > 0 ? rows_per_slot : ROWS_PER_SLOT);
+    grad = &l->program->of[root].grad;
+    if (*grad < 0) {
+        d->g = *grad = new_gradient(l, root);
+    } else {
+        make_own(l, node, root);
+        d->more = *grad;
+        d->g = rows_per_slot > 0 ? *grad : new_gradient(l, root);
+    }
+    d->settled = rows_per_slot > 0;
+    return true;
+}
+
+void lower_settle(struct lowering *l, const struct node *node, const struct delivery *d)
+{
+    bool is_as_it_should = d->more < 0 && (!d->finish || (d->x.act == ACT_NONE &&
+                                                          d->sums.buffer < 0));
+
+    if (!d->settled && !is_as_it_should)
+        add_pass(l, node, d, d->g, d->more);
+}
+
+/* The first share is the output's own gradient, and no activation is in between. */
+static bool can_share(const struct lowering *l, int tensor)
+{
+    const struct lowered_tensor *t = &l->tensors[tensor];
+
+    return l->program->of[t->root].grad < 0 &&
+           (t->shares > 1 || l->program->of[tensor].at.act == ACT_NONE);
+}
+
+void lower_pass_on(struct lowering *l, const struct node *node, uint32_t i)
+{
+    int tensor = node->in[i], from = l->tensors[node->out].root;
+    struct delivery d;
+
+    if (!is_wanted(l, tensor))
+        return;
+    if (can_share(l, tensor)) {
+        int root = l->tensors[tensor].root;
+
+        l->program->of[root].grad = l->program->of[from].grad;
+        l->tensors[root].shared = l->tensors[from].shared = true;
+        begin_delivery(l, &d, tensor, ROWS_PER_SLOT);
+        d.g = l->program->of[root].grad;
+        lower_settle(l, node, &d);
+        return;
+    }
+    (void)lower_deliver(l, &d, node, i, ROWS_PER_SLOT);
+    add_pass(l, node, &d, l->program->of[from].grad, d.more);
+}
+
+/* ---- What the producer is given ------------------------------------------ */
+
+void lower_want_sums(struct lowering *l, const struct node *node)
+{
+    l->tensors[node->out].wants_sums = true;
+}
+
+bool lower_wants_sums(const struct lowering *l, int tensor)
+{
+    return l->tensors[l->tensors[tensor].root].wants_sums;
+}
+
+struct output_gradient lower_output_gradient(struct lowering *l, const struct node *node)
+{
+    int root = l->tensors[node->out].root;
+    const struct lowered_tensor *t = &l->tensors[root];
+    struct output_gradient g;
+
+    g.g = l->program->of[root].grad;
+    g.norm = t->norm;
+    g.is_shared = t->shared && is_still_read(l, root);
+    g.z = t->stored;
+    g.sums = t->sums;
+    return g;
+}
+
+static void run_norm_gradient(const struct call *call, const struct step *step,
+                              size_t block, size_t worker)
+{
+    const struct output_gradient *p = call->plan;
+    size_t pitch = p->z.channels;
+    struct span rows = call_rows(call, step, block);
+    struct rows k = {rows.n, pitch, pitch};
+    struct norm_gradient norm = norm_gradient_of(step, p->norm, pitch);
+    size_t at = rows.first * pitch;
+
+    (void)worker;
+    step->kernels->norm_gradient((real *)step_buffer(step, call, 0) + at, pitch,
+                                 (const real *)step_buffer(step, call, 1) + at, pitch,
+                                 (const real *)step_buffer(step, call, 2) + at, &norm,
+                                 &k);
+}
+
+int lower_plain_gradient(struct lowering *l, const struct node *node)
+{
+    struct output_gradient *g = lower_plan(l, sizeof(*g));
+    int root = l->tensors[node->out].root, dz;
+    struct partition blocks;
+
+    if (!g)
+        return -1;
+    *g = lower_output_gradient(l, node);
+    if (g->norm < 0)
+        return g->g;
+    dz = g->is_shared ? new_gradient(l, root) : g->g;
+    blocks = lower_row_blocks(&g->z);
+    lower_planned_call(l, run_norm_gradient, node, &blocks, g,
+                       (const int[]){dz, g->g, g->z.buffer, g->norm}, 4);
+    l->program->of[root].grad = dz;
+    l->tensors[root].norm = -1;
+    return dz;
+}
+
+int lower_own_gradient(struct lowering *l, const struct node *node)
+{
+    int root = l->tensors[node->out].root;
+
+    (void)lower_plain_gradient(l, node);
+    make_own(l, node, root);
+    return l->program->of[root].grad;
+}
+
+struct parameter_share lower_parameter(struct lowering *l, int tensor)
+{
+    struct parameter_share share = {(size_t)tensor, l->tensors[tensor].delivered};
+    struct tensor_buffers *of = &l->program->of[tensor];
+    const struct tensor *t = &l->graph->tensors[tensor];
+
+    l->tensors[tensor].delivered = true;
+    if (t->frozen || of->grad >= 0)
+        return share;
+    of->fused = !l->graph->update.clips && !l->graph->update.separate &&
+                t->n_consumers == 1;
+    of->grad = of->fused ? lower_external(l)
+                         : lower_persistent(l, (uint64_t)layout_elements(&t->layout) *
+                                                   sizeof(real));
+    return share;
+}
