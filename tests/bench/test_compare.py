@@ -85,10 +85,12 @@ def test_a_step_of_pytorch_has_the_fields_that_are_compared():
     ours = row(1)
     assert set(ours) <= set(found)
     assert found["loss_last"] < found["loss_first"]
+    done = run_step("--model", "nope")
+    assert done.returncode == 1 and "pytorch_step: nope: " in done.stderr
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--model", "nope"), ("--model", "mlp", "--input", "784")]
+    "arguments", [(), ("--model", "mlp", "--input", "784")]
 )
 def test_a_bad_command_line_is_refused(arguments):
     done = run_step(*arguments)
