@@ -7,9 +7,8 @@ the published architectures are torchvision's. Written from the papers and those
 names, because a torchvision that fits the newest torch does not always install.
 Weights are PyTorch's defaults for each layer: who compares sets them.
 
-Arguments of every model: act=silu puts SiLU wherever the model has an activation
-with a kink (relu, relu6, hardswish) and sigmoid for hardsigmoid, so that rounding
-cannot change which side of a kink a value is on.
+Arguments as in docs/models.md. act=silu puts SiLU in the place of every relu, relu6
+and hardswish, so that rounding cannot change which side of a kink a value is on.
 """
 
 import math
@@ -23,7 +22,7 @@ class Activations:
     """What `relu` and its relatives are in this instance of a model."""
 
     def __init__(self, name):
-        if name not in ("default", "silu"):
+        if name not in ("own", "silu"):
             raise ValueError(f"act={name}")
         self.smooth = name == "silu"
 
@@ -38,9 +37,6 @@ class Activations:
 
     def hardswish(self):
         return self.make(nn.Hardswish)
-
-    def hardsigmoid(self):
-        return nn.Sigmoid() if self.smooth else nn.Hardsigmoid(inplace=True)
 
 
 def named(**layers):
@@ -85,6 +81,20 @@ def mcmahan_cnn(act, shape, n_classes):
         conv2=nn.Conv2d(32, 64, 5, padding=2), relu2=act.relu(), pool2=nn.MaxPool2d(2),
         flatten=nn.Flatten(), fc1=nn.Linear(64 * (h // 4) * (w // 4), 512),
         relu3=act.relu(), fc2=nn.Linear(512, n_classes),
+    )  # fmt: skip
+
+
+def mcmahan_cifar_cnn(act, shape, n_classes):
+    def pool():
+        return nn.MaxPool2d(3, 2, ceil_mode=True)
+
+    c, h, w = shape
+    h, w = ((side // 2) // 2 for side in (h, w))
+    return named(
+        conv1=nn.Conv2d(c, 64, 5, padding=2), relu1=act.relu(), pool1=pool(),
+        conv2=nn.Conv2d(64, 64, 5, padding=2), relu2=act.relu(), pool2=pool(),
+        flatten=nn.Flatten(), fc1=nn.Linear(64 * h * w, 384), relu3=act.relu(),
+        fc2=nn.Linear(384, 192), relu4=act.relu(), fc3=nn.Linear(192, n_classes),
     )  # fmt: skip
 
 
@@ -184,7 +194,7 @@ MOBILENET_V2 = (
 )  # fmt: skip
 
 
-def mobilenet_v2(act, shape, n_classes, width_mult=1.0):
+def mobilenet_v2(act, shape, n_classes, width_mult=1.0, dropout=0.2):
     width = multiple_of_8(32 * width_mult)
     last = multiple_of_8(1280 * max(1.0, width_mult))
     features = [conv_norm(shape[0], width, 3, 2, act=act.relu6())]
@@ -201,7 +211,7 @@ def mobilenet_v2(act, shape, n_classes, width_mult=1.0):
     return named(
         features=nn.Sequential(*features), avgpool=nn.AdaptiveAvgPool2d(1),
         flatten=nn.Flatten(),
-        classifier=nn.Sequential(nn.Dropout(0.2), nn.Linear(last, n_classes)),
+        classifier=nn.Sequential(nn.Dropout(dropout), nn.Linear(last, n_classes)),
     )  # fmt: skip
 
 
@@ -212,7 +222,7 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc1, self.relu = nn.Conv2d(channels, squeezed, 1), act.relu()
-        self.fc2, self.gate = nn.Conv2d(squeezed, channels, 1), act.hardsigmoid()
+        self.fc2, self.gate = nn.Conv2d(squeezed, channels, 1), nn.Hardsigmoid()
 
     def forward(self, x):
         return x * self.gate(self.fc2(self.relu(self.fc1(self.avgpool(x)))))
@@ -229,13 +239,14 @@ MOBILENET_V3_SMALL = (
 )  # fmt: skip
 
 
-def mobilenet_v3_small(act, shape, n_classes):
+def mobilenet_v3_small(act, shape, n_classes, width_mult=1.0, dropout=0.2):
     def norm(channels):
         return nn.BatchNorm2d(channels, eps=0.001, momentum=0.01)
 
-    width = 16
+    width, last = multiple_of_8(16 * width_mult), multiple_of_8(1024 * width_mult)
     features = [conv_norm(shape[0], width, 3, 2, act=act.hardswish(), norm=norm)]
     for kernel, wide, c_out, squeezes, is_hard, stride in MOBILENET_V3_SMALL:
+        wide, c_out = multiple_of_8(wide * width_mult), multiple_of_8(c_out * width_mult)
         make = act.hardswish if is_hard else act.relu
         layers = []
         if wide != width:
@@ -248,8 +259,8 @@ def mobilenet_v3_small(act, shape, n_classes):
         width = c_out
     features.append(conv_norm(width, 6 * width, 1, act=act.hardswish(), norm=norm))
     classifier = nn.Sequential(
-        nn.Linear(6 * width, 1024), act.hardswish(), nn.Dropout(0.2),
-        nn.Linear(1024, n_classes),
+        nn.Linear(6 * width, last), act.hardswish(), nn.Dropout(dropout),
+        nn.Linear(last, n_classes),
     )  # fmt: skip
     return named(features=nn.Sequential(*features), avgpool=nn.AdaptiveAvgPool2d(1),
                  flatten=nn.Flatten(), classifier=classifier)  # fmt: skip
@@ -335,7 +346,7 @@ class Fire(nn.Module):
         return torch.cat((left, self.expand3x3_activation(self.expand3x3(x))), dim=1)
 
 
-def squeezenet1_1(act, shape, n_classes):
+def squeezenet1_1(act, shape, n_classes, dropout=0.5):
     def pool():
         return nn.MaxPool2d(3, 2, ceil_mode=True)
 
@@ -347,7 +358,7 @@ def squeezenet1_1(act, shape, n_classes):
         Fire(act, 384, 64, 256), Fire(act, 512, 64, 256),
     )  # fmt: skip
     classifier = nn.Sequential(
-        nn.Dropout(0.5), nn.Conv2d(512, n_classes, 1), act.relu(),
+        nn.Dropout(dropout), nn.Conv2d(512, n_classes, 1), act.relu(),
         nn.AdaptiveAvgPool2d(1),
     )  # fmt: skip
     return named(features=features, classifier=classifier, flatten=nn.Flatten())
@@ -356,19 +367,23 @@ def squeezenet1_1(act, shape, n_classes):
 # ---- DS-CNN: Zhang et al., "Hello Edge", 2017 -----------------------------------
 
 
-def ds_cnn(act, shape, n_classes):
-    """The small one: 64 channels, four depthwise separable blocks."""
-
-    def normed(*settings, **more):
-        conv = nn.Conv2d(*settings, bias=False, **more)
-        return [conv, nn.BatchNorm2d(conv.out_channels), act.relu()]
-
-    layers = [nn.Sequential(*normed(shape[0], 64, (10, 4), 2, (5, 1)))]
-    for _ in range(4):
-        layers.append(nn.Sequential(*normed(64, 64, 3, 1, 1, groups=64),
-                                    *normed(64, 64, 1)))  # fmt: skip
-    return named(features=nn.Sequential(*layers), avgpool=nn.AdaptiveAvgPool2d(1),
-                 flatten=nn.Flatten(), fc=nn.Linear(64, n_classes))  # fmt: skip
+def ds_cnn(act, shape, n_classes, channels=64, layers=4):
+    """Of the paper's sizes the small one. Its first layer is padded unevenly there;
+    by 5 and 1 gives the same 25x5 for 49x10."""
+    parts = {
+        "conv1": nn.Conv2d(shape[0], channels, (10, 4), 2, (5, 1), bias=False),
+        "bn1": nn.BatchNorm2d(channels),
+        "relu1": act.relu(),
+    }
+    for i in range(1, layers + 1):
+        parts[f"block{i}"] = named(
+            depthwise=nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
+            bn1=nn.BatchNorm2d(channels), relu1=act.relu(),
+            pointwise=nn.Conv2d(channels, channels, 1, bias=False),
+            bn2=nn.BatchNorm2d(channels), relu2=act.relu(),
+        )  # fmt: skip
+    return named(**parts, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
+                 fc=nn.Linear(channels, n_classes))  # fmt: skip
 
 
 MODELS = {
@@ -376,6 +391,7 @@ MODELS = {
     "mlp": mlp,
     "lenet5": lenet5,
     "mcmahan_cnn": mcmahan_cnn,
+    "mcmahan_cifar_cnn": mcmahan_cifar_cnn,
     "resnet18": resnet((2, 2, 2, 2), False),
     "resnet34": resnet((3, 4, 6, 3), False),
     "resnet50": resnet((3, 4, 6, 3), True),
@@ -383,11 +399,13 @@ MODELS = {
     "mobilenet_v3_small": mobilenet_v3_small,
     "shufflenet_v2_x0_5": shufflenet_v2((24, 48, 96, 192, 1024)),
     "shufflenet_v2_x1_0": shufflenet_v2((24, 116, 232, 464, 1024)),
+    "shufflenet_v2_x1_5": shufflenet_v2((24, 176, 352, 704, 1024)),
     "shufflenet_v2_x2_0": shufflenet_v2((24, 244, 488, 976, 2048)),
     "squeezenet1_1": squeezenet1_1,
     "ds_cnn": ds_cnn,
 }
-ARGUMENTS = {"hidden": int, "layers": int, "width_mult": float}
+ARGUMENTS = {"hidden": int, "layers": int, "channels": int, "width_mult": float,
+             "dropout": float}  # fmt: skip
 
 
 def split(spec):
@@ -396,7 +414,10 @@ def split(spec):
     if name not in MODELS:
         raise ValueError(f'no model "{name}"; known are {", ".join(MODELS)}')
     given = dict(pair.split("=", 1) for pair in rest.split(",") if pair)
-    act = given.pop("act", "default")
+    act = given.pop("act", "own")
+    unknown = set(given) - set(ARGUMENTS)
+    if unknown:
+        raise ValueError(f"no argument {', '.join(sorted(unknown))}")
     return name, {key: ARGUMENTS[key](value) for key, value in given.items()}, act
 
 
