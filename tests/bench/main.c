@@ -21,7 +21,7 @@ static const char USAGE[] =
     "  --batch B        examples of a step (16)\n"
     "  --threads T      may be given several times (1)\n"
     "  --steps N        measured after three that are not (100)\n"
-    "  --classes K      (10)\n"
+    "  --classes K      (10; keywords 12; models for photographs 1000)\n"
     "  --seed S         of weights and data (0)\n"
     "  --lr L           with momentum 0.9 and weight decay 0.0005 (0.01)\n"
     "\n"

@@ -128,6 +128,14 @@ def measure(torch, torch_zoo, options):
     }
 
 
+def default_classes(model):
+    """What the models were published with, as in step.c."""
+    name = model.partition(":")[0]
+    small = {"logistic": 10, "mlp": 10, "lenet5": 10, "mcmahan_cnn": 10,
+             "mcmahan_cifar_cnn": 10, "ds_cnn": 12}  # fmt: skip
+    return small.get(name, 1000)
+
+
 def shape(text):
     dims = tuple(int(part) for part in text.split("x"))
     if len(dims) != 3 or min(dims) < 1:
@@ -149,13 +157,15 @@ def parse(argv):
     parser.add_argument("--batch", type=count, default=16)
     parser.add_argument("--threads", type=count, default=1)
     parser.add_argument("--steps", type=count, default=100)
-    parser.add_argument("--classes", type=count, default=10)
+    parser.add_argument("--classes", type=count)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--layout", choices=("nchw", "channels_last"), default="nchw")
     parser.add_argument("--optimiser", choices=("fused", "foreach", "loop"),
                         default="fused")  # fmt: skip
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.classes = options.classes or default_classes(options.model)
+    return options
 
 
 def main():

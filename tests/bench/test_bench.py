@@ -4,9 +4,15 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import pytorch_step
 
 BENCH = pathlib.Path(os.environ["CYGNET_BUILD_DIR"]) / "tests" / "bench" / "cygnet-bench"
 FIELDS = {
@@ -51,6 +57,13 @@ def test_each_case_is_one_object_with_every_field(quick):
             assert isinstance(row[name], (int, float) if kind is float else kind), name
         assert row["dropped"] is None or 0 <= row["dropped"] <= row["steps"]
         assert (row["engine"], row["input"], row["batch"]) == ("cygnet", "1x28x28", 4)
+
+
+def test_a_model_has_as_many_classes_as_on_the_pytorch_side(quick):
+    for row in quick:
+        assert row["classes"] == pytorch_step.default_classes(row["model"]) == 10
+    done = rows(run("step", "--model", "mlp", "--classes", "7", "--steps", "1"))
+    assert done[0]["classes"] == 7
 
 
 def test_the_figures_of_a_case_agree_with_each_other(quick):
