@@ -311,7 +311,7 @@ static void check_state(struct bench *b)
 
 static void test_three_steps_in_double_are_pytorchs(void **state)
 {
-    cygnet_sgd sgd = {sizeof(sgd), 0.0078125f, 0.875f, 0.0009765625f};
+    cygnet_sgd sgd = {sizeof(sgd), 0.0009765625f, 0.875f, 0.0009765625f};
     cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     struct bench b;
 
