@@ -1,5 +1,5 @@
-/* The commands of cygnet-bench. Each prints JSON, one object a line, and returns
- * the program's exit status: 0 done, 1 an error, 2 a bad command line. */
+/* The commands of cygnet-bench. Each returns the program's exit status: 0 done, 1 an
+ * error, 2 a bad command line. step and peak print JSON, one object a line. */
 #ifndef TESTS_BENCH_BENCH_H
 #define TESTS_BENCH_BENCH_H
 
@@ -12,6 +12,7 @@ enum { BENCH_DONE, BENCH_FAILED, BENCH_USAGE };
 /* argv[0] is the command's name. */
 int bench_step(int argc, char **argv);
 int bench_peak(int argc, char **argv);
+int bench_grad(int argc, char **argv);
 
 /* One line on standard error: "cygnet-bench: message". Returns `status`. */
 int bench_complain(int status, const cygnet_error *err);

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Cygnet beside PyTorch, interleaved: prints a Markdown table of ratios.
 
-    compare.py BUILD_DIR [--case MODEL:CxHxW:BATCH:STEPS]... [--rounds N]
-               [--threads T]... [--python PYTHON] [--json FILE]
+    compare.py BUILD_DIR [--case MODEL:CxHxW:BATCH:STEPS]... [--set small|paper|all]
+               [--rounds N] [--threads T]... [--python PYTHON]... [--json FILE]
 
 Each measurement is a process of its own, in the order A B B' A B B' ...: Cygnet,
 PyTorch with NCHW, PyTorch with channels_last (malloc's thresholds raised for
 PyTorch). A figure is the median over the rounds, of those rounds only that were
-not contended if there are any; PyTorch's is the better of its two layouts, figure
-by figure. --json keeps every row. Exit status: 0 done, 1 an error, 77 skipped.
+not contended if there are any; PyTorch's is the best of its layouts, and of its
+builds when several --python are given, figure by figure. Classes are 10 for the
+small models and 1000 for those of the paper. --set chooses the cases when there is
+no --case: the small ones, those of the Swan paper at 32x32 and 128x128 with batch
+16, or both. --json keeps every row. Exit status: 0 done, 1 an error, 77 skipped.
 """
 
 import argparse
@@ -28,10 +31,17 @@ MALLOC = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 TUNING = ("OPENBLAS_", "OMP_", "MKL_", "MALLOC_")
-CASES = (
+SMALL = (
     "logistic:1x28x28:32:300", "mlp:1x28x28:32:300", "lenet5:1x28x28:32:100",
     "mcmahan_cnn:1x28x28:32:20",
 )  # fmt: skip
+PAPER = (
+    "mobilenet_v2:3x32x32:16:30", "shufflenet_v2_x1_0:3x32x32:16:30",
+    "shufflenet_v2_x2_0:3x32x32:16:30", "resnet34:3x32x32:16:20",
+    "mobilenet_v2:3x128x128:16:12", "shufflenet_v2_x1_0:3x128x128:16:12",
+    "shufflenet_v2_x2_0:3x128x128:16:12", "resnet34:3x128x128:16:8",
+)  # fmt: skip
+SETS = {"small": SMALL, "paper": PAPER, "all": SMALL + PAPER}
 HEADINGS = (
     "model", "input", "batch", "threads", "Cygnet ms", "PyTorch ms", "time",
     "CPU time", "Cygnet MB", "PyTorch MB", "memory", "dropped",
@@ -74,7 +84,8 @@ def figure(rows, key):
 
 
 def summarise(ours, theirs):
-    """ours: rows of a case; theirs: {layout: rows}. Ratios above 1: Cygnet wins."""
+    """ours: rows of a case; theirs: {layout: rows}. Ratios of time and CPU time
+    above 1: Cygnet wins; that of memory is Cygnet's part of PyTorch's."""
     mine = {key: figure(ours, key) for key in
             ("ms_per_step", "cpu_ms_per_step", "peak_rss_mb")}  # fmt: skip
     best = {}
@@ -128,16 +139,24 @@ def run(argv, extra_env=None):
     return json.loads(done.stdout)
 
 
+def check_alike(ours, theirs):
+    for key in ("model", "input", "classes", "batch", "threads", "steps"):
+        if ours[key] != theirs[key]:
+            raise RuntimeError(f"{key}: {ours[key]} here, {theirs[key]} there")
+
+
 def measure(case, options):
     bench = str(pathlib.Path(options.build_dir, "tests", "bench", "cygnet-bench"))
     script = str(pathlib.Path(__file__).with_name("pytorch_step.py"))
-    ours, theirs = [], {layout: [] for layout in LAYOUTS}
+    ours, theirs = [], {}
     for _ in range(options.rounds):
         ours.append(run([bench, "step", *case.arguments()]))
-        for layout in LAYOUTS:
-            theirs[layout].append(run(
-                [options.python, script, *case.arguments(), "--layout", layout], MALLOC
-            ))  # fmt: skip
+        for number, python in enumerate(options.python):
+            for layout in LAYOUTS:
+                row = run([python, script, *case.arguments(), "--layout", layout], MALLOC)
+                check_alike(ours[-1], row)
+                name = f"{layout} {number + 1}" if len(options.python) > 1 else layout
+                theirs.setdefault(name, []).append(row)
     return ours, theirs
 
 
@@ -146,21 +165,25 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build_dir")
     parser.add_argument("--case", action="append", metavar="MODEL:CxHxW:BATCH:STEPS")
+    parser.add_argument("--set", choices=sorted(SETS), default="small")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, action="append")
-    parser.add_argument("--python", default="python3", help="one that has torch")
+    parser.add_argument("--python", action="append", help="one that has torch (python3)")
     parser.add_argument("--json", metavar="FILE")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.python = options.python or ["python3"]
+    return options
 
 
 def main():
     options = parse(sys.argv[1:])
     kept = []
     try:
-        for case in read_cases(options.case or CASES, options.threads or [1, 2]):
+        for case in read_cases(options.case or SETS[options.set], options.threads or [1, 2]):
             ours, theirs = measure(case, options)
             if not kept:
-                print(f"Peer: {theirs[LAYOUTS[0]][0]['engine']}\n\n{table_head()}")
+                peers = sorted({rows[0]["engine"] for rows in theirs.values()})
+                print(f"Peer: {', '.join(peers)}\n\n{table_head()}")
             summary = summarise(ours, theirs)
             kept.append({"case": vars(case), "summary": summary, "cygnet": ours,
                          "pytorch": theirs})  # fmt: skip

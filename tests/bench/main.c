@@ -13,7 +13,7 @@
 enum { MAX_ROW_BYTES = 65536 };
 
 static const char USAGE[] =
-    "usage: cygnet-bench step|peak [options]\n"
+    "usage: cygnet-bench step|peak|grad [options]\n"
     "\n"
     "step: milliseconds, memory and arithmetic of a training step\n"
     "  --model NAME     of the zoo, with arguments; may be given several times\n"
@@ -21,14 +21,26 @@ static const char USAGE[] =
     "  --batch B        examples of a step (16)\n"
     "  --threads T      may be given several times (1)\n"
     "  --steps N        measured after three that are not (100)\n"
-    "  --classes K      (10)\n"
+    "  --classes K      (10; keywords 12; models for photographs 1000)\n"
     "  --seed S         of weights and data (0)\n"
     "  --lr L           with momentum 0.9 and weight decay 0.0005 (0.01)\n"
     "\n"
     "peak: arithmetic and memory bandwidth of each core, then of all together\n"
     "  --megabytes M    of each of the three arrays of the triad (64)\n"
     "\n"
-    "Both: --json FILE receives one object a line; - is standard output (-).\n"
+    "grad: loss, logits and gradients for given weights and a given batch\n"
+    "  --model NAME     of the zoo, with arguments\n"
+    "  --classes K\n"
+    "  --weights FILE   safetensors under PyTorch's names, buffers included\n"
+    "  --batch FILE     safetensors: x float32 (N, C, H, W), y int64 (N)\n"
+    "  --out FILE       receives loss, logits, and each gradient under its name\n"
+    "  --train-steps N  then N steps of SGD on that batch; the weights after them\n"
+    "                   are in FILE as after.NAME (0)\n"
+    "  --lr L --momentum U --weight-decay D   of those steps (0.01, 0, 0)\n"
+    "  --threads T      (1)\n"
+    "  Batch norm is in training mode; nothing is dropped out.\n"
+    "\n"
+    "step and peak: --json FILE receives one object a line; - is standard output (-).\n"
     "OPENBLAS_*, OMP_* and MKL_* are taken out of the environment first.\n"
     "Exit status: 0 done, 1 an error, 2 a bad command line.\n";
 
@@ -113,8 +125,10 @@ int main(int argc, char **argv)
         return bench_step(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "peak") == 0)
         return bench_peak(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "grad") == 0)
+        return bench_grad(argc - 1, argv + 1);
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(USAGE, stdout) < 0 ? BENCH_FAILED : BENCH_DONE;
-    fputs("cygnet-bench: want step or peak (see --help)\n", stderr);
+    fputs("cygnet-bench: want step, peak or grad (see --help)\n", stderr);
     return BENCH_USAGE;
 }

@@ -3,13 +3,16 @@
 
     pytorch_step.py --model lenet5 --input 1x28x28 --batch 32 --threads 1
 
-The same layers, optimiser, kind of data and way of counting (docs/performance.md).
-Exit status: 0 done, 2 a bad command line, 77 skipped because there is no torch.
+The same layers (tests/reference/torch_zoo.py) in training mode, the same optimiser,
+kind of data and way of counting (docs/performance.md). Exit status: 0 done, 1 no
+such model or not with this input, 2 a bad command line, 77 skipped because there is
+no torch.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import resource
 import sys
 import time
@@ -18,6 +21,7 @@ N_WARM_UP = 3  # as in step.c
 MAX_WAIT_SHARE, MIN_KEPT = 0.02, 5  # as in measure.c
 SKIP = 77
 TUNING = ("OPENBLAS_", "OMP_", "MKL_")
+REFERENCE = pathlib.Path(__file__).resolve().parent.parent / "reference"
 
 
 def status_mb(key):
@@ -58,47 +62,13 @@ def spread(samples):
             "dropped": dropped, "contended": contended}  # fmt: skip
 
 
-def mlp(nn, shape, n_classes):
-    n_in = shape[0] * shape[1] * shape[2]
-    return [nn.Flatten(), nn.Linear(n_in, 200), nn.ReLU(), nn.Linear(200, n_classes)]
-
-
-def logistic(nn, shape, n_classes):
-    n_in = shape[0] * shape[1] * shape[2]
-    return [nn.Flatten(), nn.Linear(n_in, n_classes)]
-
-
-def lenet5(nn, shape, n_classes):
-    c, h, w = shape
-    pad = 2 if min(h, w) < 32 else 0
-    sides = [((side + 2 * pad - 4) // 2 - 4) // 2 for side in (h, w)]
-    return [
-        nn.Conv2d(c, 6, 5, padding=pad), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(16 * sides[0] * sides[1], 120), nn.ReLU(),
-        nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, n_classes),
-    ]  # fmt: skip
-
-
-def mcmahan_cnn(nn, shape, n_classes):
-    c, h, w = shape
-    return [
-        nn.Conv2d(c, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(64 * (h // 4) * (w // 4), 512), nn.ReLU(), nn.Linear(512, n_classes),
-    ]  # fmt: skip
-
-
-MODELS = {"logistic": logistic, "mlp": mlp, "lenet5": lenet5, "mcmahan_cnn": mcmahan_cnn}
-
-
 class Case:
-    def __init__(self, torch, options):
+    def __init__(self, torch, torch_zoo, options):
         torch.set_num_threads(options.threads)
         torch.set_num_interop_threads(1)
         torch.manual_seed(options.seed)
-        layers = MODELS[options.model](torch.nn, options.input, options.classes)
-        self.net = torch.nn.Sequential(*layers)
+        self.net = torch_zoo.build(options.model, options.input, options.classes)
+        self.net.train()
         self.x = torch.randn(options.batch, *options.input)
         self.y = torch.randint(options.classes, (options.batch,))
         if options.layout == "channels_last":
@@ -109,11 +79,11 @@ class Case:
             self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=0.0005,
             **how[options.optimiser],
         )  # fmt: skip
-        self.loss = torch.nn.functional.cross_entropy
+        self.loss = torch_zoo.loss
 
     def step(self):
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(self.net(self.x), self.y)
+        loss = self.loss(self.net, self.x, self.y)
         loss.backward()
         self.optimiser.step()
         return loss
@@ -129,9 +99,9 @@ class Case:
         return wall, waited_ns() - waited, cpu, faults, loss.item()
 
 
-def measure(torch, options):
+def measure(torch, torch_zoo, options):
     idle = status_mb("VmRSS")
-    case = Case(torch, options)
+    case = Case(torch, torch_zoo, options)
     first = [case.measured_step() for _ in range(N_WARM_UP)][0]
     steps = [case.measured_step() for _ in range(options.steps)]
     peak = status_mb("VmHWM")
@@ -158,6 +128,14 @@ def measure(torch, options):
     }
 
 
+def default_classes(model):
+    """What the models were published with, as in step.c."""
+    name = model.partition(":")[0]
+    small = {"logistic": 10, "mlp": 10, "lenet5": 10, "mcmahan_cnn": 10,
+             "mcmahan_cifar_cnn": 10, "ds_cnn": 12}  # fmt: skip
+    return small.get(name, 1000)
+
+
 def shape(text):
     dims = tuple(int(part) for part in text.split("x"))
     if len(dims) != 3 or min(dims) < 1:
@@ -174,18 +152,20 @@ def count(text):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description="A training step in PyTorch.")
-    parser.add_argument("--model", required=True, choices=sorted(MODELS))
+    parser.add_argument("--model", required=True, help="of the zoo, with arguments")
     parser.add_argument("--input", type=shape, default=(1, 28, 28), metavar="CxHxW")
     parser.add_argument("--batch", type=count, default=16)
     parser.add_argument("--threads", type=count, default=1)
     parser.add_argument("--steps", type=count, default=100)
-    parser.add_argument("--classes", type=count, default=10)
+    parser.add_argument("--classes", type=count)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--layout", choices=("nchw", "channels_last"), default="nchw")
     parser.add_argument("--optimiser", choices=("fused", "foreach", "loop"),
                         default="fused")  # fmt: skip
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.classes = options.classes or default_classes(options.model)
+    return options
 
 
 def main():
@@ -193,12 +173,18 @@ def main():
     if any(name.startswith(TUNING) for name in os.environ):
         env = {k: v for k, v in os.environ.items() if not k.startswith(TUNING)}
         os.execve(sys.executable, [sys.executable, *sys.argv], env)
+    sys.path.insert(0, str(REFERENCE))
     try:
         import torch
+        import torch_zoo
     except ImportError:
         print("skip: python3 torch is not installed")
         return SKIP
-    print(json.dumps(measure(torch, options)))
+    try:
+        print(json.dumps(measure(torch, torch_zoo, options)))
+    except (KeyError, RuntimeError, ValueError) as error:
+        print(f"pytorch_step: {options.model}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -82,11 +82,31 @@ static const struct option_row ROWS[] = {
     {NULL, OPTION_FLAG, 0, 0, 0, NULL},
 };
 
+/* What the models were published with: digits have ten classes, keywords twelve,
+ * ImageNet a thousand. As in pytorch_step.py. */
+static uint32_t default_classes(const char *model)
+{
+    static const struct {
+        const char *name;
+        uint32_t classes;
+    } known[] = {{"logistic", 10},    {"mlp", 10},    {"lenet5", 10},
+                 {"mcmahan_cnn", 10}, {"ds_cnn", 12}, {"mcmahan_cifar_cnn", 10},
+                 {"char_lstm", 80},   {"gru", 10}};
+    size_t length = strcspn(model, ":");
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strlen(known[i].name) == length && strncmp(known[i].name, model, length) == 0)
+            return known[i].classes;
+    }
+    return 1000;
+}
+
 /* One case and what came of it. */
 struct bench_case {
     const struct step_options *options;
     const char *name;
     uint32_t n_threads;
+    uint32_t classes;
     struct fake_alloc alloc;
     cygnet_model *model;
     cygnet_sgd sgd;
@@ -107,7 +127,7 @@ static cygnet_status create_model(struct bench_case *c, cygnet_error *err)
     fake_alloc_init(&c->alloc);
     cygnet_model_options_init(&options);
     options.architecture = c->name;
-    options.n_classes = o->classes;
+    options.n_classes = c->classes;
     options.n_input_dims = o->n_input_dims;
     memcpy(options.input, o->input, sizeof(options.input));
     options.max_batch = o->batch;
@@ -148,7 +168,7 @@ static cygnet_status make_batch(struct bench_case *c, cygnet_error *err)
     for (size_t i = 0; i < n; i++)
         c->x[i] = (float)rng_normal(&rng);
     for (uint32_t i = 0; i < o->batch; i++)
-        c->y[i] = (int64_t)rng_below(&rng, o->classes);
+        c->y[i] = (int64_t)rng_below(&rng, c->classes);
     return CYGNET_OK;
 }
 
@@ -282,7 +302,7 @@ static cygnet_status print_case(FILE *file, const struct bench_case *c, cygnet_e
     json_put_string(b, "engine", "cygnet");
     json_put_string(b, "model", c->name);
     put_shape(b, c->model);
-    json_put_u64(b, "classes", o->classes);
+    json_put_u64(b, "classes", c->classes);
     json_put_u64(b, "batch", o->batch);
     json_put_u64(b, "threads", c->n_threads);
     json_put_u64(b, "steps", o->steps);
@@ -303,8 +323,10 @@ static int run_case(FILE *file, const struct step_options *o, const char *name,
 {
     struct bench_case c = {.options = o, .name = name, .n_threads = n_threads};
     cygnet_error err;
-    cygnet_status st = measure(&c, &err);
+    cygnet_status st;
 
+    c.classes = o->classes > 0 ? o->classes : default_classes(name);
+    st = measure(&c, &err);
     if (st == CYGNET_OK)
         st = print_case(file, &c, &err);
     cygnet_model_destroy(c.model);
@@ -350,8 +372,7 @@ static int run_cases(FILE *file, const struct step_options *o)
 
 int bench_step(int argc, char **argv)
 {
-    struct step_options o = {
-        .batch = 16, .steps = 100, .classes = 10, .lr = 0.01, .json = "-"};
+    struct step_options o = {.batch = 16, .steps = 100, .lr = 0.01, .json = "-"};
     cygnet_error err;
     cygnet_status st = command_line_parse(&o, ROWS, argc, argv, &err);
     FILE *file;

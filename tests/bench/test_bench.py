@@ -4,9 +4,15 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import pytorch_step
 
 BENCH = pathlib.Path(os.environ["CYGNET_BUILD_DIR"]) / "tests" / "bench" / "cygnet-bench"
 FIELDS = {
@@ -51,6 +57,13 @@ def test_each_case_is_one_object_with_every_field(quick):
             assert isinstance(row[name], (int, float) if kind is float else kind), name
         assert row["dropped"] is None or 0 <= row["dropped"] <= row["steps"]
         assert (row["engine"], row["input"], row["batch"]) == ("cygnet", "1x28x28", 4)
+
+
+def test_a_model_has_as_many_classes_as_on_the_pytorch_side(quick):
+    for row in quick:
+        assert row["classes"] == pytorch_step.default_classes(row["model"]) == 10
+    done = rows(run("step", "--model", "mlp", "--classes", "7", "--steps", "1"))
+    assert done[0]["classes"] == 7
 
 
 def test_the_figures_of_a_case_agree_with_each_other(quick):
@@ -141,8 +154,8 @@ def test_peak_prints_each_core_and_then_all_together():
 @pytest.mark.parametrize(
     "arguments, status, says",
     [
-        ((), 2, "want step or peak"),
-        (("leap",), 2, "want step or peak"),
+        ((), 2, "want step, peak or grad"),
+        (("leap",), 2, "want step, peak or grad"),
         (("step",), 2, "--model is missing"),
         (("step", "--model"), 2, "--model needs a value"),
         (("step", "--model", "mlp", "--steps", "0"), 2, "--steps"),
@@ -165,4 +178,4 @@ def test_what_cannot_be_measured_is_one_line(arguments, status, says):
 def test_help_is_printed():
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: cygnet-bench step|peak")
+    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad")

@@ -49,6 +49,29 @@ def test_a_row_of_the_table_has_a_cell_for_each_heading():
     assert "3 of 60, 1 rounds whole" in text
 
 
+def test_two_builds_of_pytorch_count_as_the_better_one():
+    theirs = {"nchw 1": [row(8)], "nchw 2": [row(4)], "channels_last 2": [row(5)]}
+    s = compare.summarise([row(2)], theirs)
+    assert (s["pytorch_ms"], s["layout"], s["time_ratio"]) == (4, "nchw 2", 2)
+
+
+def test_rows_of_different_cases_are_not_compared():
+    same = {"model": "mlp", "input": "1x8x8", "classes": 10, "batch": 4, "threads": 1,
+            "steps": 5}  # fmt: skip
+    compare.check_alike(same, dict(same))
+    with pytest.raises(RuntimeError, match="classes: 10 here, 1000 there"):
+        compare.check_alike(same, {**same, "classes": 1000})
+
+
+def test_the_sets_have_the_models_of_the_paper_at_both_sizes():
+    cases = compare.read_cases(compare.SETS["all"], [1, 2])
+    assert len(cases) == len(set(cases)) == 2 * (len(compare.SMALL) + 8)
+    for size in ("3x32x32", "3x128x128"):
+        found = {case.model for case in cases if (case.input, case.batch) == (size, 16)}
+        assert found == {"resnet34", "mobilenet_v2", "shufflenet_v2_x1_0",
+                         "shufflenet_v2_x2_0"}  # fmt: skip
+
+
 def test_both_sides_drop_the_same_samples():
     ms = 1_000_000
     samples = [(i * ms, 0) for i in range(1, 8)] + [(90 * ms, 2 * ms)]
@@ -85,10 +108,12 @@ def test_a_step_of_pytorch_has_the_fields_that_are_compared():
     ours = row(1)
     assert set(ours) <= set(found)
     assert found["loss_last"] < found["loss_first"]
+    done = run_step("--model", "nope")
+    assert done.returncode == 1 and "pytorch_step: nope: " in done.stderr
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--model", "nope"), ("--model", "mlp", "--input", "784")]
+    "arguments", [(), ("--model", "mlp", "--input", "784")]
 )
 def test_a_bad_command_line_is_refused(arguments):
     done = run_step(*arguments)

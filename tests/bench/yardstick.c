@@ -23,7 +23,7 @@ static uint64_t pair_bytes(const struct graph *graph, const struct node *node)
 uint64_t yardstick_bytes(const cygnet_model *model, uint32_t n)
 {
     const struct graph *g = &model->graph;
-    uint64_t saved = 0, pair = 0, parameters = 0;
+    uint64_t saved = 0, pair = 0, state = 0;
 
     for (size_t i = 0; i < g->n_nodes; i++) {
         const struct node *node = &g->nodes[i];
@@ -35,9 +35,11 @@ uint64_t yardstick_bytes(const cygnet_model *model, uint32_t n)
     }
     for (size_t i = 0; i < g->n_tensors; i++) {
         if (g->tensors[i].kind == TENSOR_PARAMETER)
-            parameters += tensor_bytes(g, (int)i);
+            state += 2 * tensor_bytes(g, (int)i);
+        if (g->tensors[i].kind == TENSOR_BUFFER)
+            state += tensor_bytes(g, (int)i);
     }
-    return n * (saved + pair) + 2 * parameters;
+    return n * (saved + pair) + state;
 }
 
 /* One axis of a convolution. */

@@ -6,8 +6,9 @@
 #include <cygnet/nn.h>
 
 /* The analytic bound on memory: the outputs of convolutions and dense layers for
- * the whole batch (all else can be computed again from them), weights, momentum,
- * and the largest pair of activation gradients that one layer reads and writes. */
+ * the whole batch (all else can be computed again from them), weights and buffers,
+ * momentum, and the largest pair of activation gradients that one layer reads and writes.
+ */
 uint64_t yardstick_bytes(const cygnet_model *model, uint32_t n);
 
 /* Floating-point operations of a step without those that multiply the padding of

@@ -15,7 +15,7 @@ static uint64_t fnv1a(const char *name)
 }
 
 /* Word i of the splitmix64 sequence from `start`. */
-static uint64_t hash_bits(uint64_t start, size_t i)
+uint64_t hash_bits(uint64_t start, size_t i)
 {
     uint64_t z = start + (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
 

@@ -15,9 +15,10 @@
 
 #define FIXTURE_SEED UINT64_C(20260101)
 
-/* Value i of the stream that begins at hash_start: in [-1, 1), a multiple of
- * 2^-23. */
+/* Word and value i of the stream that begins at hash_start: a value is in [-1, 1), a
+ * multiple of 2^-23. */
 uint64_t hash_start(uint64_t seed, const char *name);
+uint64_t hash_bits(uint64_t start, size_t i);
 double hash_value(uint64_t start, size_t i);
 int64_t hash_label(uint64_t seed, size_t i, uint32_t n_classes);
 /* The largest 2^-k that is at most 1/sqrt(fan_in). */
