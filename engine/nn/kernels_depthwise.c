@@ -347,58 +347,66 @@ struct back {
 };
 
 /* The gradient of one input goes on its way. */
-ALWAYS_INLINE void pass_pixel(struct back *b, size_t pixel, vec g, vec x, vec v,
-                              enum way way)
+ALWAYS_INLINE void pass_pixel(const struct depthwise_backward *d, size_t c, size_t pixel,
+                              vec g, vec x, vec v, const struct reader *reader, vec mean,
+                              vec sums[2], enum way way)
 {
-    const struct gradient_pass *p = &b->d->pass;
+    const struct gradient_pass *p = &d->pass;
 
     if (!p->g)
         return;
     if (p->more)
-        g += vec_load(p->more + pixel * p->more_pitch + b->c);
+        g += vec_load(p->more + pixel * p->more_pitch + c);
     if (p->finish)
-        g = gradient_of(g, v, &b->reader, way);
-    b->sum += g;
-    b->sum_z = vec_fma(g, x - b->mean, b->sum_z);
-    vec_store(p->g + pixel * b->d->pass_pitch + b->c, g);
+        g = gradient_of(g, v, reader, way);
+    sums[0] += g;
+    sums[1] = vec_fma(g, x - mean, sums[1]);
+    vec_store(p->g + pixel * d->pass_pitch + c, g);
 }
 
-/* One input: its gradient, and its share of the weights'. dz points at the output
- * that the first tap meets it for; taps are kh0, kh0 + stride, ... */
-ALWAYS_INLINE void backward_pixel(struct back *b, size_t pixel, const real *dz,
-                                  size_t dz_row, size_t kh0, size_t kw0, struct taps t,
-                                  enum way way)
+/* The inputs of one row, from ix0 in steps of the stride: all meet the same taps, kh0,
+ * kh0 + stride, ... dz points at the output that the first tap meets the first input
+ * for. What the loop needs is copied, so that it can live in registers. */
+ALWAYS_INLINE void backward_pixels(struct back *b, size_t iy, size_t ix0, const real *dz,
+                                   size_t dz_row, size_t kh0, size_t kw0, struct taps t,
+                                   enum way way)
 {
-    vec x = vec_load(b->d->x + pixel * b->d->x_pitch + b->c);
-    vec v = vec_fma(x, b->reader.scale, b->reader.shift);
-    vec y = value_of(v, &b->reader, way);
-    vec acc = vec_zero();
+    const struct depthwise_backward *d = b->d;
+    const struct reader reader = b->reader;
+    const vec mean = b->mean;
+    const size_t c = b->c, w_in = d->shape->w_in;
+    vec w[MAX_TAPS_IN_REGISTERS], dw[MAX_TAPS_IN_REGISTERS], sums[2] = {b->sum, b->sum_z};
 
-#pragma GCC unroll 5
-    for (size_t kh = kh0; kh < t.k; kh += t.stride) {
-#pragma GCC unroll 5
-        for (size_t kw = kw0; kw < t.k; kw += t.stride) {
-            vec g = vec_load(dz - (kh - kh0) / t.stride * dz_row -
-                             (kw - kw0) / t.stride * LANES);
-
-            acc = vec_fma(g, b->w[kh * t.k + kw], acc);
-            b->dw[kh * t.k + kw] = vec_fma(g, y, b->dw[kh * t.k + kw]);
-        }
+#pragma GCC unroll 25
+    for (size_t i = 0; i < t.k * t.k; i++) {
+        w[i] = b->w[i];
+        dw[i] = b->dw[i];
     }
-    pass_pixel(b, pixel, acc, x, v, way);
-}
+    for (size_t ix = ix0; ix < w_in; ix += t.stride, dz += LANES) {
+        size_t pixel = iy * w_in + ix;
+        vec x = vec_load(d->x + pixel * d->x_pitch + c);
+        vec v = vec_fma(x, reader.scale, reader.shift);
+        vec y = value_of(v, &reader, way);
+        vec acc = vec_zero();
 
-/* The inputs of one row, from ix0 in steps of the stride: all meet the same taps. */
-ALWAYS_INLINE void backward_pixels(struct back *shared, size_t iy, size_t ix0,
-                                   const real *dz, size_t dz_row, size_t kh0, size_t kw0,
-                                   struct taps t, enum way way)
-{
-    struct back b = *shared; /* so that it can live in registers */
-    const struct conv2d_shape *s = b.d->shape;
+#pragma GCC unroll 5
+        for (size_t kh = kh0; kh < t.k; kh += t.stride) {
+#pragma GCC unroll 5
+            for (size_t kw = kw0; kw < t.k; kw += t.stride) {
+                vec g = vec_load(dz - (kh - kh0) / t.stride * dz_row -
+                                 (kw - kw0) / t.stride * LANES);
 
-    for (size_t ix = ix0; ix < s->w_in; ix += t.stride, dz += LANES)
-        backward_pixel(&b, iy * s->w_in + ix, dz, dz_row, kh0, kw0, t, way);
-    *shared = b;
+                acc = vec_fma(g, w[kh * t.k + kw], acc);
+                dw[kh * t.k + kw] = vec_fma(g, y, dw[kh * t.k + kw]);
+            }
+        }
+        pass_pixel(d, c, pixel, acc, x, v, &reader, mean, sums, way);
+    }
+#pragma GCC unroll 25
+    for (size_t i = 0; i < t.k * t.k; i++)
+        b->dw[i] = dw[i];
+    b->sum = sums[0];
+    b->sum_z = sums[1];
 }
 
 /* One row of inputs; dz is the band's row for output 0 of the row's first tap. */
@@ -453,6 +461,7 @@ static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t d
     const struct depthwise_backward *d = b->d;
     const struct conv2d_shape *s = d->shape;
     size_t oy0 = (iy + s->pad_h) / s->stride_h;
+    vec sums[2] = {b->sum, b->sum_z};
 
     for (size_t ix = 0; ix < s->w_in; ix++) {
         size_t pixel = iy * s->w_in + ix;
@@ -476,8 +485,11 @@ static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t d
             acc = vec_fma(g, vec_load(d->w + tap * PANEL + b->c), acc);
             vec_add_to_doubles(d->dw + tap * PANEL + b->c, g * y);
         }
-        pass_pixel(b, pixel, acc, x, v, way_of(b->reader.act));
+        pass_pixel(d, b->c, pixel, acc, x, v, &b->reader, b->mean, sums,
+                   way_of(b->reader.act));
     }
+    b->sum = sums[0];
+    b->sum_z = sums[1];
 }
 
 static void backward_one_row(struct back *b, size_t iy, const real *dz, size_t dz_row)
