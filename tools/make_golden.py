@@ -367,7 +367,7 @@ def make_optimizers():
     optimizer_case(file, ADAMW, lr=1e-2, decay=1e-2, max_norm=0.32, smoothing=0.25)
     optimizer_case(file, PLAIN_SGD, smoothing=0.1)
     optimizer_case(file, SGD, momentum=0.5, mu=2)
-    optimizer_case(file, SGD, momentum=0.5, decay=1e-2, mu=2, max_norm=0.5)
+    optimizer_case(file, SGD, momentum=0.5, decay=1e-2, mu=2, max_norm=0.25)
     schedule_case(file, COSINE, 0, 10, 1)
     schedule_case(file, COSINE, 4, 17, 1)
     schedule_case(file, STEP, 0, 10, 3)

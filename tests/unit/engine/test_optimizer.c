@@ -245,6 +245,50 @@ static void test_a_new_reference_ends_the_pull(void **state)
     cygnet_model_destroy(held);
 }
 
+static void test_set_weights_sets_the_reference(void **state)
+{
+    cygnet_model_options options = default_options(CYGNET_OPTIMIZER_PLAIN_SGD);
+    cygnet_optimizer rule = make_rule(CYGNET_OPTIMIZER_PLAIN_SGD), pulled = rule;
+    cygnet_model *model, *twin;
+    cygnet_tensors *weights;
+
+    (void)state;
+    options.proximal = 1;
+    pulled.prox_mu = 0.5;
+    model = make(&options), twin = make(&options);
+    step(model, &rule), step(twin, &rule);
+    assert_int_equal(cygnet_model_get_weights(&weights, model, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_model_set_weights(model, weights, NULL), CYGNET_OK);
+    step(model, &pulled), step(twin, &rule);
+    assert_true(same_state(model, twin));
+    cygnet_tensors_destroy(weights);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(twin);
+}
+
+/* More elements than a piece of the kernels, and no multiple: a pull to where the
+ * weights are takes another way to the same bits. */
+static void test_a_pull_to_the_present_changes_no_bit(void **state)
+{
+    cygnet_model_options options = default_options(CYGNET_OPTIMIZER_ADAM);
+    cygnet_optimizer rule = make_rule(CYGNET_OPTIMIZER_ADAM), pulled = rule;
+    cygnet_model *model, *twin;
+
+    (void)state;
+    options.architecture = "mlp:hidden=999";
+    options.proximal = 1;
+    pulled.prox_mu = 1;
+    model = make(&options), twin = make(&options);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(cygnet_model_set_reference(model, NULL), CYGNET_OK);
+        step(model, &pulled);
+        step(twin, &rule);
+        assert_true(same_state(model, twin));
+    }
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(twin);
+}
+
 /* The weights' way in one step, over all tensors. */
 static double distance(const cygnet_model *a, const cygnet_model *b)
 {
@@ -454,6 +498,8 @@ int main(void)
         cmocka_unit_test(test_chosen_steps_match_pytorch),
         cmocka_unit_test(test_the_proximal_term_pulls_to_the_reference),
         cmocka_unit_test(test_a_new_reference_ends_the_pull),
+        cmocka_unit_test(test_set_weights_sets_the_reference),
+        cmocka_unit_test(test_a_pull_to_the_present_changes_no_bit),
         cmocka_unit_test(test_a_clipped_step_goes_as_far_as_it_may),
         cmocka_unit_test(test_a_wide_clip_changes_no_bit),
         cmocka_unit_test(test_train_step_is_a_step_of_sgd),
