@@ -2,6 +2,8 @@
  * what memory. */
 #include "fixture.h"
 
+#include "engine/nn/training.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -181,6 +183,33 @@ static void test_a_frozen_batch_norm_goes_on_counting(void **state)
     assert_true(model_value(model, mean)[0] != 0);
     assert_true(model_value(model, weight)[0] == 1);
     cygnet_model_destroy(model);
+}
+
+/* A layer used twice, on what is trained and on the input: the second use has
+ * nothing to go back for, though the first one's gradient is made. */
+static void test_a_frozen_layer_used_twice_is_judged_by_its_input(void **state)
+{
+    const struct shape input = {1, {10}};
+    cygnet_model_options options = lenet_options();
+    struct graph graph;
+    union op_params params;
+    int x, twice[3], in[3];
+
+    (void)state;
+    options.frozen = "shared";
+    graph_init(&graph, NULL);
+    x = graph_input(&graph, &input);
+    twice[0] = graph_linear(&graph, "shared", graph_linear(&graph, "first", x, 10), 10);
+    memcpy(in, graph.nodes[1].in, sizeof(in));
+    params = graph.nodes[1].params;
+    in[0] = x;
+    twice[1] = graph_node(&graph, OP_LINEAR, "again", &params, in, 3);
+    twice[2] = graph_add(&graph, "sum", twice[0], twice[1]);
+    assert_true(graph_cross_entropy(&graph, twice[2]) >= 0);
+    assert_int_equal(training_apply(&graph, &options, NULL), CYGNET_OK);
+    assert_true(graph.tensors[twice[0]].needs_grad);
+    assert_false(graph.tensors[twice[1]].needs_grad);
+    graph_clear(&graph);
 }
 
 static void test_a_prefix_is_of_whole_components(void **state)
@@ -454,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_a_frozen_front_is_not_gone_back_through),
         cmocka_unit_test(test_a_model_may_be_frozen_altogether),
         cmocka_unit_test(test_a_frozen_batch_norm_goes_on_counting),
+        cmocka_unit_test(test_a_frozen_layer_used_twice_is_judged_by_its_input),
         cmocka_unit_test(test_a_prefix_is_of_whole_components),
         cmocka_unit_test(test_learning_rates_follow_the_longest_prefix),
         cmocka_unit_test(test_norms_and_biases_can_be_spared_the_decay),
