@@ -3,6 +3,7 @@
 
 #include "engine/nn/zoo.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t fnv1a(const char *name)
@@ -79,16 +80,19 @@ void hash_weights(cygnet_model *model, uint64_t seed)
 {
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = &model->graph.tensors[i];
-
         size_t n = tensor_elements(model, i);
         bool is_constant = t->init.kind == INIT_CONSTANT;
+        real *values;
 
         if (t->kind != TENSOR_PARAMETER && t->kind != TENSOR_BUFFER)
             continue;
-        hash_fill(model_value(model, i), seed, t->name, n,
-                  is_constant ? 0.5 : weight_scale(t->fan_in));
+        values = malloc(n * sizeof(*values));
+        assert_non_null(values);
+        hash_fill(values, seed, t->name, n, is_constant ? 0.5 : weight_scale(t->fan_in));
         for (size_t e = 0; is_constant && e < n; e++)
-            model_value(model, i)[e] += (real)t->init.value;
+            values[e] += (real)t->init.value;
+        model_write_state(model, i, values);
+        free(values);
     }
 }
 
