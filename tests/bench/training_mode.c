@@ -3,8 +3,6 @@
 
 #include "engine/nn/model_parts.h"
 
-#include <string.h>
-
 void training_without_dropout(cygnet_model *model)
 {
     for (size_t i = 0; i < model->graph.n_nodes; i++) {
@@ -22,6 +20,6 @@ void training_logits(float *logits, cygnet_model *model, uint32_t n)
                         .n = n};
 
     (void)program_run(&step, &model->program.forward, model->executor, NULL, NULL);
-    memcpy(logits, model_value(model, (size_t)model->graph.logits),
-           (size_t)n * model->n_classes * sizeof(*logits));
+    model_read_rows(logits, model, (size_t)model->graph.logits,
+                    step_data(&step, model->program.logits), n);
 }
