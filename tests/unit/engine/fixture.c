@@ -200,10 +200,11 @@ bool same_state(const cygnet_model *a, const cygnet_model *b)
 {
     for (size_t i = 0; i < a->graph.n_tensors; i++) {
         const struct tensor *t = &a->graph.tensors[i];
-        size_t size = t->kind == TENSOR_COUNTER ? sizeof(int64_t) : sizeof(real);
+        size_t size = t->kind == TENSOR_COUNTER
+                          ? sizeof(int64_t)
+                          : layout_elements(&t->layout) * sizeof(real);
 
-        if (tensor_is_state(t) && memcmp(model_value(a, i), model_value(b, i),
-                                         tensor_elements(a, i) * size) != 0)
+        if (tensor_is_state(t) && memcmp(model_value(a, i), model_value(b, i), size) != 0)
             return false;
     }
     return true;
