@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/nn/{ops,models}.golden: what PyTorch computes in float64.
+"""Writes tests/golden/nn/{ops,models,optimizers}.golden: what PyTorch computes in float64.
 
     python3 tools/make_golden.py        (needs torch; the tests do not)
 
@@ -287,6 +287,95 @@ def make_models():
     file.write()
 
 
+# Settings travel as whole numbers of this, so that both sides have the same double.
+UNIT = 2.0**-30
+# As cygnet_optimizer_kind and cygnet_schedule_kind.
+SGD, PLAIN_SGD, ADAM, ADAMW = range(4)
+COSINE, STEP = 1, 2
+
+
+def make_optimizer(weights, kind, s):
+    settings = {"lr": s["lr"], "weight_decay": s["decay"]}
+    if kind in (SGD, PLAIN_SGD):
+        return torch.optim.SGD(weights, momentum=s["momentum"], nesterov=bool(s["nesterov"]), **settings)
+    make = torch.optim.AdamW if kind == ADAMW else torch.optim.Adam
+    return make(weights, betas=(s["beta1"], s["beta2"]), eps=s["eps"], **settings)
+
+
+def optimizer_case(file, kind, **given):
+    """Steps on one batch; an mlp with 7 hidden units. The proximal term pulls to the first weights."""
+    n, n_classes, shape, n_steps = 6, 5, (2, 3, 3), 4
+    s = {"lr": 1 / 16, "momentum": 0, "nesterov": 0, "decay": 0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
+         "max_norm": 0, "mu": 0, "smoothing": 0, **given}
+    units = {key: round(value / UNIT) for key, value in s.items()}
+    s = {key: value * UNIT for key, value in units.items()}
+    file.case("optimizer", "mlp:hidden=7", [kind, n, n_classes, *shape, n_steps, *units.values()])
+    m, forward = Model(), mlp(7, 1)
+    x, y = hash_tensor("x", (n, *shape)), hash_labels(n, n_classes)
+    forward(m, x, n_classes)  # makes the weights
+    weights = list(m.weights.values())
+    first = [w.detach().clone() for w in weights]
+    optimizer = make_optimizer(weights, kind, s)
+    losses, norms = [], []
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(forward(m, x, n_classes), y, label_smoothing=s["smoothing"])
+        losses.append(loss.detach().reshape(1))
+        pull = sum(((w - w0) ** 2).sum() for w, w0 in zip(weights, first))
+        (loss + s["mu"] / 2 * pull).backward()
+        if s["max_norm"] > 0:
+            norms.append(torch.nn.utils.clip_grad_norm_(weights, s["max_norm"]).reshape(1))
+        optimizer.step()
+    for name, w in m.weights.items():
+        file.tensor(name, w)
+    file.tensor("losses", torch.cat(losses))
+    if norms:
+        file.tensor("norms", torch.cat(norms))
+
+
+def schedule_case(file, kind, warmup, total, step_size):
+    """Learning rates of steps 0 to total, both included."""
+    lr, min_lr, gamma = 0.75, 0.0625, 0.625  # exact in binary
+    units = [round(value / UNIT) for value in (lr, min_lr, gamma)]
+    file.case("schedule", "-", [kind, *units, warmup, total, step_size])
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    if kind == COSINE:
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total - warmup, min_lr)
+    else:
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size, gamma)
+    if warmup:
+        rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), 1, warmup)
+        schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, schedule], [warmup])
+    rates = []
+    for _ in range(total + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    file.tensor("lr", torch.tensor(rates, dtype=torch.float64))
+
+
+def make_optimizers():
+    file = File("optimizers.golden")
+    optimizer_case(file, PLAIN_SGD, decay=1e-3)
+    optimizer_case(file, SGD, momentum=0.9, decay=1e-3)
+    optimizer_case(file, SGD, momentum=0.9, decay=1e-3, nesterov=1)
+    optimizer_case(file, ADAM, lr=1e-2)
+    optimizer_case(file, ADAM, lr=1e-2, decay=1e-2)
+    optimizer_case(file, ADAM, lr=1e-2, beta1=0.25, beta2=0.5, eps=1e-3)
+    optimizer_case(file, ADAMW, lr=1e-2, decay=0.5)
+    optimizer_case(file, SGD, momentum=0.9, max_norm=0.25)
+    optimizer_case(file, ADAMW, lr=1e-2, decay=1e-2, max_norm=0.32, smoothing=0.25)
+    optimizer_case(file, PLAIN_SGD, smoothing=0.1)
+    optimizer_case(file, SGD, momentum=0.5, mu=2)
+    optimizer_case(file, SGD, momentum=0.5, decay=1e-2, mu=2, max_norm=0.25)
+    schedule_case(file, COSINE, 0, 10, 1)
+    schedule_case(file, COSINE, 4, 17, 1)
+    schedule_case(file, STEP, 0, 10, 3)
+    schedule_case(file, STEP, 5, 20, 4)
+    file.write()
+
+
 if __name__ == "__main__":
     make_ops()
     make_models()
+    make_optimizers()

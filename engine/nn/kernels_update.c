@@ -100,6 +100,8 @@ static void adam(real *restrict w, real *restrict m, real *restrict s,
 static void update_piece(real *w, real *state0, real *state1, const real *h,
                          const struct update_rule *rule, size_t n)
 {
+    assert(state0 || rule->kind == UPDATE_SGD);
+    assert(state1 || rule->kind != UPDATE_ADAM);
     switch (rule->kind) {
     case UPDATE_SGD:
         plain(w, h, rule, n);

@@ -25,6 +25,13 @@ static double cosine(uint64_t at, uint64_t n_steps)
     return (1 + cos(pi * ((double)at / (double)n_steps))) / 2;
 }
 
+static double staircase(const cygnet_schedule *s, uint64_t at)
+{
+    uint64_t n_stairs = s->step_size > 0 ? at / s->step_size : 0;
+
+    return s->step_size > 0 ? s->lr * pow(s->gamma, (double)n_stairs) : NAN;
+}
+
 static bool is_sound(const cygnet_schedule *s)
 {
     return s->struct_size >= sizeof(*s) && s->lr >= 0 && s->min_lr >= 0 && s->gamma >= 0;
@@ -32,7 +39,7 @@ static bool is_sound(const cygnet_schedule *s)
 
 double cygnet_schedule_lr(const cygnet_schedule *s, uint64_t step)
 {
-    uint64_t at, warmup;
+    uint64_t warmup, at, n_steps;
 
     if (!s || !is_sound(s))
         return NAN;
@@ -40,16 +47,14 @@ double cygnet_schedule_lr(const cygnet_schedule *s, uint64_t step)
     if (step < warmup)
         return s->lr * ((double)step + 1) / ((double)warmup + 1);
     at = step - warmup;
+    n_steps = s->total_steps > warmup ? s->total_steps - warmup : 0;
     switch (s->kind) {
     case CYGNET_SCHEDULE_CONSTANT:
         return s->lr;
     case CYGNET_SCHEDULE_COSINE:
-        return s->min_lr +
-               (s->lr - s->min_lr) *
-                   cosine(at, s->total_steps > warmup ? s->total_steps - warmup : 0);
+        return s->min_lr + (s->lr - s->min_lr) * cosine(at, n_steps);
     case CYGNET_SCHEDULE_STEP:
-        return s->step_size > 0 ? s->lr * pow(s->gamma, (double)(at / s->step_size))
-                                : NAN;
+        return staircase(s, at);
     }
     return NAN;
 }

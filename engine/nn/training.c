@@ -51,22 +51,34 @@ static cygnet_status freeze(struct graph *graph, struct prefix prefix, cygnet_er
     return st;
 }
 
-/* Which values depend on something trained, now that some of it is frozen. A node
- * that runs backward at all writes the gradients of all its parameters. */
+static bool reads_trained(const struct graph *graph, const struct node *node)
+{
+    for (uint32_t k = 0; k < node->n_in; k++) {
+        if (graph->tensors[node->in[k]].needs_grad)
+            return true;
+    }
+    return false;
+}
+
+/* Which values depend on something trained, now that some of it is frozen. */
 static void spread_frozen(struct graph *graph)
 {
     for (size_t i = 0; i < graph->n_tensors; i++) {
         if (graph->tensors[i].frozen)
             graph->tensors[i].needs_grad = false;
     }
+    for (size_t i = 0; i < graph->n_nodes; i++)
+        graph->tensors[graph->nodes[i].out].needs_grad =
+            reads_trained(graph, &graph->nodes[i]);
+}
+
+/* A node that runs backward at all writes the gradients of all its parameters. */
+static void keep_company(struct graph *graph)
+{
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const struct node *node = &graph->nodes[i];
-        bool needs_grad = false;
 
-        for (uint32_t k = 0; k < node->n_in; k++)
-            needs_grad |= graph->tensors[node->in[k]].needs_grad;
-        graph->tensors[node->out].needs_grad = needs_grad;
-        for (uint32_t k = 0; needs_grad && k < node->n_in; k++)
+        for (uint32_t k = 0; graph->tensors[node->out].needs_grad && k < node->n_in; k++)
             graph->tensors[node->in[k]].needs_grad |= graph->tensors[node->in[k]].frozen;
     }
 }
@@ -81,9 +93,11 @@ static cygnet_status freeze_all(struct graph *graph, const char *list, cygnet_er
         at += *at == ',';
         st = freeze(graph, (struct prefix){at, strcspn(at, ",")}, err);
     }
-    if (st == CYGNET_OK)
-        spread_frozen(graph);
-    return st;
+    if (st != CYGNET_OK)
+        return st;
+    spread_frozen(graph);
+    keep_company(graph);
+    return CYGNET_OK;
 }
 
 static cygnet_status check_multiplier(const struct graph *graph,

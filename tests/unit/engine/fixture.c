@@ -3,6 +3,7 @@
 
 #include "engine/nn/zoo.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t fnv1a(const char *name)
@@ -79,16 +80,19 @@ void hash_weights(cygnet_model *model, uint64_t seed)
 {
     for (size_t i = 0; i < model->graph.n_tensors; i++) {
         const struct tensor *t = &model->graph.tensors[i];
-
         size_t n = tensor_elements(model, i);
         bool is_constant = t->init.kind == INIT_CONSTANT;
+        real *values;
 
         if (t->kind != TENSOR_PARAMETER && t->kind != TENSOR_BUFFER)
             continue;
-        hash_fill(model_value(model, i), seed, t->name, n,
-                  is_constant ? 0.5 : weight_scale(t->fan_in));
+        values = malloc(n * sizeof(*values));
+        assert_non_null(values);
+        hash_fill(values, seed, t->name, n, is_constant ? 0.5 : weight_scale(t->fan_in));
         for (size_t e = 0; is_constant && e < n; e++)
-            model_value(model, i)[e] += (real)t->init.value;
+            values[e] += (real)t->init.value;
+        model_write_state(model, i, values);
+        free(values);
     }
 }
 
@@ -196,10 +200,11 @@ bool same_state(const cygnet_model *a, const cygnet_model *b)
 {
     for (size_t i = 0; i < a->graph.n_tensors; i++) {
         const struct tensor *t = &a->graph.tensors[i];
-        size_t size = t->kind == TENSOR_COUNTER ? sizeof(int64_t) : sizeof(real);
+        size_t size = t->kind == TENSOR_COUNTER
+                          ? sizeof(int64_t)
+                          : layout_elements(&t->layout) * sizeof(real);
 
-        if (tensor_is_state(t) && memcmp(model_value(a, i), model_value(b, i),
-                                         tensor_elements(a, i) * size) != 0)
+        if (tensor_is_state(t) && memcmp(model_value(a, i), model_value(b, i), size) != 0)
             return false;
     }
     return true;
