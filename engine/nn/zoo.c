@@ -1,141 +1,79 @@
-/* The model zoo. Names, order and shapes are those of a PyTorch state_dict. */
+/* The model zoo: the table of its architectures, and how a spec is read. Names,
+ * order and shapes are those of a PyTorch state_dict. */
 #include "engine/nn/zoo.h"
 
 #include "base/error.h"
+#include "engine/nn/op.h"
+#include "engine/nn/zoo_parts.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGUMENTS = 4 };
+/* ---- The table ----------------------------------------------------------- */
 
-/* One argument an architecture takes. */
-struct argument {
-    const char *key;
-    size_t fallback;
-    size_t min;
-    size_t max;
-};
+static const char *const act_words[] = {"own", "silu", NULL};
+static const enum activation acts[] = {ACT_NONE, ACT_SILU};
 
-/* build  adds everything up to the logits and returns them
- * value  of each argument, in the table's order */
-struct architecture {
-    const char *name;
-    struct shape input;
-    struct argument arguments[MAX_ARGUMENTS];
-    int (*build)(struct graph *graph, int in, size_t n_classes, const size_t *value);
-};
-
-static int build_logistic(struct graph *graph, int in, size_t n_classes,
-                          const size_t *value)
-{
-    (void)value;
-    return graph_linear(graph, "linear", graph_flatten(graph, "flatten", in), n_classes);
-}
-
-static int build_mlp(struct graph *graph, int in, size_t n_classes, const size_t *value)
-{
-    size_t hidden = value[0], layers = value[1];
-    int t = graph_flatten(graph, "flatten", in);
-    char name[32];
-
-    for (size_t i = 1; i <= layers; i++) {
-        (void)snprintf(name, sizeof(name), "fc%zu", i);
-        t = graph_linear(graph, name, t, hidden);
-        (void)snprintf(name, sizeof(name), "relu%zu", i);
-        t = graph_relu(graph, name, t);
-    }
-    (void)snprintf(name, sizeof(name), "fc%zu", layers + 1);
-    return graph_linear(graph, name, t, n_classes);
-}
-
-/* A 5x5 convolution, relu and 2x2 max pool: "conv<n>", "relu<n>", "pool<n>". */
-static int conv_relu_pool(struct graph *graph, int in, unsigned number, size_t channels,
-                          size_t padding)
-{
-    const struct conv2d_shape conv = {.c_out = channels,
-                                      .k_h = 5,
-                                      .k_w = 5,
-                                      .stride_h = 1,
-                                      .stride_w = 1,
-                                      .pad_h = padding,
-                                      .pad_w = padding,
-                                      .dilation_h = 1,
-                                      .dilation_w = 1,
-                                      .groups = 1};
-    const struct pool2d_shape pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2};
-    char name[16];
-    int t;
-
-    (void)snprintf(name, sizeof(name), "conv%u", number);
-    t = graph_conv2d(graph, name, in, &conv);
-    (void)snprintf(name, sizeof(name), "relu%u", number);
-    t = graph_relu(graph, name, t);
-    (void)snprintf(name, sizeof(name), "pool%u", number);
-    return graph_max_pool2d(graph, name, t, &pool);
-}
-
-/* Source: LeCun et al., "Gradient-based learning applied to document
- * recognition", 1998, with relu and max pool. The paper's input is 32x32; smaller
- * ones (MNIST's 28x28) are padded by 2 in the first layer. */
-static int build_lenet5(struct graph *graph, int in, size_t n_classes,
-                        const size_t *value)
-{
-    const struct shape *x = &graph->tensors[in].shape;
-    bool is_small = x->n_dims == 3 && (x->dim[1] < 32 || x->dim[2] < 32);
-    int t;
-
-    (void)value;
-    t = conv_relu_pool(graph, in, 1, 6, is_small ? 2 : 0);
-    t = conv_relu_pool(graph, t, 2, 16, 0);
-    t = graph_flatten(graph, "flatten", t);
-    t = graph_relu(graph, "relu3", graph_linear(graph, "fc1", t, 120));
-    t = graph_relu(graph, "relu4", graph_linear(graph, "fc2", t, 84));
-    return graph_linear(graph, "fc3", t, n_classes);
-}
-
-/* Source: McMahan et al., "Communication-efficient learning of deep networks from
- * decentralized data", AISTATS 2017, section 3: the MNIST CNN. */
-static int build_mcmahan_cnn(struct graph *graph, int in, size_t n_classes,
-                             const size_t *value)
-{
-    int t = conv_relu_pool(graph, in, 1, 32, 2);
-
-    (void)value;
-    t = conv_relu_pool(graph, t, 2, 64, 2);
-    t = graph_flatten(graph, "flatten", t);
-    t = graph_relu(graph, "relu3", graph_linear(graph, "fc1", t, 512));
-    return graph_linear(graph, "fc2", t, n_classes);
-}
+/* clang-format off */
+#define IMAGE(channels, height, width) {3, {channels, height, width}}
+#define ACT {"act", ARGUMENT_WORD, 0, 0, 0, act_words}
+#define INTEGER(key, fallback, min, max) {key, ARGUMENT_INTEGER, fallback, min, max, NULL}
+#define DECIMAL(key, fallback, min, max) {key, ARGUMENT_DECIMAL, fallback, min, max, NULL}
+#define WIDTH_MULT DECIMAL("width_mult", 1, 0.1, 4)
+#define DROPOUT(rate) DECIMAL("dropout", rate, 0, 0.95)
+#define SEQUENCE(embedding, hidden, layers)                                            \
+    {INTEGER("symbols", 80, 1, 65536), INTEGER("embedding", embedding, 1, 4096),       \
+     INTEGER("hidden", hidden, 1, 4096), INTEGER("layers", layers, 1, 16)}
 
 static const struct architecture zoo[] = {
-    {"logistic", {3, {1, 28, 28}}, {{0}}, build_logistic},
-    {"mlp",
-     {3, {1, 28, 28}},
-     {{"hidden", 200, 1, 65536}, {"layers", 1, 1, 16}},
-     build_mlp},
-    {"lenet5", {3, {1, 28, 28}}, {{0}}, build_lenet5},
-    {"mcmahan_cnn", {3, {1, 28, 28}}, {{0}}, build_mcmahan_cnn},
+    {"logistic", IMAGE(1, 28, 28), {{0}}, zoo_logistic},
+    {"mlp", IMAGE(1, 28, 28),
+     {ACT, INTEGER("hidden", 200, 1, 65536), INTEGER("layers", 1, 1, 16)}, zoo_mlp},
+    {"lenet5", IMAGE(1, 28, 28), {ACT}, zoo_lenet5},
+    {"mcmahan_cnn", IMAGE(1, 28, 28), {ACT}, zoo_mcmahan_cnn},
+    {"mcmahan_cifar_cnn", IMAGE(3, 24, 24), {ACT}, zoo_mcmahan_cifar_cnn},
+    {"resnet18", IMAGE(3, 224, 224), {ACT}, zoo_resnet18},
+    {"resnet34", IMAGE(3, 224, 224), {ACT}, zoo_resnet34},
+    {"resnet50", IMAGE(3, 224, 224), {ACT}, zoo_resnet50},
+    {"mobilenet_v2", IMAGE(3, 224, 224), {ACT, WIDTH_MULT, DROPOUT(0.2)},
+     zoo_mobilenet_v2},
+    {"ds_cnn", IMAGE(1, 49, 10),
+     {ACT, INTEGER("channels", 64, 1, 4096), INTEGER("layers", 4, 1, 32)}, zoo_ds_cnn},
+    {"mobilenet_v3_small", IMAGE(3, 224, 224), {ACT, WIDTH_MULT, DROPOUT(0.2)},
+     zoo_mobilenet_v3_small},
+    {"shufflenet_v2_x0_5", IMAGE(3, 224, 224), {ACT}, zoo_shufflenet_v2_x0_5},
+    {"shufflenet_v2_x1_0", IMAGE(3, 224, 224), {ACT}, zoo_shufflenet_v2_x1_0},
+    {"shufflenet_v2_x1_5", IMAGE(3, 224, 224), {ACT}, zoo_shufflenet_v2_x1_5},
+    {"shufflenet_v2_x2_0", IMAGE(3, 224, 224), {ACT}, zoo_shufflenet_v2_x2_0},
+    {"squeezenet1_1", IMAGE(3, 224, 224), {ACT, DROPOUT(0.5)}, zoo_squeezenet1_1},
+    {"char_lstm", {1, {80}}, SEQUENCE(8, 256, 2), zoo_char_lstm},
+    {"gru", {1, {80}}, SEQUENCE(32, 128, 1), zoo_gru},
 };
+/* clang-format on */
 
-enum { ZOO_SIZE = sizeof(zoo) / sizeof(zoo[0]) };
+/* The first N_OFFERED can be trained; an op of each that follows has no kernels. */
+enum { ZOO_SIZE = sizeof(zoo) / sizeof(zoo[0]), N_OFFERED = 10 };
 
 const char *zoo_name(uint32_t index)
 {
-    return index < ZOO_SIZE ? zoo[index].name : NULL;
+    return index < N_OFFERED ? zoo[index].name : NULL;
 }
 
+/* ---- Reading a spec ------------------------------------------------------ */
+
+/* A message is short: the names that fit. */
 static cygnet_status fail_unknown(const char *name, cygnet_error *err)
 {
-    char known[128] = "";
+    char known[160] = "";
 
     for (size_t i = 0; i < ZOO_SIZE; i++) {
         size_t used = strlen(known);
+        bool fits = used + strlen(zoo[i].name) + sizeof(", , ...") <= sizeof(known);
 
         (void)snprintf(known + used, sizeof(known) - used, "%s%s", i > 0 ? ", " : "",
-                       zoo[i].name);
+                       fits ? zoo[i].name : "...");
+        if (!fits)
+            break;
     }
     return fail(err, CYGNET_ENOTFOUND, 0, "no architecture \"%.40s\"; known are %s", name,
                 known);
@@ -150,68 +88,121 @@ static const struct architecture *find_architecture(const char *name)
     return NULL;
 }
 
-static cygnet_status parse_value(size_t *out, const struct argument *argument,
-                                 const char *text, cygnet_error *err)
+/* Digits with at most one point among them. Not strtod: its point is the locale's.
+ * 15 digits and their power of ten are exact, so that the quotient is rounded once. */
+static bool read_number(double *out, const char *text, bool has_point)
 {
-    char *end;
-    unsigned long value;
+    uint64_t digits = 0;
+    double unit = 1;
+    int n_digits = 0;
+    bool after_point = false;
+    char last = '.';
 
-    errno = 0;
-    value = strtoul(text, &end, 10);
-    if (errno != 0 || text[0] < '0' || text[0] > '9' || *end != '\0' ||
-        value < argument->min || value > argument->max)
+    for (; *text != '\0'; last = *text++) {
+        bool is_digit = *text >= '0' && *text <= '9';
+
+        if (*text == '.' && has_point && !after_point && n_digits > 0)
+            after_point = true;
+        else if (!is_digit || ++n_digits > 15)
+            return false;
+        if (is_digit)
+            digits = digits * 10 + (uint64_t)(*text - '0');
+        if (is_digit && after_point)
+            unit *= 10;
+    }
+    *out = (double)digits / unit;
+    return last != '.';
+}
+
+static cygnet_status parse_number(double *out, const struct argument *argument,
+                                  const char *text, cygnet_error *err)
+{
+    bool is_decimal = argument->kind == ARGUMENT_DECIMAL;
+
+    if (!read_number(out, text, is_decimal) || *out < argument->min ||
+        *out > argument->max)
         return fail(err, CYGNET_EINVAL, 0,
-                    "architecture argument %s=%.40s: want a number from %zu to %zu",
-                    argument->key, text, argument->min, argument->max);
-    *out = value;
+                    "architecture argument %s=%.40s: want %s number from %g to %g",
+                    argument->key, text, is_decimal ? "a decimal" : "a whole",
+                    argument->min, argument->max);
     return CYGNET_OK;
 }
 
-/* One "key=value"; `pair` is cut at the '='. */
-static cygnet_status parse_argument(size_t *value, const struct architecture *a,
-                                    char *pair, cygnet_error *err)
+static cygnet_status parse_word(double *out, const struct argument *argument,
+                                const char *text, cygnet_error *err)
 {
+    char words[64] = "";
+
+    for (size_t i = 0; argument->words[i]; i++) {
+        size_t used = strlen(words);
+
+        *out = (double)i;
+        if (strcmp(argument->words[i], text) == 0)
+            return CYGNET_OK;
+        (void)snprintf(words + used, sizeof(words) - used, "%s%s", i > 0 ? ", " : "",
+                       argument->words[i]);
+    }
+    return fail(err, CYGNET_EINVAL, 0, "architecture argument %s=%.40s: want one of %s",
+                argument->key, text, words);
+}
+
+/* One "key=value"; `pair` is cut at the '='. `seen` has a bit for each argument. */
+static cygnet_status parse_argument(struct blueprint *b, unsigned *seen, char *pair,
+                                    cygnet_error *err)
+{
+    const struct argument *arguments = b->architecture->arguments;
     char *equals = strchr(pair, '=');
+    size_t i = 0;
 
     if (!equals)
         return fail(err, CYGNET_EINVAL, 0,
                     "architecture argument \"%.40s\" is not key=value", pair);
     *equals = '\0';
-    for (size_t i = 0; i < MAX_ARGUMENTS && a->arguments[i].key; i++) {
-        if (strcmp(a->arguments[i].key, pair) == 0)
-            return parse_value(&value[i], &a->arguments[i], equals + 1, err);
-    }
-    return fail(err, CYGNET_EINVAL, 0, "architecture %s has no argument \"%.40s\"",
-                a->name, pair);
+    while (i < ZOO_MAX_ARGUMENTS && arguments[i].key &&
+           strcmp(arguments[i].key, pair) != 0)
+        i++;
+    if (i == ZOO_MAX_ARGUMENTS || !arguments[i].key)
+        return fail(err, CYGNET_EINVAL, 0, "architecture %s has no argument \"%.40s\"",
+                    b->architecture->name, pair);
+    if (*seen & 1U << i)
+        return fail(err, CYGNET_EINVAL, 0, "architecture argument %s is given twice",
+                    pair);
+    *seen |= 1U << i;
+    return arguments[i].kind == ARGUMENT_WORD
+               ? parse_word(&b->value[i], &arguments[i], equals + 1, err)
+               : parse_number(&b->value[i], &arguments[i], equals + 1, err);
 }
 
 /* Splits the spec in place and finds the architecture and its arguments. */
-static cygnet_status parse_spec(const struct architecture **out, size_t *value,
-                                char *spec, cygnet_error *err)
+static cygnet_status parse_spec(struct blueprint *b, char *spec, cygnet_error *err)
 {
     char *rest = strchr(spec, ':');
     char *state = NULL;
     cygnet_status st = CYGNET_OK;
+    unsigned seen = 0;
 
     if (rest)
         *rest++ = '\0';
-    *out = find_architecture(spec);
-    if (!*out)
+    b->architecture = find_architecture(spec);
+    if (!b->architecture)
         return fail_unknown(spec, err);
-    for (size_t i = 0; i < MAX_ARGUMENTS; i++)
-        value[i] = (*out)->arguments[i].fallback;
+    for (size_t i = 0; i < ZOO_MAX_ARGUMENTS; i++)
+        b->value[i] = b->architecture->arguments[i].fallback;
     for (char *pair = rest ? strtok_r(rest, ",", &state) : NULL; pair && st == CYGNET_OK;
          pair = strtok_r(NULL, ",", &state))
-        st = parse_argument(value, *out, pair, err);
+        st = parse_argument(b, &seen, pair, err);
+    if (st == CYGNET_OK && b->architecture->arguments[0].words == act_words)
+        b->act = acts[zoo_size(b, "act")];
     return st;
 }
 
-cygnet_status zoo_build(struct graph *graph, const char *spec, const struct shape *input,
+/* ---- Building ------------------------------------------------------------ */
+
+cygnet_status zoo_graph(struct graph *graph, const char *spec, const struct shape *input,
                         uint32_t n_classes, cygnet_error *err)
 {
+    struct blueprint b = {.graph = graph, .n_classes = n_classes};
     char text[ZOO_MAX_SPEC + 1];
-    size_t value[MAX_ARGUMENTS];
-    const struct architecture *a;
     cygnet_status st;
     int in;
 
@@ -222,12 +213,28 @@ cygnet_status zoo_build(struct graph *graph, const char *spec, const struct shap
         return fail(err, CYGNET_EINVAL, 0, "n_classes is %u: want 1 to %d", n_classes,
                     ZOO_MAX_CLASSES);
     memcpy(text, spec, strlen(spec) + 1);
-    st = parse_spec(&a, value, text, err);
+    st = parse_spec(&b, text, err);
     if (st != CYGNET_OK)
         return st;
-    in = graph_input(graph, input->n_dims > 0 ? input : &a->input);
+    in = graph_input(graph, input->n_dims > 0 ? input : &b.architecture->input);
     if (in != NO_TENSOR)
-        (void)graph_cross_entropy(graph, a->build(graph, in, n_classes, value));
+        (void)graph_cross_entropy(graph, b.architecture->build(&b, in));
     st = graph_finish(graph, err);
-    return st == CYGNET_OK ? st : fail_within(err, st, "%s", a->name);
+    return st == CYGNET_OK ? st : fail_within(err, st, "%s", b.architecture->name);
+}
+
+/* An op without a forward pass has shapes and costs only. */
+cygnet_status zoo_build(struct graph *graph, const char *spec, const struct shape *input,
+                        uint32_t n_classes, cygnet_error *err)
+{
+    cygnet_status st = zoo_graph(graph, spec, input, n_classes, err);
+
+    for (size_t i = 0; st == CYGNET_OK && i < graph->n_nodes; i++) {
+        const struct op *op = op_of(&graph->nodes[i]);
+
+        if (!op->forward)
+            st = fail(err, CYGNET_EUNSUPPORTED, 0, "%.60s: %s: no kernels for %s", spec,
+                      graph->nodes[i].name, op->name);
+    }
+    return st;
 }

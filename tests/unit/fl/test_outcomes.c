@@ -93,7 +93,8 @@ static void test_the_check_in_tells_what_this_build_can_do(void **state)
 
     assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
     assert_string_equal(b->coordinator.last_abilities,
-                        "logistic,mlp,lenet5,mcmahan_cnn,;none,int8,");
+                        "logistic,mlp,lenet5,mcmahan_cnn,mcmahan_cifar_cnn,resnet18,"
+                        "resnet34,resnet50,mobilenet_v2,ds_cnn,;none,int8,");
 }
 
 static void test_training_learns_and_epochs_are_told_apart(void **state)
