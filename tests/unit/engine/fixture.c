@@ -3,6 +3,7 @@
 
 #include "engine/nn/zoo.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t fnv1a(const char *name)
@@ -190,6 +191,11 @@ cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
                      CYGNET_OK);
     hash_weights(model, FIXTURE_SEED);
     return model;
+}
+
+bool is_emulated(void)
+{
+    return getenv("CYGNET_EMULATED") != NULL;
 }
 
 bool same_state(const cygnet_model *a, const cygnet_model *b)

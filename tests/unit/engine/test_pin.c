@@ -130,7 +130,7 @@ static void test_a_list_of_cpus_that_makes_no_sense_is_refused(void **state)
     pool_destroy(pool);
 }
 
-enum { BATCH = 13, MODEL_THREADS = 4, STEPS = 60 };
+enum { BATCH = 13, MODEL_THREADS = 4, STEPS = 60, FEWER_STEPS = 12 };
 
 static cygnet_model *make_lenet(uint32_t n_threads)
 {
@@ -176,11 +176,12 @@ static void test_sizes_and_cpus_do_not_change_a_bit_of_training(void **state)
     uint32_t cpus[AFFINITY_MAX_CPUS];
     size_t n = list_cpus(cpus, &home);
     cygnet_model *steady = make_lenet(1), *moved = make_lenet(MODEL_THREADS);
+    int n_steps = is_emulated() ? FEWER_STEPS : STEPS;
     struct rng rng;
 
     (void)state;
     rng_init(&rng, chosen_seed(), "disturbances", 0);
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0; step < n_steps; step++) {
         disturb(moved, &rng, cpus, n);
         train(steady, step);
         train(moved, step);
