@@ -57,8 +57,8 @@ static void run_transpose(const struct call *call, const struct step *step, size
     }
 }
 
-static int transposed_weights(struct lowering *l, const struct node *node,
-                              const struct dense *d)
+int dense_transposed_weights(struct lowering *l, const struct node *node,
+                             const struct dense *d)
 {
     size_t n = d->k / PANEL;
     struct partition squares = {.n_columns = n,
@@ -449,7 +449,7 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
         return;
     plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 1;
     if (plan.transposed)
-        wt = transposed_weights(l, node, d);
+        wt = dense_transposed_weights(l, node, d);
     {
         const int buffers[N_BUFFERS] = {plan.delivery.g,
                                         dz,
