@@ -40,7 +40,8 @@ static struct product product_of(const struct block *b)
                             .b_k = PANEL,
                             .b_panel = d->k * PANEL,
                             .m = b->rows.n,
-                            .n_panels = b->columns.n / PANEL};
+                            .n_panels = b->columns.n / PANEL,
+                            .c_is_far = true};
 }
 
 static const real *weights_at(const struct block *b, size_t k)
@@ -95,8 +96,10 @@ static void multiply_rows(const struct block *b, bool add)
     struct reading reading = reading_of(b->step, &d->x);
     struct product p = product_of(b);
 
+    bool is_last = false;
+
     p.a_k = 1;
-    for (size_t k = 0; k < d->k; k += p.k) {
+    for (size_t k = 0; !is_last; k += p.k) {
         p.k = d->k - k < b->plan->k_at_once ? d->k - k : b->plan->k_at_once;
         p.a = b->scratch;
         p.a_row = b->plan->pitch;
@@ -111,7 +114,10 @@ static void multiply_rows(const struct block *b, bool add)
                          &d->patches, b->rows, (struct span){k, p.k});
         p.b = weights_at(b, k);
         p.add = add || k > 0;
-        multiply_panels(b, &p, k + p.k >= d->k);
+        is_last = k + p.k >= d->k;
+        if (d->pointwise && is_last && !d->planar)
+            p.k = d->shape.c_in - k; /* the padding adds nothing */
+        multiply_panels(b, &p, is_last);
     }
 }
 

@@ -24,8 +24,9 @@
  * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
  * the order of k.
  *
- * ahead  n_ahead lines of PANEL from each of these (NULL: none) will be wanted soon:
- *        a hint to fetch them while the product is computed */
+ * ahead     n_ahead lines of PANEL from each of these will be wanted soon: a hint to
+ *           fetch them while the product is computed
+ * c_is_far  a hint that c is not in a near cache */
 enum { PRODUCT_STREAMS = 4 };
 
 struct product {
@@ -39,6 +40,7 @@ struct product {
     bool add;
     const real *ahead[PRODUCT_STREAMS];
     size_t n_ahead;
+    bool c_is_far;
 };
 
 /* Elementwise functions; v is the input, and the derivative is given in v. */

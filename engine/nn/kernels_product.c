@@ -54,6 +54,17 @@ ALWAYS_INLINE void store_c(const struct product *p, real *c,
     }
 }
 
+/* The rows after these, which will be written next. */
+ALWAYS_INLINE void fetch_c(const struct product *p, const real *c, size_t rows,
+                           size_t panels)
+{
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < panels; j++)
+            __builtin_prefetch(c + i * p->c_row + j * p->c_panel, 1);
+    }
+}
+
 /* acc += one step of k. */
 ALWAYS_INLINE void step_k(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
                           const struct row_pointers *at, const real *b, size_t rows,
@@ -116,6 +127,8 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
         fetch_ahead(&hints);
     }
     store_c(p, c, acc, rows, panels);
+    if (p->c_is_far)
+        fetch_c(p, c + rows * p->c_row, rows, panels);
     *ahead = hints;
 }
 
@@ -214,10 +227,13 @@ static struct ahead ahead_of(const struct product *p, size_t panel)
 
 static void product(const struct product *p)
 {
+    struct ahead ahead = ahead_of(p, 0);
+
     for (size_t panel = 0; panel < p->n_panels; panel += TILE_PANELS) {
         size_t left = p->n_panels - panel;
-        struct ahead ahead = ahead_of(p, panel);
 
+        if (panel > 0 && p->n_ahead == 0)
+            ahead = ahead_of(p, panel);
         product_panels(p, panel, left < TILE_PANELS ? left : TILE_PANELS, &ahead);
     }
 }
