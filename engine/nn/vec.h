@@ -27,10 +27,11 @@
 typedef real vec;
 typedef real vec_loose;
 #else
-typedef real vec __attribute__((vector_size(LANES * sizeof(real)), may_alias));
+/* Compilers let them alias their elements. */
+typedef real vec __attribute__((vector_size(LANES * sizeof(real))));
 /* The same at any address. */
 typedef real vec_loose
-    __attribute__((vector_size(LANES * sizeof(real)), may_alias, aligned(sizeof(real))));
+    __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real))));
 #endif
 
 /* Vectors of one panel. */
