@@ -78,10 +78,11 @@ static void multiply_panels(const struct block *b, const struct product *whole,
         size_t left = whole->n_panels - panel;
         const real *next = p.b + 2 * p.b_panel;
 
+        /* past the last panel there is other memory: a hint reads nothing */
         p.n_panels = left < 2 ? left : 2;
-        p.n_ahead = left > 2 ? p.k : 0;
+        p.n_ahead = (p.k + 1) / 2;
         for (size_t i = 0; i < PRODUCT_STREAMS; i++)
-            p.ahead[i] = next + (left > 3 ? i % 2 * p.b_panel : 0);
+            p.ahead[i] = next + i / 2 * p.b_panel + i % 2 * p.n_ahead * PANEL;
         b->step->kernels->product(&p);
         if (is_last)
             take_moments(b, panel, p.n_panels);

@@ -68,22 +68,21 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     real *z = (real *)step_buffer(step, call, Z) + c;
     const real *x = (const real *)step_buffer(step, call, X) + c;
     const real *bias = step_data(step, call->buffer[B]);
+    size_t first = examples.first * p->out.rows * channels;
     struct depthwise_forward d = {
+        .n_images = examples.n,
+        .z = z + first,
         .z_pitch = channels,
+        .x = x + examples.first * p->x.rows * channels,
         .x_pitch = channels,
         .reading = reading_of(step, &p->x),
         .w = (const real *)step_buffer(step, call, W) + c * p->n_taps,
         .bias = bias ? bias + c : NULL,
         .scratch = step_scratch(step, worker),
         .shape = &p->shape};
-    size_t first = examples.first * p->out.rows * channels;
 
     shift_reading(&d.reading, c);
-    for (size_t e = examples.first; e < examples.first + examples.n; e++) {
-        d.z = z + e * p->out.rows * channels;
-        d.x = x + e * p->x.rows * channels;
-        step->kernels->depthwise_forward(&d);
-    }
+    step->kernels->depthwise_forward(&d);
     if (p->moments.buffer >= 0) {
         double *slot = (double *)step_buffer(step, call, MOMENTS) +
                        examples.first / p->examples_per_block * 2 * channels + c;
@@ -179,18 +178,16 @@ static void run_backward(const struct call *call, const struct step *step, size_
         call, step, c, examples.first / p->examples_per_block, worker);
     real *dx = step_data(step, call->buffer[DX]);
     const real *more = step_data(step, call->buffer[MORE]);
+    size_t out = examples.first * p->out.rows * p->x.channels + c;
+    size_t in = examples.first * p->x.rows * p->x.channels + c;
 
-    for (size_t e = examples.first; e < examples.first + examples.n; e++) {
-        size_t out = e * p->out.rows * p->x.channels + c;
-        size_t in = e * p->x.rows * p->x.channels + c;
-
-        d.g = (const real *)step_buffer(step, call, G) + out;
-        d.z = (const real *)step_buffer(step, call, OUT) + out;
-        d.x = (const real *)step_buffer(step, call, IN) + in;
-        d.pass.g = dx ? dx + in : NULL;
-        d.pass.more = more ? more + in : NULL;
-        step->kernels->depthwise_backward(&d);
-    }
+    d.n_images = examples.n;
+    d.g = (const real *)step_buffer(step, call, G) + out;
+    d.z = (const real *)step_buffer(step, call, OUT) + out;
+    d.x = (const real *)step_buffer(step, call, IN) + in;
+    d.pass.g = dx ? dx + in : NULL;
+    d.pass.more = more ? more + in : NULL;
+    step->kernels->depthwise_backward(&d);
 }
 
 /* Columns are channels. */
@@ -201,20 +198,22 @@ static void run_weight(const struct call *call, const struct step *step, size_t 
     struct span columns = call_columns(call, block);
     size_t n_slots = (step->n + p->examples_per_block - 1) / p->examples_per_block;
     const double *parts = step_buffer(step, call, 0);
-    real g[PANEL];
+    size_t first = columns.first * p->n_taps, n = columns.n * p->n_taps;
+    real *g = step_scratch(step, worker);
 
-    (void)worker;
-    for (size_t at = columns.first * p->n_taps;
-         at < (columns.first + columns.n) * p->n_taps; at += PANEL) {
-        for (size_t i = 0; i < PANEL; i++) {
-            double sum = 0;
+    for (size_t at = 0; at < n; at += PANEL) {
+        double sum[PANEL] = {0};
 
-            for (size_t s = 0; s < n_slots; s++)
-                sum += parts[s * p->x.channels * p->n_taps + at + i];
-            g[i] = (real)sum;
+        for (size_t s = 0; s < n_slots; s++) {
+            const double *of_slot = parts + s * p->x.channels * p->n_taps + first + at;
+
+            for (size_t i = 0; i < PANEL; i++)
+                sum[i] += of_slot[i];
         }
-        step_give_gradient(step, p->share.tensor, at, g, PANEL, p->share.add);
+        for (size_t i = 0; i < PANEL; i++)
+            g[at + i] = (real)sum[i];
     }
+    step_give_gradient(step, p->share.tensor, first, g, n, p->share.add);
 }
 
 static void add_backward(struct lowering *l, const struct node *node,
@@ -237,6 +236,7 @@ static void add_backward(struct lowering *l, const struct node *node,
                                      p->is_delivered ? p->delivery.sums.buffer : -1,
                                      parts};
 
+    lower_scratch(l, columns.columns_per_block * p->n_taps * sizeof(real));
     lower_planned_call(l, run_backward, node, &blocks, p, buffers, N_BACKWARD);
     if (p->is_delivered)
         lower_settle(l, node, &p->delivery);

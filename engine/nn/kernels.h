@@ -130,10 +130,11 @@ struct gradient_pass {
     size_t sums_pitch; /* from the first sums to the second */
 };
 
-/* Depthwise convolution of PANEL channels of one image, groups = c_in = c_out:
+/* Depthwise convolution of PANEL channels of some images, groups = c_in = c_out:
  *   z[o, c] = sum_tap y[i(o, tap), c] w[tap, c],  y = reading of x
- * w is (k_h k_w, PANEL). */
+ * w is (k_h k_w, PANEL). Images lie one after the other. */
 struct depthwise_forward {
+    size_t n_images;
     real *z;
     size_t z_pitch;
     const real *x;
@@ -149,6 +150,7 @@ struct depthwise_forward {
  * gradient of y, which goes through `pass` as it would through gradient_pass, with
  * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted. */
 struct depthwise_backward {
+    size_t n_images;
     const real *g;
     size_t g_pitch;
     const real *z;
@@ -221,10 +223,11 @@ struct kernels {
     void (*depthwise_backward)(const struct depthwise_backward *d);
 
     /* One image. `at` receives, for each output, the place in its window (row
-     * major) of the largest value: ties, the first; NaN wins. */
+     * major) of the largest value: ties, the first; NaN wins. scratch: a panel of
+     * channels of the image. */
     void (*max_pool2d_forward)(real *y, uint8_t *at, const real *x,
                                const struct reading *reading, size_t x_pitch,
-                               const struct pool2d_shape *shape);
+                               real *scratch, const struct pool2d_shape *shape);
     void (*max_pool2d_backward)(real *dx, const real *dy, const uint8_t *at,
                                 const struct pool2d_shape *shape);
     /* y[..] = mean of window [floor(i in / out), ceil((i + 1) in / out)) of each

@@ -261,6 +261,7 @@ static int common_geometry(const struct conv2d_shape *s)
     return (int)(10 * s->k_h + s->stride_h);
 }
 
+/* One image. */
 static void forward_channels(const struct depthwise_forward *d, size_t c)
 {
     const struct conv2d_shape *s = d->shape;
@@ -303,8 +304,15 @@ static void forward_channels(const struct depthwise_forward *d, size_t c)
 
 static void depthwise_forward(const struct depthwise_forward *d)
 {
-    for (size_t c = 0; c < PANEL; c += LANES)
-        forward_channels(d, c);
+    const struct conv2d_shape *s = d->shape;
+    struct depthwise_forward image = *d;
+
+    for (size_t i = 0; i < d->n_images; i++) {
+        for (size_t c = 0; c < PANEL; c += LANES)
+            forward_channels(&image, c);
+        image.z += s->h_out * s->w_out * d->z_pitch;
+        image.x += s->h_in * s->w_in * d->x_pitch;
+    }
 }
 
 /* ---- Backward ------------------------------------------------------------ */
@@ -559,16 +567,15 @@ static void flush_back(struct back *b)
     b->sum = b->sum_z = vec_zero();
 }
 
-static void backward_channels(const struct depthwise_backward *d, size_t c)
+/* One image; `pixels` counts those whose sums have not been flushed. */
+static void backward_image(struct back *b, size_t *pixels)
 {
     enum { PIXELS_OF_A_SUM = 512 };
+    const struct depthwise_backward *d = b->d;
     const struct conv2d_shape *s = d->shape;
     struct padding p = backward_padding(s);
     size_t band = backward_band(s, &p), dz_row = p.width * LANES;
-    size_t rows_of_a_sum = larger(PIXELS_OF_A_SUM / s->w_in, 1);
-    struct back b;
 
-    begin_back(&b, d, c);
     for (size_t first = 0; first < s->h_in; first += band) {
         size_t n = s->h_in - first < band ? s->h_in - first : band;
         /* padded rows: that of output oy is before_h + oy */
@@ -578,23 +585,49 @@ static void backward_channels(const struct depthwise_backward *d, size_t c)
         size_t high = (first + n - 1 + s->pad_h) / s->stride_h + p.before_h;
 
         for (size_t r = low; r <= high; r++)
-            pad_gradient_row(d->scratch + (r - low) * dz_row, d, c, &p, r);
+            pad_gradient_row(d->scratch + (r - low) * dz_row, d, b->c, &p, r);
         for (size_t iy = first; iy < first + n; iy++) {
             size_t row = (iy + s->pad_h) / s->stride_h + p.before_h - low;
 
-            backward_one_row(&b, iy, d->scratch + row * dz_row + p.before_w * LANES,
+            backward_one_row(b, iy, d->scratch + row * dz_row + p.before_w * LANES,
                              dz_row);
-            if ((iy + 1) % rows_of_a_sum == 0)
-                flush_back(&b);
+            *pixels += s->w_in;
+            if (*pixels >= PIXELS_OF_A_SUM) {
+                flush_back(b);
+                *pixels = 0;
+            }
         }
     }
-    flush_back(&b);
+}
+
+static void next_image(struct depthwise_backward *d)
+{
+    size_t in = d->shape->h_in * d->shape->w_in;
+    size_t out = d->shape->h_out * d->shape->w_out;
+
+    d->g += out * d->g_pitch;
+    d->z += out * d->z_pitch;
+    d->x += in * d->x_pitch;
+    if (d->pass.g)
+        d->pass.g += in * d->pass_pitch;
+    if (d->pass.more)
+        d->pass.more += in * d->pass.more_pitch;
 }
 
 static void depthwise_backward(const struct depthwise_backward *d)
 {
-    for (size_t c = 0; c < PANEL; c += LANES)
-        backward_channels(d, c);
+    for (size_t c = 0; c < PANEL; c += LANES) {
+        struct depthwise_backward image = *d;
+        size_t pixels = 0;
+        struct back b;
+
+        begin_back(&b, &image, c);
+        for (size_t i = 0; i < d->n_images; i++) {
+            backward_image(&b, &pixels);
+            next_image(&image);
+        }
+        flush_back(&b);
+    }
 }
 
 void FILL(depthwise)(struct kernels *out)

@@ -41,62 +41,71 @@ static void read_panel(real *y, const real *x, const struct reading *reading, si
     }
 }
 
-/* The winners of one window. */
+/* The winners of one window, vector by vector; places are kept as numbers. `nan` is 0
+ * until there is one. */
 struct winners {
-    real best[PANEL];
-    int32_t at[PANEL];
+    vec best[PANEL_VECS];
+    vec at[PANEL_VECS];
+    vec nan[PANEL_VECS];
 };
 
-static void challenge(struct winners *w, const real *v, int32_t tap)
+ALWAYS_INLINE void challenge(struct winners *w, const real *v, real tap)
 {
-    for (size_t l = 0; l < PANEL; l++) {
-        bool wins = v[l] > w->best[l] || v[l] != v[l];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < PANEL_VECS; i++) {
+        vec value = vec_load(v + i * LANES), place = vec_splat(tap);
+        vec finite = vec_min(vec_splat(REAL_MAX), vec_max(vec_splat(-REAL_MAX), value));
 
-        w->at[l] = wins ? tap : w->at[l];
-        w->best[l] = wins ? v[l] : w->best[l];
+        w->at[i] = vec_if_less(w->best[i], value, place - w->at[i]) + w->at[i];
+        w->best[i] = vec_max(value, w->best[i]);
+        w->nan[i] = vec_fma(finite, vec_zero(), w->nan[i]);
     }
 }
 
-static void max_window(struct winners *w, const real *x, size_t c, size_t x_pitch,
-                       const struct reading *reading, const struct pool2d_shape *s,
-                       struct range rows, struct range columns)
+/* PANEL channels of one output. A NaN wins over all; its place does not matter. */
+static void max_window(real *y, uint8_t *at, const real *x, size_t x_pitch, size_t w_in,
+                       size_t k_w, struct range rows, struct range columns)
 {
-    for (size_t l = 0; l < PANEL; l++) {
-        w->best[l] = (real)-INFINITY;
-        w->at[l] = (int32_t)(rows.tap * s->k_w + columns.tap);
+    struct winners w;
+    real place[PANEL];
+
+    for (size_t i = 0; i < PANEL_VECS; i++) {
+        w.best[i] = vec_splat((real)-INFINITY);
+        w.nan[i] = vec_zero();
+        w.at[i] = vec_splat((real)(rows.tap * k_w + columns.tap));
     }
     for (size_t i = rows.first; i < rows.last; i++) {
-        for (size_t j = columns.first; j < columns.last; j++) {
-            size_t tap = (rows.tap + i - rows.first) * s->k_w + columns.tap + j -
-                         columns.first;
-            real v[PANEL];
-
-            read_panel(v, x + (i * s->w_in + j) * x_pitch + c, reading, c);
-            challenge(w, v, (int32_t)tap);
-        }
+        for (size_t j = columns.first; j < columns.last; j++)
+            challenge(&w, x + (i * w_in + j) * x_pitch,
+                      (real)((rows.tap + i - rows.first) * k_w + columns.tap + j -
+                             columns.first));
     }
+    for (size_t i = 0; i < PANEL_VECS; i++) {
+        vec_store(y + i * LANES, w.best[i] + w.nan[i]);
+        vec_store(place + i * LANES, w.at[i]);
+    }
+    for (size_t l = 0; l < PANEL; l++)
+        at[l] = (uint8_t)place[l];
 }
 
+/* One panel of channels of the image is read into scratch first: windows overlap. */
 static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
                                const struct reading *reading, size_t x_pitch,
-                               const struct pool2d_shape *s)
+                               real *scratch, const struct pool2d_shape *s)
 {
-    size_t channels = padded(s->channels);
+    size_t channels = padded(s->channels), n_in = s->h_in * s->w_in;
 
-    for (size_t o = 0; o < s->h_out * s->w_out; o++) {
-        struct range rows =
-            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
-        struct range columns =
-            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+    for (size_t c = 0; c < channels; c += PANEL) {
+        for (size_t i = 0; i < n_in; i++)
+            read_panel(scratch + i * PANEL, x + i * x_pitch + c, reading, c);
+        for (size_t o = 0; o < s->h_out * s->w_out; o++) {
+            struct range rows =
+                range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
+            struct range columns =
+                range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
 
-        for (size_t c = 0; c < channels; c += PANEL) {
-            struct winners w;
-
-            max_window(&w, x, c, x_pitch, reading, s, rows, columns);
-            for (size_t l = 0; l < PANEL; l++) {
-                y[o * channels + c + l] = w.best[l];
-                at[o * channels + c + l] = (uint8_t)w.at[l];
-            }
+            max_window(y + o * channels + c, at + o * channels + c, scratch, PANEL,
+                       s->w_in, s->k_w, rows, columns);
         }
     }
 }

@@ -73,32 +73,43 @@ struct norm_plan {
 
 enum { NORM, SLOTS, WEIGHT, BIAS, R_MEAN, R_VARIANCE, N_BUFFERS };
 
-/* Mean and variance of channel c from the slots, which have means and sums of squares
- * around them. Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise
- * algorithm for computing sample variances", 1979. */
-static void merge_slots(double *mean, double *variance, const struct norm_plan *p,
-                        const double *slots, size_t c, size_t n_rows)
+/* Rows of slot s. */
+static double rows_of_slot(const struct row_sums *sums, size_t s, size_t n_rows)
+{
+    size_t first = s * sums->rows_per_slot, left = n_rows - first;
+
+    return (double)(left < sums->rows_per_slot ? left : sums->rows_per_slot);
+}
+
+/* Mean and variance of a panel of channels from the slots, which have means and sums
+ * of squares around them. Source: Chan, Golub and LeVeque, "Updating formulae and a
+ * pairwise algorithm for computing sample variances", 1979. */
+static void merge_slots(double mean[PANEL], double variance[PANEL],
+                        const struct norm_plan *p, const double *slots, size_t n_rows)
 {
     size_t n_slots = lower_slots(&p->moments, n_rows), channels = p->z.channels;
-    double sum = 0, m2 = 0;
+    double sum[PANEL] = {0}, m2[PANEL] = {0};
 
     for (size_t s = 0; s < n_slots; s++) {
-        size_t first = s * p->moments.rows_per_slot;
-        size_t n = n_rows - first < p->moments.rows_per_slot ? n_rows - first
-                                                             : p->moments.rows_per_slot;
+        double n = rows_of_slot(&p->moments, s, n_rows);
 
-        sum += (double)n * slots[s * 2 * channels + c];
+        for (size_t i = 0; i < PANEL; i++)
+            sum[i] += n * slots[s * 2 * channels + i];
     }
-    *mean = sum / (double)n_rows;
+    for (size_t i = 0; i < PANEL; i++)
+        mean[i] = sum[i] / (double)n_rows;
     for (size_t s = 0; s < n_slots; s++) {
-        size_t first = s * p->moments.rows_per_slot;
-        size_t n = n_rows - first < p->moments.rows_per_slot ? n_rows - first
-                                                             : p->moments.rows_per_slot;
-        double off = slots[s * 2 * channels + c] - *mean;
+        double n = rows_of_slot(&p->moments, s, n_rows);
+        const double *of_slot = slots + s * 2 * channels;
 
-        m2 += slots[(s * 2 + 1) * channels + c] + (double)n * off * off;
+        for (size_t i = 0; i < PANEL; i++) {
+            double off = of_slot[i] - mean[i];
+
+            m2[i] += of_slot[channels + i] + n * off * off;
+        }
     }
-    *variance = m2 / (double)n_rows;
+    for (size_t i = 0; i < PANEL; i++)
+        variance[i] = m2[i] / (double)n_rows;
 }
 
 /* Columns are channels. */
@@ -111,19 +122,20 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     const real *w = step_buffer(step, call, WEIGHT), *b = step_buffer(step, call, BIAS);
     const real *running_mean = step_buffer(step, call, R_MEAN);
     const real *running_variance = step_buffer(step, call, R_VARIANCE);
+    const double *slots = step_buffer(step, call, SLOTS);
+    size_t end = columns.first + columns.n;
 
     (void)worker;
-    for (size_t c = columns.first; c < columns.first + columns.n; c++) {
-        double scale;
+    for (size_t c = columns.first; c < end && step->mode != STEP_EVALUATE; c += PANEL)
+        merge_slots(v.exact_mean + c, v.exact_variance + c, p, slots + c,
+                    step->n * p->z.rows);
+    for (size_t c = columns.first; c < end && step->mode == STEP_EVALUATE; c++) {
+        v.exact_mean[c] = (double)running_mean[c];
+        v.exact_variance[c] = (double)running_variance[c];
+    }
+    for (size_t c = columns.first; c < end; c++) {
+        double scale = (double)w[c] / sqrt(v.exact_variance[c] + p->params->eps);
 
-        if (step->mode == STEP_EVALUATE) {
-            v.exact_mean[c] = (double)running_mean[c];
-            v.exact_variance[c] = (double)running_variance[c];
-        } else {
-            merge_slots(&v.exact_mean[c], &v.exact_variance[c], p,
-                        step_buffer(step, call, SLOTS), c, step->n * p->z.rows);
-        }
-        scale = (double)w[c] / sqrt(v.exact_variance[c] + p->params->eps);
         v.scale[c] = (real)scale;
         v.shift[c] = (real)((double)b[c] - v.exact_mean[c] * scale);
         v.mean[c] = (real)v.exact_mean[c];
@@ -142,29 +154,32 @@ static void run_backward(const struct call *call, const struct step *step, size_
     struct norm_vectors v = norm_of(step, p->norm, channels);
     const double *slots = step_buffer(step, call, SLOTS);
     const real *w = step_buffer(step, call, WEIGHT);
-    real dw[PANEL], db[PANEL];
+    real *dw = step_scratch(step, worker), *db = dw + columns.n;
 
-    (void)worker;
-    for (size_t c = columns.first; c < columns.first + columns.n; c++) {
-        double inv_std = 1 / sqrt(v.exact_variance[c] + p->params->eps);
-        double sum = 0, sum_z = 0;
+    for (size_t c = columns.first; c < columns.first + columns.n; c += PANEL) {
+        double sum[PANEL] = {0}, sum_z[PANEL] = {0};
 
         for (size_t s = 0; s < n_slots; s++) {
-            sum += slots[s * 2 * channels + c];
-            sum_z += slots[(s * 2 + 1) * channels + c];
+            const double *of_slot = slots + s * 2 * channels + c;
+
+            for (size_t i = 0; i < PANEL; i++) {
+                sum[i] += of_slot[i];
+                sum_z[i] += of_slot[channels + i];
+            }
         }
-        v.factor[c] = (real)((double)w[c] * inv_std);
-        v.mean_g[c] = (real)(sum / (double)n_rows);
-        v.slope[c] = (real)(inv_std * inv_std * sum_z / (double)n_rows);
-        db[c % PANEL] = (real)sum;
-        dw[c % PANEL] = (real)(inv_std * sum_z);
-        if (c % PANEL == PANEL - 1) {
-            step_give_gradient(step, p->weight.tensor, c + 1 - PANEL, dw, PANEL,
-                               p->weight.add);
-            step_give_gradient(step, p->bias.tensor, c + 1 - PANEL, db, PANEL,
-                               p->bias.add);
+        for (size_t i = 0; i < PANEL; i++) {
+            double inv_std = 1 / sqrt(v.exact_variance[c + i] + p->params->eps);
+
+            v.factor[c + i] = (real)((double)w[c + i] * inv_std);
+            v.mean_g[c + i] = (real)(sum[i] / (double)n_rows);
+            v.slope[c + i] = (real)(inv_std * inv_std * sum_z[i] / (double)n_rows);
+            db[c - columns.first + i] = (real)sum[i];
+            dw[c - columns.first + i] = (real)(inv_std * sum_z[i]);
         }
     }
+    step_give_gradient(step, p->weight.tensor, columns.first, dw, columns.n,
+                       p->weight.add);
+    step_give_gradient(step, p->bias.tensor, columns.first, db, columns.n, p->bias.add);
 }
 
 /* (1 - momentum) old + momentum new, kept within the range of the type. */
@@ -172,7 +187,8 @@ static real mix(real old, double new, double momentum)
 {
     double mixed = (1 - momentum) * (double)old + momentum * new;
 
-    return (real)fmin(fmax(mixed, -(double)REAL_MAX), (double)REAL_MAX);
+    mixed = mixed > -(double)REAL_MAX ? mixed : -(double)REAL_MAX;
+    return (real)(mixed < (double)REAL_MAX ? mixed : (double)REAL_MAX);
 }
 
 /* Running statistics of the step's batch, the variance unbiased. */
@@ -273,6 +289,7 @@ static void backward(struct lowering *l, const struct node *node)
     p->weight = lower_parameter(l, node->in[W]);
     p->bias = lower_parameter(l, node->in[B]);
     columns = channel_columns(p);
+    lower_scratch(l, 2 * columns.columns_per_block * sizeof(real));
     lower_planned_call(l, run_backward, node, &columns, p,
                        (const int[]){p->norm, p->sums.buffer,
                                      lower_value(l, node->in[W])},

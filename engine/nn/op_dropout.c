@@ -27,17 +27,34 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
-/* One example in place, whose stream is its own. */
+/* A mixer of 32 bits. Source: C. Wellons, "Prospecting for hash functions", 2018:
+ * lowbias32. */
+static uint32_t mix(uint32_t x)
+{
+    x = (x ^ x >> 16) * UINT32_C(0x7feb352d);
+    x = (x ^ x >> 15) * UINT32_C(0x846ca68b);
+    return x ^ x >> 16;
+}
+
+/* One example in place. Element i is dropped if its number, made of the example's two
+ * keys and its place, is below the rate: a counter, not a state, so that it can be
+ * drawn in any order and many at a time. */
 static void drop_row(real *y, size_t elements, const struct node *node,
                      const struct step *step, size_t row)
 {
     double rate = node->params.dropout.rate;
     real scale = (real)(1 / (1 - rate));
+    uint32_t threshold = (uint32_t)(rate * 4294967296.0), key[2];
     struct rng rng;
 
     rng_init(&rng, step->seed, node->name, step->index * MAX_ROWS + row);
-    for (size_t i = 0; i < elements; i++)
-        y[i] = (double)rng_uniform_f32(&rng) < rate ? 0 : scale * y[i];
+    key[0] = rng_u32(&rng);
+    key[1] = rng_u32(&rng);
+    for (size_t i = 0; i < elements; i++) {
+        uint32_t number = mix(mix((uint32_t)i ^ key[0]) ^ key[1]);
+
+        y[i] = number < threshold ? 0 : scale * y[i];
+    }
 }
 
 /* Forward and backward alike. Rows are examples; plan: the elements of one. */

@@ -15,19 +15,16 @@ static void run_bias(const struct call *call, const struct step *step, size_t bl
     struct span columns = call_columns(call, block);
     const double *slots = step_buffer(step, call, 0);
     size_t n = lower_slots(&p->sums, step->n * p->at.rows);
-    real g[PANEL];
+    real *g = step_scratch(step, worker);
 
-    (void)worker;
-    for (size_t c = columns.first; c < columns.first + columns.n; c += PANEL) {
-        for (size_t i = 0; i < PANEL; i++) {
-            double sum = 0;
+    for (size_t c = 0; c < columns.n; c++) {
+        double sum = 0;
 
-            for (size_t s = 0; s < n; s++)
-                sum += slots[s * 2 * p->at.channels + c + i];
-            g[i] = (real)sum;
-        }
-        step_give_gradient(step, p->share.tensor, c, g, PANEL, p->share.add);
+        for (size_t s = 0; s < n; s++)
+            sum += slots[s * 2 * p->at.channels + columns.first + c];
+        g[c] = (real)sum;
     }
+    step_give_gradient(step, p->share.tensor, columns.first, g, columns.n, p->share.add);
 }
 
 void lower_bias_gradient(struct lowering *l, const struct node *node, int bias,
@@ -42,6 +39,7 @@ void lower_bias_gradient(struct lowering *l, const struct node *node, int bias,
     plan->share = lower_parameter(l, bias);
     plan->sums = g->sums;
     plan->at = g->z;
+    lower_scratch(l, columns.columns_per_block * sizeof(real));
     lower_planned_call(l, run_bias, node, &columns, plan, (const int[]){g->sums.buffer},
                        1);
 }
