@@ -74,24 +74,24 @@ ALWAYS_INLINE vec clipped(vec v)
 ALWAYS_INLINE vec act_value(vec v, enum activation act)
 {
     switch (act) {
-        case ACT_RELU:
-            return vec_max(vec_zero(), v);
-        case ACT_RELU6:
-            return vec_min(vec_splat(6), vec_max(vec_zero(), v));
-        case ACT_HARDSWISH:
-            return v * clipped(v) * vec_splat((real)(1.0 / 6));
-        case ACT_HARDSIGMOID:
-            return clipped(v) * vec_splat((real)(1.0 / 6));
-        case ACT_SILU:
-            return vec_map(v, silu_of);
-        case ACT_SIGMOID:
-            return vec_map(v, sigmoid_of);
-        case ACT_TANH:
-            return vec_map(v, tanh_of);
-        case ACT_GELU:
-            return vec_map(v, gelu_of);
-        default:
-            return v;
+    case ACT_RELU:
+        return vec_max(vec_zero(), v);
+    case ACT_RELU6:
+        return vec_min(vec_splat(6), vec_max(vec_zero(), v));
+    case ACT_HARDSWISH:
+        return v * clipped(v) * vec_splat((real)(1.0 / 6));
+    case ACT_HARDSIGMOID:
+        return clipped(v) * vec_splat((real)(1.0 / 6));
+    case ACT_SILU:
+        return vec_map(v, silu_of);
+    case ACT_SIGMOID:
+        return vec_map(v, sigmoid_of);
+    case ACT_TANH:
+        return vec_map(v, tanh_of);
+    case ACT_GELU:
+        return vec_map(v, gelu_of);
+    default:
+        return v;
     }
 }
 
@@ -105,48 +105,48 @@ ALWAYS_INLINE vec gate(vec g, vec v, real low, real high)
 ALWAYS_INLINE vec act_gradient(vec g, vec v, enum activation act)
 {
     switch (act) {
-        case ACT_RELU:
-            return vec_if_less(vec_zero(), v, g);
-        case ACT_RELU6:
-            return gate(g, v, 0, 6);
-        case ACT_HARDSWISH: {
-            vec slope = vec_fma(v, vec_splat((real)(1.0 / 3)), vec_splat((real)0.5));
+    case ACT_RELU:
+        return vec_if_less(vec_zero(), v, g);
+    case ACT_RELU6:
+        return gate(g, v, 0, 6);
+    case ACT_HARDSWISH: {
+        vec slope = vec_fma(v, vec_splat((real)(1.0 / 3)), vec_splat((real)0.5));
 
-            return gate(g * slope, v, -3, 3) + vec_if_less(vec_splat(3), v, g);
-        }
-        case ACT_HARDSIGMOID:
-            return gate(g * vec_splat((real)(1.0 / 6)), v, -3, 3);
-        case ACT_SILU:
-            return g * vec_map(v, silu_slope);
-        case ACT_SIGMOID:
-            return g * vec_map(v, sigmoid_slope);
-        case ACT_TANH:
-            return g * vec_map(v, tanh_slope);
-        case ACT_GELU:
-            return g * vec_map(v, gelu_slope);
-        default:
-            return g;
+        return gate(g * slope, v, -3, 3) + vec_if_less(vec_splat(3), v, g);
+    }
+    case ACT_HARDSIGMOID:
+        return gate(g * vec_splat((real)(1.0 / 6)), v, -3, 3);
+    case ACT_SILU:
+        return g * vec_map(v, silu_slope);
+    case ACT_SIGMOID:
+        return g * vec_map(v, sigmoid_slope);
+    case ACT_TANH:
+        return g * vec_map(v, tanh_slope);
+    case ACT_GELU:
+        return g * vec_map(v, gelu_slope);
+    default:
+        return g;
     }
 }
 
 /* Calls f(args, act) with a constant act. */
 #define ACT_SWITCH(act, f, ...)                                                          \
     switch (act) {                                                                       \
-        case ACT_NONE:                                                                   \
-            f(__VA_ARGS__, ACT_NONE);                                                    \
-            break;                                                                       \
-        case ACT_RELU:                                                                   \
-            f(__VA_ARGS__, ACT_RELU);                                                    \
-            break;                                                                       \
-        case ACT_RELU6:                                                                  \
-            f(__VA_ARGS__, ACT_RELU6);                                                   \
-            break;                                                                       \
-        case ACT_HARDSWISH:                                                              \
-            f(__VA_ARGS__, ACT_HARDSWISH);                                               \
-            break;                                                                       \
-        default:                                                                         \
-            f(__VA_ARGS__, act);                                                         \
-            break;                                                                       \
+    case ACT_NONE:                                                                       \
+        f(__VA_ARGS__, ACT_NONE);                                                        \
+        break;                                                                           \
+    case ACT_RELU:                                                                       \
+        f(__VA_ARGS__, ACT_RELU);                                                        \
+        break;                                                                           \
+    case ACT_RELU6:                                                                      \
+        f(__VA_ARGS__, ACT_RELU6);                                                       \
+        break;                                                                           \
+    case ACT_HARDSWISH:                                                                  \
+        f(__VA_ARGS__, ACT_HARDSWISH);                                                   \
+        break;                                                                           \
+    default:                                                                             \
+        f(__VA_ARGS__, act);                                                             \
+        break;                                                                           \
     }
 
 #endif

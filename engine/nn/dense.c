@@ -54,6 +54,11 @@ static bool is_small(const struct conv2d_shape *s)
            s->h_in * s->w_in <= 4 * MAX_POSITIONS;
 }
 
+bool dense_is_tight(const struct conv2d_shape *s)
+{
+    return s->c_in < PANEL && s->k_h * s->k_w > 1 && !is_small(s);
+}
+
 static bool is_unread(const struct operand *x)
 {
     return x->norm < 0 && x->act == ACT_NONE;
@@ -85,25 +90,24 @@ struct dense *dense_create(struct lowering *l, const struct node *node,
     d->w = node->in[1];
     d->bias = node->n_in > 2 ? node->in[2] : -1;
     d->k = layout_inputs(&lower_source(l)->tensors[d->w].layout);
+    d->tight = lower_source(l)->tensors[d->w].layout.tight;
+    d->n_k = d->tight ? s->c_in * s->k_h * s->k_w : d->k;
     d->c_in = padded(s->c_in);
     d->c_out = padded(s->c_out);
     d->pointwise = is_pointwise(s);
     d->by_position = !lower_source(l)->tensors[d->w].layout.planar && is_small(s);
     d->moments.buffer = -1;
-    d->patches = (struct patches){s->h_in,
-                                  s->w_in,
-                                  d->c_in,
-                                  s->h_out,
-                                  s->w_out,
-                                  s->stride_h,
-                                  s->stride_w,
-                                  s->k_h * s->k_w,
+    d->patches = (struct patches){s->h_in,           s->w_in,
+                                  d->c_in,           d->tight ? s->c_in : d->c_in,
+                                  s->h_out,          s->w_out,
+                                  s->stride_h,       s->stride_w,
+                                  s->k_h * s->k_w,   s->k_w,
                                   forward_taps(l, s)};
     read_input(l, d, node);
     if (d->planar)
-        d->patches.channels = s->c_in;
-    d->direct = d->pointwise && is_unread(&d->x) &&
-                (!d->planar || s->h_in * s->w_in == 1);
+        d->patches.channels = d->patches.per_tap = s->c_in;
+    d->direct =
+        d->pointwise && is_unread(&d->x) && (!d->planar || s->h_in * s->w_in == 1);
     return d->patches.taps ? d : NULL;
 }
 
@@ -201,37 +205,67 @@ void dense_gather(const struct kernels *kernels, real *to, size_t pitch, const r
         real *at = to + (row - rows.first) * pitch;
 
         for (size_t i = k.first; i < k.first + k.n;) {
-            struct span channels = {i % p->channels, p->channels - i % p->channels};
+            struct span channels = {i % p->per_tap, p->channels - i % p->per_tap};
+            size_t n = p->per_tap - channels.first;
 
-            if (channels.n > k.first + k.n - i)
-                channels.n = k.first + k.n - i;
+            if (n > k.first + k.n - i)
+                channels.n = n = k.first + k.n - i;
             gather_run(kernels, at + (i - k.first), pitch, src, reading, p, &r,
-                       &p->taps[i / p->channels], channels);
-            i += channels.n;
+                       &p->taps[i / p->per_tap], channels);
+            i += n;
         }
         row += r.n;
     }
 }
 
-/* One tap of one channel of a run, into a column. */
-static void gather_column(real *to, size_t pitch, const real *plane,
-                          const struct patches *p, const struct run *r,
-                          const struct tap *tap)
+/* n values side by side; constant sizes become a few moves. */
+static void copy_few(real *to, const real *from, size_t n)
 {
-    ptrdiff_t y = (ptrdiff_t)(r->y * p->step_h) + tap->dy;
-    struct span in = inside(p, r, tap->dx);
-    const real *src;
+    switch (n) {
+    case 3:
+        memcpy(to, from, 3 * sizeof(*to));
+        break;
+    case 5:
+        memcpy(to, from, 5 * sizeof(*to));
+        break;
+    case 7:
+        memcpy(to, from, 7 * sizeof(*to));
+        break;
+    default:
+        memcpy(to, from, n * sizeof(*to));
+        break;
+    }
+}
 
-    if (y < 0 || y >= (ptrdiff_t)p->h_src)
-        in.n = 0;
-    for (size_t i = 0; i < r->n; i += i == in.first && in.n > 0 ? in.n : 1)
-        to[i * pitch] = 0;
-    if (in.n == 0)
+/* One row of taps of one channel, for each position of a run: their sources lie side by
+ * side but for dilation and the image's edge. */
+static void gather_tap_row(real *to, size_t pitch, const real *plane,
+                           const struct patches *p, const struct run *r,
+                           const struct tap *taps, size_t n_taps)
+{
+    ptrdiff_t y = (ptrdiff_t)(r->y * p->step_h) + taps[0].dy;
+    bool is_dense = n_taps == 1 || taps[1].dx == taps[0].dx + 1;
+    const real *row;
+
+    if (y < 0 || y >= (ptrdiff_t)p->h_src) {
+        zero_rows(to, pitch, r->n, n_taps);
         return;
-    src = plane + (size_t)y * p->w_src +
-          (size_t)((ptrdiff_t)((r->x + in.first) * p->step_w) + tap->dx);
-    for (size_t i = 0; i < in.n; i++)
-        to[(in.first + i) * pitch] = src[i * p->step_w];
+    }
+    row = plane + (size_t)y * p->w_src;
+    for (size_t i = 0; i < r->n; i++, to += pitch) {
+        ptrdiff_t x = (ptrdiff_t)((r->x + i) * p->step_w) + taps[0].dx;
+        ptrdiff_t last = x + taps[n_taps - 1].dx - taps[0].dx;
+
+        if (is_dense && x >= 0 && last < (ptrdiff_t)p->w_src) {
+            copy_few(to, row + x, n_taps);
+            continue;
+        }
+        for (size_t t = 0; t < n_taps; t++) {
+            ptrdiff_t at = x + taps[t].dx - taps[0].dx;
+
+            to[t] = at >= 0 && at < (ptrdiff_t)p->w_src ? row[at] : 0;
+        }
+    }
 }
 
 void dense_gather_planar(real *to, size_t pitch, const real *src, const struct patches *p,
@@ -244,10 +278,10 @@ void dense_gather_planar(real *to, size_t pitch, const real *src, const struct p
         real *at = to + (row - rows.first) * pitch;
 
         for (size_t c = 0; c < p->channels; c++) {
-            for (size_t t = 0; t < p->n_taps; t++)
-                gather_column(at + c * p->n_taps + t, pitch,
-                              src + (r.image * p->channels + c) * plane, p, &r,
-                              &p->taps[t]);
+            for (size_t t = 0; t < p->n_taps; t += p->taps_in_row)
+                gather_tap_row(at + c * p->n_taps + t, pitch,
+                               src + (r.image * p->channels + c) * plane, p, &r,
+                               &p->taps[t], p->taps_in_row);
         }
         row += r.n;
     }

@@ -19,16 +19,19 @@ struct tap {
  * w_dst grid reads (y step_h + dy, x step_w + dx) for each tap, 0 outside. */
 struct patches {
     size_t h_src, w_src, channels;
+    size_t per_tap; /* inputs of a tap: channels, or fewer without their padding */
     size_t h_dst, w_dst;
     size_t step_h, step_w;
     size_t n_taps;
+    size_t taps_in_row; /* of the window: for PyTorch's images only */
     const struct tap *taps;
 };
 
 /* Everything about one layer; from dense_create, shared by its calls.
  *
  * x         the input; channels 0: PyTorch's image or vector, read as it is
- * k         inputs of a weight panel; c_in and c_out are padded
+ * k         inputs of a weight panel, of which n_k are no padding at the end; c_in and
+ *           c_out are padded
  * bias, w   tensors; bias -1: none
  * direct    rows of x can be multiplied where they are */
 struct dense {
@@ -36,19 +39,24 @@ struct dense {
     struct operand x, out;
     struct patches patches;
     int input, w, bias;
-    size_t k, c_in, c_out;
+    size_t k, n_k, c_in, c_out;
     bool planar;
+    bool tight;
     bool pointwise;
     bool by_position;
     bool direct;
     struct row_sums moments;
 };
 
+/* True for windows on few channels: their padding would be most of the work. */
+bool dense_is_tight(const struct conv2d_shape *shape);
+
 /* NULL: out of memory. */
 struct dense *dense_create(struct lowering *l, const struct node *node,
                            const struct conv2d_shape *shape);
 
-/* Rows of patches: inputs k of `rows`, multiples of PANEL. */
+/* Rows of patches: inputs k of `rows`, multiples of PANEL, or whole taps. Writes up to
+ * PANEL - 1 elements more. */
 void dense_gather(const struct kernels *kernels, real *to, size_t pitch, const real *src,
                   const struct reading *reading, const struct patches *p,
                   struct span rows, struct span k);

@@ -8,6 +8,11 @@
 void dense_lower_input(struct lowering *l, const struct node *node, const struct dense *d,
                        int dz);
 
+/* The same for tight weights: from the products of dz with the weights, all taps at
+ * once, each added to where it came from. */
+void dense_lower_scatter(struct lowering *l, const struct node *node,
+                         const struct dense *d, int dz);
+
 /* dw, and with it the update. */
 void dense_lower_weight(struct lowering *l, const struct node *node,
                         const struct dense *d, int dz);

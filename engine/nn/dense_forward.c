@@ -52,9 +52,13 @@ static const real *weights_at(const struct block *b, size_t k)
 /* Rows of z begin with the bias. */
 static void put_bias(const struct block *b, const real *bias)
 {
-    for (size_t r = 0; r < b->rows.n; r++)
-        memcpy(b->z + r * b->d->c_out, bias + b->columns.first,
-               b->columns.n * sizeof(*bias));
+    for (size_t c = 0; c < b->columns.n; c += PANEL) {
+        real panel[PANEL];
+
+        memcpy(panel, bias + b->columns.first + c, sizeof(panel));
+        for (size_t r = 0; r < b->rows.n; r++)
+            memcpy(b->z + r * b->d->c_out + c, panel, sizeof(panel));
+    }
 }
 
 /* Of panels [panel, panel + n) of the block, as soon as they are there. */
@@ -101,7 +105,7 @@ static void multiply_rows(const struct block *b, bool add)
 
     p.a_k = 1;
     for (size_t k = 0; !is_last; k += p.k) {
-        p.k = d->k - k < b->plan->k_at_once ? d->k - k : b->plan->k_at_once;
+        p.k = d->n_k - k < b->plan->k_at_once ? d->n_k - k : b->plan->k_at_once;
         p.a = b->scratch;
         p.a_row = b->plan->pitch;
         if (d->direct && !d->planar)
@@ -115,7 +119,7 @@ static void multiply_rows(const struct block *b, bool add)
                          &d->patches, b->rows, (struct span){k, p.k});
         p.b = weights_at(b, k);
         p.add = add || k > 0;
-        is_last = k + p.k >= d->k;
+        is_last = k + p.k >= d->n_k;
         if (d->pointwise && is_last && !d->planar)
             p.k = d->shape.c_in - k; /* the padding adds nothing */
         multiply_panels(b, &p, is_last);
@@ -188,8 +192,8 @@ static void run_forward(const struct call *call, const struct step *step, size_t
 /* Whole taps, or all inputs of what is read in one go. */
 static size_t k_at_once(const struct dense *d)
 {
-    if (d->planar && !d->direct)
-        return d->k;
+    if ((d->planar && !d->direct) || d->tight)
+        return d->n_k;
     if (d->pointwise)
         return d->k < MAX_K ? d->k : MAX_K / PANEL * PANEL;
     return d->c_in < MAX_K ? MAX_K / d->c_in * d->c_in : d->c_in;
@@ -230,7 +234,7 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
     d->out = lower_output(l, node);
     plan->d = d;
     plan->k_at_once = k_at_once(d);
-    plan->pitch = dense_pitch(plan->k_at_once);
+    plan->pitch = dense_pitch(plan->k_at_once + (d->tight ? PANEL : 0));
     rows_per_block = d->by_position ? 0 : dense_rows(plan->pitch);
     if (d->bias >= 0) {
         lower_want_sums(l, node);

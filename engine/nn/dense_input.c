@@ -44,7 +44,7 @@ static void run_transpose(const struct call *call, const struct step *step, size
                           size_t worker)
 {
     const struct dense *d = call->plan;
-    size_t n_taps = d->patches.n_taps, in_panels = d->c_in / PANEL;
+    size_t n_taps = d->tight ? 1 : d->patches.n_taps, in_panels = d->k / PANEL / n_taps;
     struct span columns = call_columns(call, block);
     real *out = step_buffer(step, call, T_OUT);
 
@@ -104,8 +104,8 @@ static void multiply_taps(const struct block *b, struct product *p, size_t first
     for (size_t t = first, n; t < end; t += n) {
         n = same_stretch(s, t, end);
         p->k = n * d->c_out;
-        p->b = wt + b->columns.first / PANEL * p->b_panel +
-               s->taps[t].w * d->c_out * PANEL;
+        p->b =
+            wt + b->columns.first / PANEL * p->b_panel + s->taps[t].w * d->c_out * PANEL;
         b->step->kernels->product(p);
         p->a += p->k;
         p->add = true;
@@ -220,8 +220,8 @@ static void finish_rows(const struct block *b, const real *dx, size_t dx_pitch,
     if (v->means)
         pass.mean = norm_of(b->step, v->x.norm, pitch).mean + b->columns.first;
     if (sums) {
-        pass.sums = sums + b->rows.first / v->sums.rows_per_slot * 2 * pitch +
-                    b->columns.first;
+        pass.sums =
+            sums + b->rows.first / v->sums.rows_per_slot * 2 * pitch + b->columns.first;
         memset(pass.sums, 0, b->columns.n * sizeof(*sums));
         memset(pass.sums + pitch, 0, b->columns.n * sizeof(*sums));
     }
@@ -355,8 +355,13 @@ static bool make_grid(struct lowering *l, struct input_plan *plan, size_t first_
         return false;
     plan->first_h = first_h;
     plan->first_w = first_w;
-    *p = (struct patches){.h_src = s->h_out, .w_src = s->w_out, .channels = d->c_out,
-                          .step_h = 1, .step_w = 1, .taps = taps};
+    *p = (struct patches){.h_src = s->h_out,
+                          .w_src = s->w_out,
+                          .channels = d->c_out,
+                          .per_tap = d->c_out,
+                          .step_h = 1,
+                          .step_w = 1,
+                          .taps = taps};
     p->h_dst = (s->h_in - first_h + s->stride_h - 1) / s->stride_h;
     p->w_dst = (s->w_in - first_w + s->stride_w - 1) / s->stride_w;
     for (size_t t = 0; t < s->k_h * s->k_w; t++) {
@@ -445,6 +450,10 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
     rows_per_slot = by_position ? lower_max_batch(l) * d->x.rows : dense_rows(plan.pitch);
     if (is_strided)
         rows_per_slot = 0;
+    if (d->tight) {
+        dense_lower_scatter(l, node, d, dz);
+        return;
+    }
     if (d->planar || !lower_deliver(l, &plan.delivery, node, 0, rows_per_slot))
         return;
     plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 1;

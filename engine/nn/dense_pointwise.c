@@ -39,7 +39,8 @@ static void read_dz(const struct block *b)
     struct rows rows = {b->rows.n, d->c_out, d->c_out};
     struct norm_gradient norm =
         norm_gradient_of(b->step, b->plan->gradient.norm, d->c_out);
-    const real *g = step_buffer(b->step, b->call, G), *z = step_buffer(b->step, b->call, Z);
+    const real *g = step_buffer(b->step, b->call, G),
+               *z = step_buffer(b->step, b->call, Z);
 
     b->step->kernels->norm_gradient(b->dz, b->plan->out_pitch, g + at, d->c_out, z + at,
                                     &norm, &rows);
@@ -103,7 +104,8 @@ static void multiply_input(const struct block *b)
 static void hint_next(const struct block *b, struct product *p)
 {
     size_t n = b->rows.n * b->d->c_out, at = (b->rows.first + b->rows.n) * b->d->c_out;
-    const real *g = step_buffer(b->step, b->call, G), *z = step_buffer(b->step, b->call, Z);
+    const real *g = step_buffer(b->step, b->call, G),
+               *z = step_buffer(b->step, b->call, Z);
 
     p->ahead[0] = g + at;
     p->ahead[1] = g + at + n / 2;
@@ -117,8 +119,8 @@ static void multiply_weight(const struct block *b, bool add)
     const struct dense *d = b->d;
     struct reading reading = reading_of(b->step, &d->x);
     struct rows rows = {b->rows.n, d->c_in, d->c_in};
-    const real *x = (const real *)step_buffer(b->step, b->call, X) +
-                    b->rows.first * d->c_in;
+    const real *x =
+        (const real *)step_buffer(b->step, b->call, X) + b->rows.first * d->c_in;
     struct product p = {.c = (real *)step_buffer(b->step, b->call, SHARES) +
                              b->chunk * d->k * d->c_out,
                         .c_row = PANEL,
@@ -162,8 +164,8 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
         memset(sums + block * 2 * b.d->c_in, 0, 2 * b.d->c_in * sizeof(*sums));
     for (size_t done = 0; done < chunk.n; done += b.rows.n) {
         b.rows.first = chunk.first + done;
-        b.rows.n = chunk.n - done < plan->rows_at_once ? chunk.n - done
-                                                       : plan->rows_at_once;
+        b.rows.n =
+            chunk.n - done < plan->rows_at_once ? chunk.n - done : plan->rows_at_once;
         read_dz(&b);
         multiply_weight(&b, done > 0);
         if (plan->is_delivered)

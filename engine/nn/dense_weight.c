@@ -51,14 +51,13 @@ static void point_at_rows(const struct block *b, struct product *p, struct span 
         dense_gather_planar(b->patches, b->plan->pitch, b->x, &d->patches, rows);
     else
         dense_gather(b->step->kernels, b->patches, b->plan->pitch, b->x, &reading,
-                     &d->patches, rows, b->inputs);
+                     &d->patches, rows, d->tight ? (struct span){0, d->n_k} : b->inputs);
 }
 
 /* The update of this slab wants the weights and what the optimiser remembers. */
 static void hint_update(const struct block *b, struct product *p)
 {
-    const struct tensor_buffers *of =
-        &b->step->program->of[b->plan->share.tensor];
+    const struct tensor_buffers *of = &b->step->program->of[b->plan->share.tensor];
     const real *w = step_data(b->step, of->value), *v = step_data(b->step, of->state[0]);
     size_t at = (b->panels.first * b->d->k + b->inputs.first) * PANEL;
     size_t next = b->panels.n > 1 ? b->d->k * PANEL : 0;
@@ -80,7 +79,7 @@ static struct product product_of(const struct block *b)
                             .a_row = 1,
                             .b_k = b->d->c_out,
                             .b_panel = PANEL,
-                            .m = b->inputs.n,
+                            .m = b->d->tight ? b->d->n_k : b->inputs.n,
                             .n_panels = b->panels.n};
 }
 
@@ -152,6 +151,9 @@ static void do_slab(const struct block *b)
         multiply_positions(b);
     else
         multiply_rows(b);
+    for (size_t p = 0; p < b->panels.n && b->d->tight; p++)
+        memset(b->dw + (p * b->d->k + b->d->n_k) * PANEL, 0,
+               (b->d->k - b->d->n_k) * PANEL * sizeof(*b->dw));
     for (size_t p = 0; p < b->panels.n; p++)
         step_give_gradient(b->step, plan->share.tensor,
                            ((b->panels.first + p) * b->d->k + b->inputs.first) * PANEL,
@@ -184,12 +186,18 @@ static void run_weight(const struct call *call, const struct step *step, size_t 
     }
 }
 
+/* Few inputs, and none of them a multiple of PANEL. */
+static bool in_one_slab(const struct dense *d)
+{
+    return (d->planar && !d->direct) || d->tight;
+}
+
 /* Inputs of a slab: within one tap where positions are gone through. */
 static size_t inputs_at_once(const struct dense *d, size_t most)
 {
     size_t n = padded(d->k) < MAX_INPUTS ? padded(d->k) : MAX_INPUTS;
 
-    if (d->planar && !d->direct)
+    if (in_one_slab(d))
         return d->k;
     if (n > most)
         n = most;
@@ -209,7 +217,7 @@ static void split(struct weight_plan *plan, size_t rows)
     bool few_rows = d->by_position || rows <= dense_rows(MAX_INPUTS);
 
     plan->panels_at_once = few_rows ? FEW_PANELS : MAX_PANELS;
-    if (d->planar && !d->direct) /* one slab: split the panels instead */
+    if (in_one_slab(d)) /* split the panels instead */
         plan->panels_at_once = FEW_PANELS;
     if (plan->panels_at_once > panels)
         plan->panels_at_once = panels;
@@ -234,11 +242,11 @@ void dense_lower_weight(struct lowering *l, const struct node *node,
     plan->d = d;
     plan->share = lower_parameter(l, d->w);
     split(plan, lower_max_batch(l) * d->shape.h_out * d->shape.w_out);
-    plan->pitch = dense_pitch(plan->inputs_at_once);
+    plan->pitch = dense_pitch(plan->inputs_at_once + (d->tight ? PANEL : 0));
     plan->rows_at_once = dense_rows(plan->pitch);
-    blocks.n_columns = plan->n_parts * ((panels_of(d->shape.c_out) +
-                                         plan->panels_at_once - 1) /
-                                        plan->panels_at_once);
+    blocks.n_columns =
+        plan->n_parts *
+        ((panels_of(d->shape.c_out) + plan->panels_at_once - 1) / plan->panels_at_once);
     lower_scratch(l, (plan->inputs_at_once * plan->panels_at_once * PANEL +
                       plan->rows_at_once * plan->pitch) *
                          sizeof(real));

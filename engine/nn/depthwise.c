@@ -34,8 +34,7 @@ static struct depthwise_plan *new_plan(struct lowering *l, const struct node *no
     p->x = lower_operand(l, node->in[0]);
     p->moments.buffer = -1;
     p->n_taps = shape->k_h * shape->k_w;
-    p->examples_per_block =
-        lower_rows_for(PIXELS_PER_BLOCK, shape->h_out * shape->w_out);
+    p->examples_per_block = lower_rows_for(PIXELS_PER_BLOCK, shape->h_out * shape->w_out);
     lower_scratch(l, lower_kernels(l)->depthwise_scratch(shape) * sizeof(real));
     return p;
 }
@@ -69,17 +68,17 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     const real *x = (const real *)step_buffer(step, call, X) + c;
     const real *bias = step_data(step, call->buffer[B]);
     size_t first = examples.first * p->out.rows * channels;
-    struct depthwise_forward d = {
-        .n_images = examples.n,
-        .z = z + first,
-        .z_pitch = channels,
-        .x = x + examples.first * p->x.rows * channels,
-        .x_pitch = channels,
-        .reading = reading_of(step, &p->x),
-        .w = (const real *)step_buffer(step, call, W) + c * p->n_taps,
-        .bias = bias ? bias + c : NULL,
-        .scratch = step_scratch(step, worker),
-        .shape = &p->shape};
+    struct depthwise_forward d = {.n_images = examples.n,
+                                  .z = z + first,
+                                  .z_pitch = channels,
+                                  .x = x + examples.first * p->x.rows * channels,
+                                  .x_pitch = channels,
+                                  .reading = reading_of(step, &p->x),
+                                  .w = (const real *)step_buffer(step, call, W) +
+                                       c * p->n_taps,
+                                  .bias = bias ? bias + c : NULL,
+                                  .scratch = step_scratch(step, worker),
+                                  .shape = &p->shape};
 
     shift_reading(&d.reading, c);
     step->kernels->depthwise_forward(&d);
@@ -140,18 +139,19 @@ static struct depthwise_backward begin_backward(const struct call *call,
     const struct depthwise_plan *p = call->plan;
     size_t channels = p->x.channels;
     double *sums = step_data(step, call->buffer[SUMS]);
-    struct depthwise_backward d = {
-        .g_pitch = channels,
-        .z_pitch = channels,
-        .norm = norm_gradient_of(step, p->gradient.norm, channels),
-        .x_pitch = channels,
-        .reading = reading_of(step, &p->x),
-        .w = (const real *)step_buffer(step, call, WEIGHT) + c * p->n_taps,
-        .dw = (double *)step_buffer(step, call, PARTS) +
-              (slot * channels + c) * p->n_taps,
-        .pass_pitch = channels,
-        .scratch = step_scratch(step, worker),
-        .shape = &p->shape};
+    struct depthwise_backward d = {.g_pitch = channels,
+                                   .z_pitch = channels,
+                                   .norm =
+                                       norm_gradient_of(step, p->gradient.norm, channels),
+                                   .x_pitch = channels,
+                                   .reading = reading_of(step, &p->x),
+                                   .w = (const real *)step_buffer(step, call, WEIGHT) +
+                                        c * p->n_taps,
+                                   .dw = (double *)step_buffer(step, call, PARTS) +
+                                         (slot * channels + c) * p->n_taps,
+                                   .pass_pitch = channels,
+                                   .scratch = step_scratch(step, worker),
+                                   .shape = &p->shape};
 
     shift_norm(&d.norm, c);
     shift_reading(&d.reading, c);
@@ -174,8 +174,8 @@ static void run_backward(const struct call *call, const struct step *step, size_
     const struct depthwise_plan *p = call->plan;
     struct span examples = call_rows(call, step, block);
     size_t c = call_columns(call, block).first;
-    struct depthwise_backward d = begin_backward(
-        call, step, c, examples.first / p->examples_per_block, worker);
+    struct depthwise_backward d =
+        begin_backward(call, step, c, examples.first / p->examples_per_block, worker);
     real *dx = step_data(step, call->buffer[DX]);
     const real *more = step_data(step, call->buffer[MORE]);
     size_t out = examples.first * p->out.rows * p->x.channels + c;

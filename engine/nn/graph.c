@@ -72,8 +72,9 @@ static struct layout rows_of(const struct shape *shape)
 {
     size_t width = shape->n_dims > 0 ? shape->dim[shape->n_dims - 1] : 1;
 
-    return (struct layout){LAYOUT_ROWS, shape_elements(shape) / width, width, 1, false,
-                           false};
+    return (
+        struct layout){LAYOUT_ROWS, shape_elements(shape) / width, width, 1, false, false,
+                       false};
 }
 
 int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,

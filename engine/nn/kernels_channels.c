@@ -16,7 +16,8 @@ ALWAYS_INLINE void read_rows(real *y, size_t y_pitch, const real *z,
             vec v = vec_load(z + c);
 
             if (reading->scale)
-                v = vec_fma(v, vec_load(reading->scale + c), vec_load(reading->shift + c));
+                v = vec_fma(v, vec_load(reading->scale + c),
+                            vec_load(reading->shift + c));
             vec_store(y + c, act_value(v, act));
         }
     }

@@ -170,15 +170,15 @@ static void pad_input_row(real *to, const struct depthwise_forward *d, size_t c,
     zero_vecs(to + after * LANES, p->width - after);
     to += p->before_w * LANES;
     switch (way_of(reader.act)) {
-        case WAY_CLIP:
-            read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_CLIP);
-            break;
-        case WAY_HARDSWISH:
-            read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_HARDSWISH);
-            break;
-        default:
-            read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_ANY);
-            break;
+    case WAY_CLIP:
+        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_CLIP);
+        break;
+    case WAY_HARDSWISH:
+        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_HARDSWISH);
+        break;
+    default:
+        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_ANY);
+        break;
     }
 }
 
@@ -282,21 +282,21 @@ static void forward_channels(const struct depthwise_forward *d, size_t c)
             const real *in = d->scratch + oy * s->stride_h * in_row;
 
             switch (common_geometry(s)) {
-                case 31:
-                    forward_row(z, d, in, in_row, w, bias, (struct taps){3, 1});
-                    break;
-                case 32:
-                    forward_row(z, d, in, in_row, w, bias, (struct taps){3, 2});
-                    break;
-                case 51:
-                    forward_row(z, d, in, in_row, w, bias, (struct taps){5, 1});
-                    break;
-                case 52:
-                    forward_row(z, d, in, in_row, w, bias, (struct taps){5, 2});
-                    break;
-                default:
-                    forward_row_any(z, d, in, in_row, c, bias);
-                    break;
+            case 31:
+                forward_row(z, d, in, in_row, w, bias, (struct taps){3, 1});
+                break;
+            case 32:
+                forward_row(z, d, in, in_row, w, bias, (struct taps){3, 2});
+                break;
+            case 51:
+                forward_row(z, d, in, in_row, w, bias, (struct taps){5, 1});
+                break;
+            case 52:
+                forward_row(z, d, in, in_row, w, bias, (struct taps){5, 2});
+                break;
+            default:
+                forward_row_any(z, d, in, in_row, c, bias);
+                break;
             }
         }
     }
@@ -457,15 +457,15 @@ ALWAYS_INLINE void backward_row(struct back *b, size_t iy, const real *dz, size_
         const struct taps t = {k, stride};                                               \
                                                                                          \
         switch (way_of(b->reader.act)) {                                                 \
-            case WAY_CLIP:                                                               \
-                backward_row(b, iy, dz, dz_row, t, WAY_CLIP);                            \
-                break;                                                                   \
-            case WAY_HARDSWISH:                                                          \
-                backward_row(b, iy, dz, dz_row, t, WAY_HARDSWISH);                       \
-                break;                                                                   \
-            default:                                                                     \
-                backward_row(b, iy, dz, dz_row, t, WAY_ANY);                             \
-                break;                                                                   \
+        case WAY_CLIP:                                                                   \
+            backward_row(b, iy, dz, dz_row, t, WAY_CLIP);                                \
+            break;                                                                       \
+        case WAY_HARDSWISH:                                                              \
+            backward_row(b, iy, dz, dz_row, t, WAY_HARDSWISH);                           \
+            break;                                                                       \
+        default:                                                                         \
+            backward_row(b, iy, dz, dz_row, t, WAY_ANY);                                 \
+            break;                                                                       \
         }                                                                                \
     }
 
@@ -489,10 +489,10 @@ static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t d
         vec y = value_of(v, &b->reader, way_of(b->reader.act)), acc = vec_zero();
 
         for (size_t tap = 0; tap < s->k_h * s->k_w; tap++) {
-            ptrdiff_t h = (ptrdiff_t)(iy + s->pad_h) -
-                          (ptrdiff_t)(tap / s->k_w * s->dilation_h);
-            ptrdiff_t w = (ptrdiff_t)(ix + s->pad_w) -
-                          (ptrdiff_t)(tap % s->k_w * s->dilation_w);
+            ptrdiff_t h =
+                (ptrdiff_t)(iy + s->pad_h) - (ptrdiff_t)(tap / s->k_w * s->dilation_h);
+            ptrdiff_t w =
+                (ptrdiff_t)(ix + s->pad_w) - (ptrdiff_t)(tap % s->k_w * s->dilation_w);
             ptrdiff_t up = (ptrdiff_t)oy0 - h / (ptrdiff_t)s->stride_h;
             ptrdiff_t at = w / (ptrdiff_t)s->stride_w;
             vec g;
@@ -514,21 +514,21 @@ static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t d
 static void backward_one_row(struct back *b, size_t iy, const real *dz, size_t dz_row)
 {
     switch (common_geometry(b->d->shape)) {
-        case 31:
-            backward_row_3_1(b, iy, dz, dz_row);
-            break;
-        case 32:
-            backward_row_3_2(b, iy, dz, dz_row);
-            break;
-        case 51:
-            backward_row_5_1(b, iy, dz, dz_row);
-            break;
-        case 52:
-            backward_row_5_2(b, iy, dz, dz_row);
-            break;
-        default:
-            backward_row_any(b, iy, dz, dz_row);
-            break;
+    case 31:
+        backward_row_3_1(b, iy, dz, dz_row);
+        break;
+    case 32:
+        backward_row_3_2(b, iy, dz, dz_row);
+        break;
+    case 51:
+        backward_row_5_1(b, iy, dz, dz_row);
+        break;
+    case 52:
+        backward_row_5_2(b, iy, dz, dz_row);
+        break;
+    default:
+        backward_row_any(b, iy, dz, dz_row);
+        break;
     }
 }
 
@@ -579,9 +579,9 @@ static void backward_image(struct back *b, size_t *pixels)
     for (size_t first = 0; first < s->h_in; first += band) {
         size_t n = s->h_in - first < band ? s->h_in - first : band;
         /* padded rows: that of output oy is before_h + oy */
-        size_t low = (first + s->pad_h + p.before_h * s->stride_h -
-                      (s->k_h - 1) * s->dilation_h) /
-                     s->stride_h;
+        size_t low =
+            (first + s->pad_h + p.before_h * s->stride_h - (s->k_h - 1) * s->dilation_h) /
+            s->stride_h;
         size_t high = (first + n - 1 + s->pad_h) / s->stride_h + p.before_h;
 
         for (size_t r = low; r <= high; r++)

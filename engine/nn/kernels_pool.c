@@ -113,8 +113,20 @@ static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
 /* dx += dy where the window's winner is this tap. */
 static void add_where(real *dx, const real *dy, const uint8_t *at, size_t tap, size_t n)
 {
-    for (size_t l = 0; l < n; l++)
-        dx[l] += at[l] == tap ? dy[l] : 0;
+    vec half = vec_splat((real)0.5), minus_half = vec_splat((real)-0.5);
+
+    for (size_t c = 0; c < n; c += PANEL) {
+        real off[PANEL];
+
+        for (size_t l = 0; l < PANEL; l++)
+            off[l] = (real)at[c + l] - (real)tap;
+        for (size_t l = 0; l < PANEL; l += LANES) {
+            vec d = vec_load(off + l);
+            vec g = vec_if_less(minus_half, d, vec_load(dy + c + l));
+
+            vec_store(dx + c + l, vec_load(dx + c + l) + vec_if_less(d, half, g));
+        }
+    }
 }
 
 static void max_pool2d_backward(real *dx, const real *dy, const uint8_t *at,

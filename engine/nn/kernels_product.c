@@ -25,7 +25,8 @@ struct row_pointers {
 ALWAYS_INLINE real a_at(const struct row_pointers *at, const struct product *p, size_t i,
                         bool rows_touch)
 {
-    return rows_touch ? at->group[0][i] : at->group[i / ROW_GROUP][i % ROW_GROUP * p->a_row];
+    return rows_touch ? at->group[0][i]
+                      : at->group[i / ROW_GROUP][i % ROW_GROUP * p->a_row];
 }
 
 ALWAYS_INLINE void load_c(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
@@ -135,9 +136,9 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
 #define TILE_OF(rows, panels)                                                            \
     case rows:                                                                           \
         if (rows_touch)                                                                  \
-            tile(p, c, a, b, rows, panels, true, ahead);                                  \
+            tile(p, c, a, b, rows, panels, true, ahead);                                 \
         else                                                                             \
-            tile(p, c, a, b, rows, panels, false, ahead);                                  \
+            tile(p, c, a, b, rows, panels, false, ahead);                                \
         break;
 
 #define TILES_OF(name, panels)                                                           \

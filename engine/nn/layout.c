@@ -3,18 +3,20 @@
 
 size_t layout_inputs(const struct layout *l)
 {
+    if (l->tight)
+        return padded(l->n_in * l->n_taps);
     return l->planar ? l->n_in * l->n_taps : padded(l->n_in) * l->n_taps;
 }
 
 size_t layout_elements(const struct layout *l)
 {
     switch (l->kind) {
-        case LAYOUT_PANELS:
-            return padded(l->n_out) * layout_inputs(l);
-        case LAYOUT_DEPTHWISE:
-            return padded(l->n_out) * l->n_taps;
-        default:
-            return l->n_out * padded(l->n_in);
+    case LAYOUT_PANELS:
+        return padded(l->n_out) * layout_inputs(l);
+    case LAYOUT_DEPTHWISE:
+        return padded(l->n_out) * l->n_taps;
+    default:
+        return l->n_out * padded(l->n_in);
     }
 }
 
@@ -24,16 +26,16 @@ static size_t place(const struct layout *l, size_t o, size_t i, size_t *step)
     size_t panel = o / PANEL, lane = o % PANEL;
 
     switch (l->kind) {
-        case LAYOUT_PANELS:
-            *step = l->planar ? PANEL : padded(l->n_in) * PANEL;
-            return (panel * layout_inputs(l) + (l->planar ? i * l->n_taps : i)) * PANEL +
-                   lane;
-        case LAYOUT_DEPTHWISE:
-            *step = PANEL;
-            return panel * l->n_taps * PANEL + lane;
-        default:
-            *step = 1;
-            return o * padded(l->n_in) + i;
+    case LAYOUT_PANELS:
+        *step = l->planar ? PANEL : (l->tight ? l->n_in : padded(l->n_in)) * PANEL;
+        return (panel * layout_inputs(l) + (l->planar ? i * l->n_taps : i)) * PANEL +
+               lane;
+    case LAYOUT_DEPTHWISE:
+        *step = PANEL;
+        return panel * l->n_taps * PANEL + lane;
+    default:
+        *step = 1;
+        return o * padded(l->n_in) + i;
     }
 }
 

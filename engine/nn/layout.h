@@ -28,6 +28,7 @@ static inline size_t padded(size_t n)
  * LAYOUT_PANELS     [n_out, n_in, n_taps]: element (o, i, t) at panel o / PANEL,
  *                   input k, lane o % PANEL, with k = t padded(n_in) + i, or
  *                   i n_taps + t if it is planar (reads PyTorch's images)
+ *                   tight: k = t n_in + i, padded at the end only
  *                   taps_first: PyTorch's order is [n_out, n_taps, n_in]
  * LAYOUT_DEPTHWISE  [n_out, 1, n_taps]: group o / PANEL, tap, lane o % PANEL */
 enum layout_kind { LAYOUT_ROWS, LAYOUT_PANELS, LAYOUT_DEPTHWISE };
@@ -37,6 +38,7 @@ struct layout {
     size_t n_out, n_in, n_taps;
     bool planar;
     bool taps_first;
+    bool tight;
 };
 
 /* Rows of a panel: inputs with their padding. */

@@ -40,7 +40,8 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     const int64_t *label = step_buffer(step, call, 2);
 
     (void)worker;
-    step->kernels->cross_entropy_forward(loss + rows.first, z + rows.first * padded(p->n_classes),
+    step->kernels->cross_entropy_forward(loss + rows.first,
+                                         z + rows.first * padded(p->n_classes),
                                          label + rows.first,
                                          step->mode == STEP_EVALUATE ? 0 : p->smoothing,
                                          rows.n, p->n_classes);

@@ -224,8 +224,8 @@ static void lower_backward(struct lowering *l)
     for (l->node = l->graph->n_nodes; l->node-- > 0 && !l->out_of_memory;) {
         const struct node *node = &l->graph->nodes[l->node];
         int root = l->tensors[node->out].root;
-        bool reaches_loss = node->out == l->graph->loss ||
-                            (root >= 0 && l->program->of[root].grad >= 0);
+        bool reaches_loss =
+            node->out == l->graph->loss || (root >= 0 && l->program->of[root].grad >= 0);
 
         if (reaches_loss && l->graph->tensors[node->out].needs_grad)
             op_of(node)->backward(l, node);
@@ -236,9 +236,10 @@ static void lower_backward(struct lowering *l)
 static void lower_lists(struct lowering *l)
 {
     struct program *p = l->program;
-    static void (*const parts[])(struct lowering *) = {
-        create_tensor_buffers, lower_readers, lower_forward, lower_backward,
-        lower_check,           lower_norm,    lower_update};
+    static void (*const parts[])(
+        struct lowering *) = {create_tensor_buffers, lower_readers, lower_forward,
+                              lower_backward,        lower_check,   lower_norm,
+                              lower_update};
 
     p->scratch = lower_persistent(l, 0);
     p->flags = lower_persistent(l, l->graph->n_tensors);

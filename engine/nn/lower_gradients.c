@@ -187,8 +187,8 @@ bool lower_deliver(struct lowering *l, struct delivery *d, const struct node *no
 
 void lower_settle(struct lowering *l, const struct node *node, const struct delivery *d)
 {
-    bool is_as_it_should = d->more < 0 && (!d->finish || (d->x.act == ACT_NONE &&
-                                                          d->sums.buffer < 0));
+    bool is_as_it_should =
+        d->more < 0 && (!d->finish || (d->x.act == ACT_NONE && d->sums.buffer < 0));
 
     if (!d->settled && !is_as_it_should)
         add_pass(l, node, d, d->g, d->more);
@@ -305,10 +305,11 @@ struct parameter_share lower_parameter(struct lowering *l, int tensor)
     l->tensors[tensor].delivered = true;
     if (t->frozen || of->grad >= 0)
         return share;
-    of->fused = !l->graph->update.clips && !l->graph->update.separate &&
-                t->n_consumers == 1;
-    of->grad = of->fused ? lower_external(l)
-                         : lower_persistent(l, (uint64_t)layout_elements(&t->layout) *
-                                                   sizeof(real));
+    of->fused =
+        !l->graph->update.clips && !l->graph->update.separate && t->n_consumers == 1;
+    of->grad =
+        of->fused
+            ? lower_external(l)
+            : lower_persistent(l, (uint64_t)layout_elements(&t->layout) * sizeof(real));
     return share;
 }

@@ -109,8 +109,7 @@ void lower_norm(struct lowering *l)
 
         if (!is_trained(l, i))
             continue;
-        lower_elementwise(l, run_norm, elements(l, i),
-                          buffers, 4);
+        lower_elementwise(l, run_norm, elements(l, i), buffers, 4);
         if (l->out_of_memory)
             return;
         p->calls[p->n_calls - 1].n = p->n_square_sums;
@@ -125,8 +124,7 @@ static void update_tensor(struct lowering *l, size_t tensor)
     const int buffers[N_UPDATE_BUFFERS] = {of->value, of->grad, of->reference,
                                            of->state[0], of->state[1]};
 
-    lower_elementwise(l, run_update, elements(l, tensor),
-                      buffers, N_UPDATE_BUFFERS);
+    lower_elementwise(l, run_update, elements(l, tensor), buffers, N_UPDATE_BUFFERS);
     if (!l->out_of_memory)
         l->program->calls[l->program->n_calls - 1].n = tensor;
 }

@@ -9,9 +9,9 @@ enum { ELEMENTS_PER_BLOCK = 16384 };
 
 struct partition lower_row_blocks(const struct operand *x)
 {
-    return (struct partition){
-        .rows_per_block = lower_rows_for(ELEMENTS_PER_BLOCK, x->channels),
-        .rows_per_example = x->rows};
+    return (struct partition){.rows_per_block =
+                                  lower_rows_for(ELEMENTS_PER_BLOCK, x->channels),
+                              .rows_per_example = x->rows};
 }
 
 /* ---- Readers ------------------------------------------------------------- */
@@ -70,7 +70,8 @@ const struct node *lower_only_reader(const struct lowering *l, int tensor)
 /* Channels that are no padding. */
 static size_t width_of(const struct shape *shape)
 {
-    return shape->n_dims == 0 ? 1 : shape->dim[shape->n_dims == 3 ? 0 : shape->n_dims - 1];
+    return shape->n_dims == 0 ? 1
+                              : shape->dim[shape->n_dims == 3 ? 0 : shape->n_dims - 1];
 }
 
 struct operand lower_shape(const struct shape *shape)
@@ -93,8 +94,8 @@ static struct operand new_root(struct lowering *l, int tensor, const struct oper
     *at = *like;
     at->norm = -1;
     at->act = ACT_NONE;
-    at->buffer = lower_buffer(l, (uint64_t)l->max_batch * at->rows * at->channels *
-                                     sizeof(real));
+    at->buffer =
+        lower_buffer(l, (uint64_t)l->max_batch * at->rows * at->channels * sizeof(real));
     l->tensors[tensor].root = tensor;
     l->tensors[tensor].stored = *at;
     return *at;
@@ -127,8 +128,8 @@ static void run_lay_out(const struct call *call, const struct step *step, size_t
     size_t width = width_of(&t->shape);
     struct span rows = call_rows(call, step, block);
     real *y = (real *)step_buffer(step, call, 0) + rows.first * like.rows * like.channels;
-    const real *x = (const real *)step_buffer(step, call, 1) +
-                    rows.first * like.rows * width;
+    const real *x =
+        (const real *)step_buffer(step, call, 1) + rows.first * like.rows * width;
 
     (void)worker;
     for (size_t e = 0; e < rows.n; e++, x += like.rows * width) {
@@ -275,8 +276,8 @@ struct operand lower_plain(struct lowering *l, int tensor)
     if (x.norm < 0 && x.act == ACT_NONE)
         return x;
     if (*plain < 0) {
-        *plain = lower_buffer(l, (uint64_t)l->max_batch * x.rows * x.channels *
-                                     sizeof(real));
+        *plain =
+            lower_buffer(l, (uint64_t)l->max_batch * x.rows * x.channels * sizeof(real));
         add_read(l, tensor, *plain);
     }
     x.norm = -1;

@@ -19,7 +19,7 @@ struct cygnet_model {
     uint64_t n_moments; /* of those, steps of Adam */
     uint32_t max_batch;
     uint32_t n_classes;
-    real *input; /* x as real; NULL when real is float */
+    real *input;     /* x as real; NULL when real is float */
     real *gradients; /* of what is updated as it comes; NULL until somebody asks */
     bool is_torn;    /* a step broke off while it changed weights */
     uint64_t input_bytes;

@@ -36,9 +36,8 @@ struct op {
 };
 
 extern const struct op op_linear, op_conv2d, op_activation, op_max_pool2d, op_flatten,
-    op_cross_entropy, op_batch_norm2d, op_add, op_avg_pool2d, op_dropout,
-    op_concat, op_slice, op_channel_shuffle, op_scale, op_embedding, op_lstm, op_gru,
-    op_last;
+    op_cross_entropy, op_batch_norm2d, op_add, op_avg_pool2d, op_dropout, op_concat,
+    op_slice, op_channel_shuffle, op_scale, op_embedding, op_lstm, op_gru, op_last;
 
 const struct op *op_of(const struct node *node);
 

@@ -38,7 +38,8 @@ static const struct {
     double forward;
     double backward;
 } flops[ACT_N_KINDS] = {
-    [ACT_RELU] = {1, 1},      [ACT_RELU6] = {2, 2},
+    [ACT_RELU] = {1, 1},
+    [ACT_RELU6] = {2, 2},
     [ACT_HARDSWISH] = {4, 3}, /* x min(max(x + 3, 0), 6) / 6 */
     [ACT_HARDSIGMOID] = {3, 1},
     [ACT_SILU] = {4, 5}, /* with s = sigmoid(x): dy s (1 + x (1 - s)) */

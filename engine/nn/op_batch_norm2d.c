@@ -266,8 +266,7 @@ static void forward(struct lowering *l, const struct node *node)
         add_moments(l, node, p);
     columns = channel_columns(p);
     lower_planned_call(l, run_forward, node, &columns, p,
-                       (const int[]){norm, p->moments.buffer,
-                                     lower_value(l, node->in[W]),
+                       (const int[]){norm, p->moments.buffer, lower_value(l, node->in[W]),
                                      lower_value(l, node->in[B]),
                                      lower_value(l, node->in[MEAN]),
                                      lower_value(l, node->in[VARIANCE])},

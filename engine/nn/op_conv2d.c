@@ -34,16 +34,19 @@ static struct layout layout_of(const struct graph *graph, int in,
                                const struct conv2d_shape *s)
 {
     const struct tensor *x = &graph->tensors[in];
-    struct layout l = {LAYOUT_ROWS, 1, 0, 1, false, false};
+    struct layout l = {LAYOUT_ROWS, 1, 0, 1, false, false, false};
 
     l.n_in = s->c_out * (s->c_in / s->groups) * s->k_h * s->k_w;
     if (is_depthwise(s))
-        return (struct layout){LAYOUT_DEPTHWISE, s->c_out, 1, s->k_h * s->k_w, false,
-                               false};
+        return (struct layout){
+            LAYOUT_DEPTHWISE, s->c_out, 1, s->k_h * s->k_w, false, false, false};
     if (s->groups > 1)
         return l;
-    return (struct layout){LAYOUT_PANELS, s->c_out, s->c_in, s->k_h * s->k_w,
-                           x->kind == TENSOR_INPUT && !x->needs_grad, false};
+    l = (struct layout){LAYOUT_PANELS, s->c_out, s->c_in, s->k_h * s->k_w,
+                        false,         false,    false};
+    l.planar = x->kind == TENSOR_INPUT && !x->needs_grad;
+    l.tight = !l.planar && dense_is_tight(s);
+    return l;
 }
 
 static int add_conv2d(struct graph *graph, const char *name, int in,

@@ -75,9 +75,8 @@ static void run(const struct call *call, const struct step *step, size_t block,
 static void add_call(struct lowering *l, const struct node *node, int y,
                      const struct operand *at)
 {
-    struct partition rows = {.rows_per_block =
-                                 lower_rows_for(ELEMENTS_PER_BLOCK, at->rows *
-                                                                        at->channels)};
+    struct partition rows = {
+        .rows_per_block = lower_rows_for(ELEMENTS_PER_BLOCK, at->rows * at->channels)};
     size_t *elements = lower_plan(l, sizeof(*elements));
 
     if (!elements)

@@ -29,8 +29,8 @@ static void forward(struct lowering *l, const struct node *node)
     if (lower_source(l)->tensors[node->in[0]].kind == TENSOR_INPUT)
         return; /* laid out if somebody asks */
     x = lower_operand(l, node->in[0]);
-    is_free = lower_is_free(l, node) && lower_keeps_zero(x.act) &&
-              (x.norm < 0 || x.rows == 1);
+    is_free =
+        lower_is_free(l, node) && lower_keeps_zero(x.act) && (x.norm < 0 || x.rows == 1);
     if (!is_free)
         x = lower_copy(l, node);
     x.channels *= x.rows;

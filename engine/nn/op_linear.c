@@ -30,8 +30,13 @@ static bool is_input(const struct graph *graph, int in)
 static struct layout layout_of(const struct graph *graph, int in, size_t n_out)
 {
     const struct shape *image = flattened(graph, in);
-    struct layout l = {LAYOUT_PANELS, n_out, shape_elements(&graph->tensors[in].shape), 1,
-                       is_input(graph, in), false};
+    struct layout l = {LAYOUT_PANELS,
+                       n_out,
+                       shape_elements(&graph->tensors[in].shape),
+                       1,
+                       is_input(graph, in),
+                       false,
+                       false};
 
     if (!image || image->n_dims < 2)
         return l;

@@ -197,8 +197,7 @@ struct norm_vectors {
 struct norm_vectors norm_of(const struct step *step, int norm, size_t channels);
 struct reading reading_of(const struct step *step, const struct operand *x);
 /* With factor NULL where norm is -1. */
-struct norm_gradient norm_gradient_of(const struct step *step, int norm,
-                                      size_t channels);
+struct norm_gradient norm_gradient_of(const struct step *step, int norm, size_t channels);
 
 /* Hands over n elements of a parameter's gradient, from `offset` on in its layout:
  * stored, added to what is there, or used up by the update. */

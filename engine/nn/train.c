@@ -125,8 +125,7 @@ static struct step begin(cygnet_model *model, enum step_mode mode, const float *
     }
     bind(model, model->graph.input, input);
     bind(model, model->graph.labels, y);
-    memset(model->program.buffers[model->program.flags].data, 0,
-           model->graph.n_tensors);
+    memset(model->program.buffers[model->program.flags].data, 0, model->graph.n_tensors);
     return step;
 }
 
@@ -242,8 +241,8 @@ static cygnet_status check_gradients(cygnet_model *model, const struct step *ste
             is_bad |= !model->kernels.all_finite(model_grad(model, i),
                                                  layout_elements(&t->layout));
         if (is_bad)
-            st = fail(err, CYGNET_ENUMERIC, 0,
-                      "the gradient of %s holds NaN or infinity", t->name);
+            st = fail(err, CYGNET_ENUMERIC, 0, "the gradient of %s holds NaN or infinity",
+                      t->name);
     }
     return st;
 }

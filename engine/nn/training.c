@@ -164,8 +164,7 @@ cygnet_status training_apply(struct graph *graph, const cygnet_model_options *o,
     if ((unsigned)o->optimizer > CYGNET_OPTIMIZER_ADAMW)
         return fail(err, CYGNET_EINVAL, 0, "optimizer %d is unknown", (int)o->optimizer);
     graph->update = (struct update_plan){optimizer_state(o->optimizer), o->proximal != 0,
-                                         o->clip_gradients != 0,
-                                         o->separate_update != 0};
+                                         o->clip_gradients != 0, o->separate_update != 0};
     st = set_smoothing(graph, o->label_smoothing, err);
     if (st == CYGNET_OK)
         st = freeze_all(graph, o->frozen, err);
