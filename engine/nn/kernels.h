@@ -156,6 +156,15 @@ struct depthwise_backward {
     const struct conv2d_shape *shape;
 };
 
+/* A panel of rows that lanes are taken from.
+ *
+ * lane  [PANEL] of the result: which lane of this panel it is; -1: none */
+struct moved {
+    const real *from;
+    size_t pitch;
+    const int8_t *lane;
+};
+
 enum update_kind { UPDATE_SGD, UPDATE_MOMENTUM, UPDATE_NESTEROV, UPDATE_ADAM };
 
 /* One update of one tensor, its scalars worked out (update_rule_of). With g the
@@ -206,6 +215,11 @@ struct kernels {
     void (*moments)(double *mean, double *m2, const real *z, const struct rows *rows);
     /* rows: of g. */
     void (*gradient_pass)(const struct gradient_pass *pass, const struct rows *rows);
+
+    /* A panel of each row: y[lane] = reading of what `from` says, and of 0 where none of
+     * the n does. The reading is y's, of one panel. */
+    void (*move)(real *y, size_t y_pitch, const struct moved *from, size_t n,
+                 const struct reading *reading, size_t n_rows);
 
     size_t (*depthwise_scratch)(const struct conv2d_shape *shape);
     void (*depthwise_forward)(const struct depthwise_forward *d);

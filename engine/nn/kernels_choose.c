@@ -6,6 +6,7 @@
 #define DECLARE(class)                                                                   \
     void fill_product_##class(struct kernels * out);                                     \
     void fill_channels_##class(struct kernels * out);                                    \
+    void fill_move_##class(struct kernels * out);                                        \
     void fill_depthwise_##class(struct kernels * out);                                   \
     void fill_pool_##class(struct kernels * out);                                        \
     void fill_rest_##class(struct kernels * out);                                        \
@@ -15,6 +16,7 @@
     {                                                                                    \
         fill_product_##class(out);                                                       \
         fill_channels_##class(out);                                                      \
+        fill_move_##class(out);                                                          \
         fill_depthwise_##class(out);                                                     \
         fill_pool_##class(out);                                                          \
         fill_rest_##class(out);                                                          \

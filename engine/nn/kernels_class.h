@@ -12,6 +12,7 @@
 
 void FILL(product)(struct kernels *out);
 void FILL(channels)(struct kernels *out);
+void FILL(move)(struct kernels *out);
 void FILL(depthwise)(struct kernels *out);
 void FILL(pool)(struct kernels *out);
 void FILL(rest)(struct kernels *out);
