@@ -253,6 +253,14 @@ struct kernels {
     void (*sum)(real *y, const real *a, size_t a_pitch, const struct reading *read_a,
                 const real *b, size_t b_pitch, const struct reading *read_b,
                 const struct rows *rows);
+    /* y[r, c] = s[c] (reading of x)[r, c]; rows->pitch is y's. */
+    void (*scale)(real *y, const real *x, size_t x_pitch, const struct reading *reading,
+                  const real *s, const struct rows *rows);
+    /* dx[r, c] = s[c] dy[r, c], ds[c] = sum_r (reading of x)[r, c] dy[r, c]; either may
+     * be NULL. rows->pitch is that of all. */
+    void (*scale_backward)(real *dx, real *ds, const real *dy, const real *x,
+                           const struct reading *reading, const real *s,
+                           const struct rows *rows);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* False if any value is NaN or infinite. */

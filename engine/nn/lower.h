@@ -79,6 +79,13 @@ struct operand lower_copy(struct lowering *l, const struct node *node);
 struct operand lower_read_through(struct lowering *l, const struct node *node, int norm,
                                   enum activation act);
 
+/* Adds the calls that write the node's output to buffer y. */
+typedef void (*lower_make_fn)(struct lowering *l, const struct node *node, int y);
+
+/* The output is cheap to make from what is there: it is made whenever somebody reads
+ * it, in both passes, and not stored. */
+void lower_remake(struct lowering *l, const struct node *node, lower_make_fn make);
+
 /* Channels of activations of the same rows. */
 struct channel_list {
     size_t n;

@@ -222,16 +222,15 @@ static bool plan_gather(struct lowering *l, struct gather_plan *p,
     return done;
 }
 
-void lower_gather(struct lowering *l, int tensor, int y)
+static void make(struct lowering *l, const struct node *node, int y)
 {
     struct gather_plan *p = lower_plan(l, sizeof(*p));
-    struct operand at = l->tensors[tensor].stored;
-    struct partition blocks = lower_row_blocks(&at);
+    const struct lowered_tensor *t = &l->tensors[node->out];
+    struct partition blocks = lower_row_blocks(&t->stored);
 
-    if (!p || !plan_gather(l, p, l->tensors[tensor].from))
+    if (!p || !plan_gather(l, p, t->from))
         return;
-    lower_planned_call(l, run_gather, &l->graph->nodes[l->node], &blocks, p,
-                       (const int[]){y}, 1);
+    lower_planned_call(l, run_gather, node, &blocks, p, (const int[]){y}, 1);
     for (size_t i = 0; i < p->n_sources; i++) {
         lower_use(l, p->source[i].buffer);
         lower_use(l, p->source[i].norm);
@@ -250,13 +249,11 @@ void lower_move(struct lowering *l, const struct node *node, struct channel_list
 
         if (further)
             *channel = further->channel[channel->channel];
-        else
-            (void)lower_operand(l, channel->tensor);
+        else if (l->tensors[channel->tensor].root < 0)
+            (void)lower_operand(l, channel->tensor); /* the input */
     }
     t->from = from;
-    t->root = node->out;
-    t->stored = lower_shape(&l->graph->tensors[node->out].shape);
-    l->program->of[node->out].at = t->stored;
+    lower_remake(l, node, make);
     if (t->shares > 0 &&
         l->graph->tensors[node->out]
             .needs_grad) { /* not this node is a reader, but those of its output */

@@ -166,7 +166,7 @@ static bool is_wanted(struct lowering *l, int tensor)
 {
     if (!l->graph->tensors[tensor].needs_grad || l->tensors[tensor].shares == 0)
         return false;
-    if (!l->tensors[tensor].from)
+    if (!l->tensors[tensor].make)
         (void)lower_operand(l, tensor); /* an input that nobody has laid out */
     return true;
 }

@@ -24,8 +24,8 @@ struct panel_gradient {
  * shared    of roots: other tensors' gradients are in the same buffer
  * wants_sums of roots: its producer wants the sums of its gradient
  * delivered parameters: a reader has given a gradient already
- * from      of outputs that are only moved channels: which; nothing is stored, and the
- *           tensor is a root without a value
+ * make      of outputs that are not stored: makes one; such a root has no value
+ * from      of outputs that are only moved channels: which
  * panels    of roots whose readers all move channels: their gradients */
 struct lowered_tensor {
     int root;
@@ -39,6 +39,7 @@ struct lowered_tensor {
     bool delivered;
     struct row_sums moments;
     struct row_sums sums;
+    lower_make_fn make;
     const struct channel_list *from;
     struct panel_gradient *panels;
 };
@@ -70,9 +71,6 @@ void lower_use(struct lowering *l, int buffer);
 
 /* Who reads what, and which of it leads to the loss. */
 void lower_readers(struct lowering *l);
-
-/* y = the channels of a tensor that is not stored. */
-void lower_gather(struct lowering *l, int tensor, int y);
 
 /* Before the backward pass: the shares of gradients that moves of channels bring. */
 void lower_count_moves(struct lowering *l);
