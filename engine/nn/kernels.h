@@ -165,6 +165,31 @@ struct moved {
     const int8_t *lane;
 };
 
+/* One step of an LSTM or a GRU for n rows, of which parts are `width` wide:
+ *   LSTM  gates i, f, g, o;  c = f c' + i g;          h = o tanh(c)
+ *   GRU   gates r, z, n;     n = tanh(n_x + r n_h);   h = (1 - z) n + z h'
+ * with c' and h' of the step before. Forward, gates are sums and become values.
+ * Backward, they are values and become the gradients of the sums; so does n_h.
+ *
+ * inner   LSTM: c; GRU: n_h
+ * before  LSTM: c'; GRU: h'; NULL: 0
+ * dy      gradient of h from the layer's output
+ * dh      (n, width) the same from the next step; GRU: becomes that of h' as far as it
+ *         does not come through the gates
+ * dc      (n, width) LSTM: gradient of c from the next step, becomes that of c' */
+struct recurrent_step {
+    real *gates;
+    size_t gates_pitch;
+    real *inner;
+    const real *before;
+    size_t inner_pitch, before_pitch;
+    real *h;
+    const real *dy;
+    size_t pitch; /* of h and dy */
+    real *dh, *dc;
+    size_t width, n;
+};
+
 enum update_kind { UPDATE_SGD, UPDATE_MOMENTUM, UPDATE_NESTEROV, UPDATE_ADAM };
 
 /* One update of one tensor, its scalars worked out (update_rule_of). With g the
@@ -261,6 +286,10 @@ struct kernels {
     void (*scale_backward)(real *dx, real *ds, const real *dy, const real *x,
                            const struct reading *reading, const real *s,
                            const struct rows *rows);
+    void (*lstm_forward)(const struct recurrent_step *s);
+    void (*lstm_backward)(const struct recurrent_step *s);
+    void (*gru_forward)(const struct recurrent_step *s);
+    void (*gru_backward)(const struct recurrent_step *s);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* False if any value is NaN or infinite. */
