@@ -15,6 +15,7 @@ import fnmatch
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
@@ -28,6 +29,7 @@ ALLOWED_SKIPS = TOP / "tests" / "allowed_skips.txt"
 LOG_TAIL_LINES = 40
 FAILURE_LINES = 400  # of one test program's failed tests
 SLOW_SUITE = "slow"  # tests that only --full runs
+NATIVE_SUITE = "native"  # a mark of tests that an emulator does not run
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Stage:
 
     options      of meson setup; the compiler is chosen by `env`
     test_setup   of meson test: environment and wrapper, see tests/meson.build
+    without      marks of tests that the stage leaves out
+    needs        commands and files of the tree without which the stage is skipped,
+                 which is a failure unless allowed for the system: tools/setup.sh
+                 cannot bring them everywhere
     """
 
     name: str
@@ -45,6 +51,8 @@ class Stage:
     options: tuple = ()
     test_setup: str = ""
     env: tuple = ()
+    without: tuple = ()
+    needs: tuple = ()
     full_only: bool = False
 
 
@@ -59,6 +67,11 @@ STAGES = (
           SANITIZER + ("-Db_sanitize=address,undefined",), "asan"),
     Stage("tsan", "build-tsan", 3, ("threads",),
           SANITIZER + ("-Db_sanitize=thread",), "tsan"),
+    Stage("arm64", "build-arm64", 3, ("unit", "kernels"),
+          ("--buildtype=debugoptimized", "--cross-file=build-arm64/arm64.ini",
+           "-Drooms=engine", "-Dblas=disabled"), "emulated",
+          without=(NATIVE_SUITE,),
+          needs=("aarch64-linux-gnu-gcc", "qemu-aarch64", "build-arm64/sysroot/.done")),
     Stage("e2e", "build-check", 6, ("e2e",), RELEASE),
     Stage("torture", "build-check", 4, ("torture",), RELEASE),
     Stage("asan-torture", "build-asan", 30, ("torture", "e2e"),
@@ -249,6 +262,10 @@ class Runner:
         build_dir.mkdir(exist_ok=True)
         log = build_dir / f"check-{stage.name}.log"
         log.write_text("", encoding="utf-8")
+        missing = [need for need in stage.needs if not is_there(need)]
+        if missing:
+            self.skip(stage, "missing: " + ", ".join(missing))
+            return
         start = time.monotonic()
         budget = stage.budget_min * 60 * self.slow
         deadline = start + budget
@@ -265,6 +282,11 @@ class Runner:
     def trouble(self, stage, what, log):
         print(f"   {stage.name} {what}; the end of {log}:\n{tail(log)}", flush=True)
         self.rows.append(Row(stage.name, "build", 0.0, [Result(what, "failed", what)]))
+
+    def skip(self, stage, why):
+        print(f"   {stage.name} SKIPPED: {why}", flush=True)
+        name = f"packages for {stage.name} on {system_id()}"
+        self.rows.append(Row(stage.name, "build", 0.0, [Result(name, "skipped", why)]))
 
     def build(self, stage, build_dir, log, deadline):
         start = time.monotonic()
@@ -287,8 +309,8 @@ class Runner:
                    "--setup", test_setup]
         for suite in stage.suites:
             command += ["--suite", suite]
-        if not self.full:
-            command += ["--no-suite", SLOW_SUITE]
+        for suite in stage.without + (() if self.full else (SLOW_SUITE,)):
+            command += ["--no-suite", suite]
         env = dict(os.environ, CYGNET_CHECK="1")
         try:
             run(command, deadline, log, env, TEST_LINE)
@@ -309,6 +331,18 @@ class Runner:
             if not row.results:
                 row.results.append(Result("(suite)", "failed", "ran no tests"))
         self.rows += rows.values()
+
+
+def is_there(need):
+    return (TOP / need).exists() if "/" in need else shutil.which(need) is not None
+
+
+def system_id():
+    """What the system calls itself: debian, ubuntu, ..."""
+    try:
+        return platform.freedesktop_os_release()["ID"]
+    except OSError:
+        return platform.system().lower()
 
 
 def suites_of(build_dir):
@@ -376,7 +410,8 @@ def main():
         if stage.name in options.only if options.only else (
                 options.full or not stage.full_only):
             runner.stage(stage)
-    covered = {suite for stage in STAGES for suite in stage.suites} | {SLOW_SUITE}
+    covered = {suite for stage in STAGES for suite in stage.suites}
+    covered |= {SLOW_SUITE, NATIVE_SUITE}
     for suite in sorted(runner.known_suites - covered):
         runner.rows.append(Row("-", suite, 0.0, [
             Result("(suite)", "failed", "no stage of tools/check.py runs it")]))

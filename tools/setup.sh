@@ -143,6 +143,23 @@ want_clang_format() {
     install clang-format-14 || echo "setup: clang-format-14 could not be installed"
 }
 
+# What the stage arm64 needs: nothing here is forced on the machine. Where it is not
+# to be had, or would push out another package, that stage says so.
+want_arm64() {
+    [ "$want" = build ] && return
+    missing=
+    need gcc-aarch64-linux-gnu has_command aarch64-linux-gnu-gcc
+    need libc6-dev-arm64-cross [ -e /usr/aarch64-linux-gnu/include/stdio.h ]
+    need qemu-user has_command qemu-aarch64
+    if [ -n "$missing" ] && has_command apt-get && find_root; then
+        known "$missing" || update
+        echo "setup: installing$missing"
+        install "--no-remove$missing" ||
+            echo "setup: could not install$missing (log: $log): no stage arm64"
+    fi
+    tools/arm64_sysroot.sh || echo "setup: no libraries for the stage arm64"
+}
+
 probe
 if [ -n "$missing" ]; then
     has_command apt-get || stop "this machine has no apt-get"
@@ -161,4 +178,5 @@ if [ -n "$missing" ]; then
     [ -z "$missing" ] || stop "still missing after apt-get install (log: $log)"
 fi
 want_clang_format
+want_arm64
 exit 0

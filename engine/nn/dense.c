@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { BLOCK_ELEMENTS = 49152, MIN_ROWS = 12, MAX_ROWS = 384, LINE = 16 };
+enum { BLOCK_ELEMENTS = 49152, MIN_ROWS = 12, MAX_ROWS = 192, LINE = 16 };
 
 size_t dense_rows(size_t per_row)
 {

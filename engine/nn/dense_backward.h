@@ -12,4 +12,13 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
 void dense_lower_weight(struct lowering *l, const struct node *node,
                         const struct dense *d, int dz);
 
+/* Both at once, for pointwise layers with many rows and few weights. */
+bool dense_is_pointwise(const struct dense *d);
+void dense_lower_pointwise(struct lowering *l, const struct node *node,
+                           const struct dense *d);
+
+/* A transposed copy of the weights: panels of inputs, tap by tap (c_out, PANEL). */
+int dense_transposed_weights(struct lowering *l, const struct node *node,
+                             const struct dense *d);
+
 #endif

@@ -27,6 +27,7 @@ struct block {
     const real *x, *w;
     real *z; /* of the first row and column */
     real *scratch;
+    double *slot; /* for the moments; NULL: not wanted */
 };
 
 static struct product product_of(const struct block *b)
@@ -39,7 +40,8 @@ static struct product product_of(const struct block *b)
                             .b_k = PANEL,
                             .b_panel = d->k * PANEL,
                             .m = b->rows.n,
-                            .n_panels = b->columns.n / PANEL};
+                            .n_panels = b->columns.n / PANEL,
+                            .c_is_far = true};
 }
 
 static const real *weights_at(const struct block *b, size_t k)
@@ -55,14 +57,49 @@ static void put_bias(const struct block *b, const real *bias)
                b->columns.n * sizeof(*bias));
 }
 
+/* Of panels [panel, panel + n) of the block, as soon as they are there. */
+static void take_moments(const struct block *b, size_t panel, size_t n)
+{
+    struct rows rows = {b->rows.n, n * PANEL, b->d->c_out};
+    size_t column = b->columns.first + panel * PANEL;
+
+    if (b->slot)
+        b->step->kernels->moments(b->slot + column, b->slot + b->d->c_out + column,
+                                  b->z + panel * PANEL, &rows);
+}
+
+/* All panels of the block, two at a time. */
+static void multiply_panels(const struct block *b, const struct product *whole,
+                            bool is_last)
+{
+    struct product p = *whole;
+
+    for (size_t panel = 0; panel < whole->n_panels; panel += 2) {
+        size_t left = whole->n_panels - panel;
+        const real *next = p.b + 2 * p.b_panel;
+
+        p.n_panels = left < 2 ? left : 2;
+        p.n_ahead = left > 2 ? p.k : 0;
+        for (size_t i = 0; i < PRODUCT_STREAMS; i++)
+            p.ahead[i] = next + (left > 3 ? i % 2 * p.b_panel : 0);
+        b->step->kernels->product(&p);
+        if (is_last)
+            take_moments(b, panel, p.n_panels);
+        p.b = next;
+        p.c += 2 * p.c_panel;
+    }
+}
+
 static void multiply_rows(const struct block *b, bool add)
 {
     const struct dense *d = b->d;
     struct reading reading = reading_of(b->step, &d->x);
     struct product p = product_of(b);
 
+    bool is_last = false;
+
     p.a_k = 1;
-    for (size_t k = 0; k < d->k; k += p.k) {
+    for (size_t k = 0; !is_last; k += p.k) {
         p.k = d->k - k < b->plan->k_at_once ? d->k - k : b->plan->k_at_once;
         p.a = b->scratch;
         p.a_row = b->plan->pitch;
@@ -77,7 +114,10 @@ static void multiply_rows(const struct block *b, bool add)
                          &d->patches, b->rows, (struct span){k, p.k});
         p.b = weights_at(b, k);
         p.add = add || k > 0;
-        b->step->kernels->product(&p);
+        is_last = k + p.k >= d->k;
+        if (d->pointwise && is_last && !d->planar)
+            p.k = d->shape.c_in - k; /* the padding adds nothing */
+        multiply_panels(b, &p, is_last);
     }
 }
 
@@ -112,15 +152,8 @@ static void multiply_positions(const struct block *b, bool add)
                 p.add = true;
             }
         }
+        take_moments(b, panel, p.n_panels);
     }
-}
-
-static void take_moments(const struct block *b, double *slot)
-{
-    struct rows rows = {b->rows.n, b->columns.n, b->d->c_out};
-
-    b->step->kernels->moments(slot + b->columns.first,
-                              slot + b->d->c_out + b->columns.first, b->z, &rows);
 }
 
 static void run_forward(const struct call *call, const struct step *step, size_t block,
@@ -142,13 +175,13 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     b.z += b.rows.first * d->c_out + b.columns.first;
     if (bias)
         put_bias(&b, bias);
+    if (d->moments.buffer >= 0)
+        b.slot = (double *)step_buffer(step, call, MOMENTS) +
+                 b.rows.first / d->moments.rows_per_slot * 2 * d->c_out;
     if (d->by_position)
         multiply_positions(&b, bias != NULL);
     else
         multiply_rows(&b, bias != NULL);
-    if (d->moments.buffer >= 0)
-        take_moments(&b, (double *)step_buffer(step, call, MOMENTS) +
-                             b.rows.first / d->moments.rows_per_slot * 2 * d->c_out);
 }
 
 /* Whole taps, or all inputs of what is read in one go. */

@@ -1,6 +1,7 @@
 /* Dense layers, the gradient of the input: patches of dz times the transposed weights.
  * With a stride, the inputs of each remainder of their position meet taps of their
- * own, and are gone through by themselves. */
+ * own, and are gone through by themselves. Weights are transposed once for all rows if
+ * those are many, else panel by panel where they are used. */
 #include "engine/nn/dense_backward.h"
 #include "engine/nn/op.h"
 
@@ -20,12 +21,25 @@ struct input_plan {
     size_t k_at_once;
     size_t pitch; /* of the gathered rows */
     bool direct;
+    bool transposed; /* there is a transposed copy of the weights */
 };
 
 /* ---- Transposed weights -------------------------------------------------- */
 
-enum { T_OUT, T_IN };
+enum { T_OUT };
 
+/* One tap of one panel of inputs: (c_out, PANEL). */
+static void transpose_tap(real *out, const struct step *step, const struct dense *d,
+                          size_t panel, size_t tap)
+{
+    const real *w = step_data(step, step->program->of[d->w].value);
+
+    step->kernels->transpose(out, d->c_out * PANEL,
+                             w + (tap * d->c_in + panel * PANEL) * PANEL, d->k * PANEL,
+                             PANEL, d->c_out);
+}
+
+/* Columns are taps of panels. */
 static void run_transpose(const struct call *call, const struct step *step, size_t block,
                           size_t worker)
 {
@@ -33,29 +47,25 @@ static void run_transpose(const struct call *call, const struct step *step, size
     size_t n_taps = d->patches.n_taps, in_panels = d->c_in / PANEL;
     struct span columns = call_columns(call, block);
     real *out = step_buffer(step, call, T_OUT);
-    const real *in = step_buffer(step, call, T_IN);
 
     (void)worker;
     for (size_t i = columns.first; i < columns.first + columns.n; i++) {
         size_t tap = i / in_panels, panel = i % in_panels;
 
-        step->kernels->transpose(out + (panel * n_taps + tap) * d->c_out * PANEL,
-                                 n_taps * d->c_out * PANEL,
-                                 in + (tap * d->c_in + panel * PANEL) * PANEL,
-                                 d->k * PANEL, PANEL, d->c_out);
+        transpose_tap(out + (panel * n_taps + tap) * d->c_out * PANEL, step, d, panel,
+                      tap);
     }
 }
 
-static int transposed_weights(struct lowering *l, const struct node *node,
-                              const struct dense *d)
+int dense_transposed_weights(struct lowering *l, const struct node *node,
+                             const struct dense *d)
 {
     size_t n = d->k / PANEL;
     struct partition squares = {.n_columns = n,
                                 .columns_per_block = (n + BLOCKS - 1) / BLOCKS};
     int wt = lower_workspace(l, (uint64_t)d->k * d->c_out * sizeof(real));
 
-    lower_planned_call(l, run_transpose, node, &squares, d,
-                       (const int[]){wt, lower_value(l, d->w)}, 2);
+    lower_planned_call(l, run_transpose, node, &squares, d, (const int[]){wt}, 1);
     return wt;
 }
 
@@ -67,7 +77,9 @@ struct block {
     const struct input_plan *plan;
     const struct dense *d;
     struct span rows, columns;
-    real *patches, *dx;
+    real *dx;
+    real *squares; /* two panels of transposed weights */
+    real *patches;
 };
 
 /* Taps that follow each other in the weights, from t on, not past `end`. */
@@ -80,6 +92,7 @@ static size_t same_stretch(const struct patches *p, size_t t, size_t end)
     return n;
 }
 
+/* From the transposed copy, all panels of the block. */
 static void multiply_taps(const struct block *b, struct product *p, size_t first,
                           size_t end)
 {
@@ -87,6 +100,7 @@ static void multiply_taps(const struct block *b, struct product *p, size_t first
     const real *wt = step_buffer(b->step, b->call, WT);
     const struct patches *s = &b->plan->patches;
 
+    p->b_panel = d->patches.n_taps * d->c_out * PANEL;
     for (size_t t = first, n; t < end; t += n) {
         n = same_stretch(s, t, end);
         p->k = n * d->c_out;
@@ -95,6 +109,31 @@ static void multiply_taps(const struct block *b, struct product *p, size_t first
         b->step->kernels->product(p);
         p->a += p->k;
         p->add = true;
+    }
+}
+
+/* Two panels at a time, transposed on the way. */
+static void multiply_panels(const struct block *b, struct product *p, size_t first,
+                            size_t end)
+{
+    const struct dense *d = b->d;
+    const struct patches *s = &b->plan->patches;
+    size_t n_panels = b->columns.n / PANEL;
+
+    p->k = (end - first) * d->c_out;
+    p->b = b->squares;
+    p->b_panel = p->k * PANEL;
+    for (size_t panel = 0; panel < n_panels; panel += 2) {
+        p->n_panels = n_panels - panel < 2 ? 1 : 2;
+        for (size_t i = 0; i < p->n_panels; i++) {
+            for (size_t t = first; t < end; t++)
+                transpose_tap(b->squares + i * p->b_panel +
+                                  (t - first) * d->c_out * PANEL,
+                              b->step, d, b->columns.first / PANEL + panel + i,
+                              s->taps[t].w);
+        }
+        p->c = b->dx + panel * PANEL;
+        b->step->kernels->product(p);
     }
 }
 
@@ -111,7 +150,6 @@ static void multiply(const struct block *b)
                         .c_panel = PANEL,
                         .a_k = 1,
                         .b_k = PANEL,
-                        .b_panel = d->patches.n_taps * d->c_out * PANEL,
                         .m = b->rows.n,
                         .n_panels = b->columns.n / PANEL};
 
@@ -127,7 +165,11 @@ static void multiply(const struct block *b)
         else
             dense_gather(b->step->kernels, b->patches, b->plan->pitch, dz, &as_it_is, s,
                          b->rows, (struct span){t * d->c_out, (end - t) * d->c_out});
-        multiply_taps(b, &p, t, end);
+        if (b->plan->transposed)
+            multiply_taps(b, &p, t, end);
+        else
+            multiply_panels(b, &p, t, end);
+        p.add = true;
     }
 }
 
@@ -198,7 +240,8 @@ static struct block begin_block(const struct call *call, const struct step *step
                       .columns = call_columns(call, block),
                       .dx = step_scratch(step, worker)};
 
-    b.patches = b.dx + call->partition.rows_per_block * call->partition.columns_per_block;
+    b.squares = b.dx + call->partition.rows_per_block * call->partition.columns_per_block;
+    b.patches = b.squares + (plan->transposed ? 0 : 2 * plan->k_at_once * PANEL);
     return b;
 }
 
@@ -214,45 +257,72 @@ static void run_rows(const struct call *call, const struct step *step, size_t bl
         put_rows(&b);
 }
 
-/* All examples of one position of the input at a time (dense_forward.c). */
+/* All positions that meet a tap (dense_forward.c), two panels, g += . */
+static void multiply_positions(const struct block *b, struct product *p, size_t tap)
+{
+    const struct dense *d = b->d;
+    const struct patches *s = &b->plan->patches;
+    const real *dz = step_buffer(b->step, b->call, DZ);
+    real *g = p->c;
+
+    for (size_t i = 0; i < p->n_panels; i++)
+        transpose_tap(b->squares + i * p->b_panel, b->step, d,
+                      b->columns.first / PANEL + i, s->taps[tap].w);
+    for (size_t i = 0; i < s->h_dst * s->w_dst; i++) {
+        size_t source;
+
+        if (!dense_source(s, i, &s->taps[tap], &source))
+            continue;
+        p->a = dz + source * d->c_out;
+        p->c = g + i * d->c_in;
+        b->step->kernels->product(p);
+    }
+    p->c = g;
+}
+
+static bool is_met(const struct patches *s, size_t tap)
+{
+    size_t source;
+
+    for (size_t i = 0; i < s->h_dst * s->w_dst; i++) {
+        if (dense_source(s, i, &s->taps[tap], &source))
+            return true;
+    }
+    return false;
+}
+
 static void run_positions(const struct call *call, const struct step *step, size_t block,
                           size_t worker)
 {
     struct block b = begin_block(call, step, block, worker);
     const struct dense *d = b.d;
     const struct patches *s = &b.plan->patches;
-    size_t positions = s->h_dst * s->w_dst, sources = s->h_src * s->w_src;
     real *g = (real *)step_buffer(step, call, G) + b.columns.first;
-    const real *dz = step_buffer(step, call, DZ), *wt = step_buffer(step, call, WT);
-    struct product p = {.c_row = positions * d->c_in,
+    struct span columns = b.columns;
+    struct product p = {.c_row = s->h_dst * s->w_dst * d->c_in,
                         .c_panel = PANEL,
-                        .a_row = sources * d->c_out,
+                        .a_row = s->h_src * s->w_src * d->c_out,
                         .a_k = 1,
+                        .b = b.squares,
                         .b_k = PANEL,
-                        .b_panel = d->patches.n_taps * d->c_out * PANEL,
+                        .b_panel = d->c_out * PANEL,
                         .m = step->n,
-                        .k = d->c_out};
+                        .k = d->c_out,
+                        .add = true};
 
-    for (size_t panel = 0; panel < b.columns.n / PANEL; panel += 2) {
-        p.n_panels = b.columns.n / PANEL - panel < 2 ? 1 : 2;
-        for (size_t i = 0; i < positions; i++) {
-            p.add = call->buffer[MORE] >= 0;
-            p.c = g + i * d->c_in + panel * PANEL;
-            for (size_t t = 0; t < s->n_taps; t++) {
-                size_t source;
-
-                if (!dense_source(s, i, &s->taps[t], &source))
-                    continue;
-                p.a = dz + source * d->c_out;
-                p.b = wt + (b.columns.first / PANEL + panel) * p.b_panel +
-                      s->taps[t].w * d->c_out * PANEL;
-                step->kernels->product(&p);
-                p.add = true;
-            }
-            for (size_t r = 0; !p.add && r < p.m; r++) /* no tap meets it */
-                memset(p.c + r * p.c_row, 0, p.n_panels * PANEL * sizeof(*p.c));
+    for (size_t r = 0; call->buffer[MORE] < 0 && r < b.rows.n; r++)
+        memset(g + r * d->c_in, 0, columns.n * sizeof(*g));
+    for (size_t at = 0; at < columns.n; at += b.columns.n) {
+        b.columns.first = columns.first + at;
+        b.columns.n = columns.n - at < 2 * PANEL ? PANEL : 2 * PANEL;
+        p.c = g + at;
+        p.n_panels = b.columns.n / PANEL;
+        for (size_t t = 0; t < s->n_taps; t++) {
+            if (is_met(s, t))
+                multiply_positions(&b, &p, t);
         }
     }
+    b.columns = columns;
     finish_rows(&b, g, d->c_in, false);
 }
 
@@ -308,6 +378,13 @@ static size_t k_at_once(const struct dense *d)
     return n * d->c_out;
 }
 
+static size_t row_blocks(const struct lowering *l, size_t rows_per_example, size_t pitch)
+{
+    size_t rows_per_block = dense_rows(pitch);
+
+    return (lower_max_batch(l) * rows_per_example + rows_per_block - 1) / rows_per_block;
+}
+
 static void add_rows(struct lowering *l, const struct node *node,
                      const struct input_plan *like, size_t first_h, size_t first_w,
                      const int *buffers)
@@ -324,11 +401,12 @@ static void add_rows(struct lowering *l, const struct node *node,
         return;
     blocks.rows_per_example = plan->patches.h_dst * plan->patches.w_dst;
     blocks.rows_per_block = dense_rows(plan->pitch);
-    rows = lower_max_batch(l) * blocks.rows_per_example / blocks.rows_per_block + 1;
+    rows = row_blocks(l, blocks.rows_per_example, plan->pitch);
     n_columns = rows < BLOCKS ? BLOCKS / rows : 1;
     blocks.columns_per_block = (panels + n_columns - 1) / n_columns;
     blocks.columns_per_block = (blocks.columns_per_block + 1) / 2 * 2 * PANEL;
-    lower_scratch(l, blocks.rows_per_block * (blocks.columns_per_block + plan->pitch) *
+    lower_scratch(l, (blocks.rows_per_block * (blocks.columns_per_block + plan->pitch) +
+                      2 * plan->k_at_once * PANEL) *
                          sizeof(real));
     lower_planned_call(l, run_rows, node, &blocks, plan, buffers, N_BUFFERS);
 }
@@ -347,6 +425,7 @@ static void add_positions(struct lowering *l, const struct node *node,
     if (!make_grid(l, plan, 0, 0))
         return;
     blocks.columns_per_block = ((panels + BLOCKS - 1) / BLOCKS + 1) / 2 * 2 * PANEL;
+    lower_scratch(l, 2 * plan->d->c_out * PANEL * sizeof(real));
     lower_planned_call(l, run_positions, node, &blocks, plan, buffers, N_BUFFERS);
 }
 
@@ -358,7 +437,7 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
     bool by_position = d->by_position && !is_strided;
     struct input_plan plan = {.d = d};
     size_t rows_per_slot;
-    int wt;
+    int wt = -1;
 
     plan.k_at_once = k_at_once(d);
     plan.pitch = dense_pitch(plan.k_at_once);
@@ -368,7 +447,9 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
         rows_per_slot = 0;
     if (d->planar || !lower_deliver(l, &plan.delivery, node, 0, rows_per_slot))
         return;
-    wt = transposed_weights(l, node, d);
+    plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 1;
+    if (plan.transposed)
+        wt = dense_transposed_weights(l, node, d);
     {
         const int buffers[N_BUFFERS] = {plan.delivery.g,
                                         dz,

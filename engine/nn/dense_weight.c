@@ -6,17 +6,21 @@
 
 #include <string.h>
 
-enum { MAX_INPUTS = 96, MAX_PANELS = 16, BLOCKS = 16 };
+enum { MAX_INPUTS = 96, MAX_PANELS = 16, FEW_PANELS = 2, BLOCKS = 16 };
 
 enum { DZ, X, NORM, N_BUFFERS };
 
-/* plan: blocks are inputs_at_once inputs by panels_at_once panels; n_slabs of the
- * former. */
+/* plan: a block is some panels and a range of inputs, which it goes through in slabs.
+ *
+ * panels_at_once  of a block
+ * inputs_at_once  of a slab
+ * slabs_at_once   of a block; n_parts blocks make up all inputs */
 struct weight_plan {
     const struct dense *d;
     struct parameter_share share;
-    size_t inputs_at_once, panels_at_once;
-    size_t n_slabs;
+    size_t panels_at_once;
+    size_t inputs_at_once, slabs_at_once;
+    size_t n_parts;
     size_t rows_at_once;
     size_t pitch; /* of the gathered rows */
 };
@@ -50,6 +54,24 @@ static void point_at_rows(const struct block *b, struct product *p, struct span 
                      &d->patches, rows, b->inputs);
 }
 
+/* The update of this slab wants the weights and what the optimiser remembers. */
+static void hint_update(const struct block *b, struct product *p)
+{
+    const struct tensor_buffers *of =
+        &b->step->program->of[b->plan->share.tensor];
+    const real *w = step_data(b->step, of->value), *v = step_data(b->step, of->state[0]);
+    size_t at = (b->panels.first * b->d->k + b->inputs.first) * PANEL;
+    size_t next = b->panels.n > 1 ? b->d->k * PANEL : 0;
+
+    if (!of->fused || !v || b->panels.n > FEW_PANELS)
+        return;
+    p->ahead[0] = w + at;
+    p->ahead[1] = w + at + next;
+    p->ahead[2] = v + at;
+    p->ahead[3] = v + at + next;
+    p->n_ahead = b->inputs.n;
+}
+
 static struct product product_of(const struct block *b)
 {
     return (struct product){.c = b->dw,
@@ -76,6 +98,9 @@ static void multiply_rows(const struct block *b)
         p.b = b->dz + rows.first * d->c_out + b->panels.first * PANEL;
         p.k = rows.n;
         p.add = rows.first > 0;
+        p.n_ahead = 0;
+        if (rows.first + rows.n >= n)
+            hint_update(b, &p);
         b->step->kernels->product(&p);
     }
 }
@@ -99,6 +124,10 @@ static void multiply_positions(const struct block *b)
             continue;
         p.a = b->x + source * d->c_in + channel;
         p.b = b->dz + o * d->c_out + b->panels.first * PANEL;
+        if (!p.add)
+            hint_update(b, &p);
+        else
+            p.n_ahead = 0;
         b->step->kernels->product(&p);
         p.add = true;
     }
@@ -115,71 +144,101 @@ static struct span part(size_t index, size_t at_once, size_t total)
     return s;
 }
 
-/* A column is a slab of inputs of some panels. */
+static void do_slab(const struct block *b)
+{
+    const struct weight_plan *plan = b->plan;
+
+    if (b->d->by_position)
+        multiply_positions(b);
+    else
+        multiply_rows(b);
+    for (size_t p = 0; p < b->panels.n; p++)
+        step_give_gradient(b->step, plan->share.tensor,
+                           ((b->panels.first + p) * b->d->k + b->inputs.first) * PANEL,
+                           b->dw + p * b->inputs.n * PANEL, b->inputs.n * PANEL,
+                           plan->share.add);
+}
+
+/* A column is a block. */
 static void run_weight(const struct call *call, const struct step *step, size_t block,
                        size_t worker)
 {
     const struct weight_plan *plan = call->plan;
     const struct dense *d = plan->d;
+    size_t first = block % plan->n_parts * plan->slabs_at_once;
     struct block b = {.plan = plan,
                       .d = d,
                       .step = step,
-                      .inputs = part(block % plan->n_slabs, plan->inputs_at_once, d->k),
-                      .panels = part(block / plan->n_slabs, plan->panels_at_once,
+                      .panels = part(block / plan->n_parts, plan->panels_at_once,
                                      panels_of(d->shape.c_out)),
                       .dz = step_buffer(step, call, DZ),
                       .x = step_buffer(step, call, X),
                       .dw = step_scratch(step, worker)};
 
     b.patches = b.dw + plan->inputs_at_once * plan->panels_at_once * PANEL;
-    if (d->by_position)
-        multiply_positions(&b);
-    else
-        multiply_rows(&b);
-    for (size_t p = 0; p < b.panels.n; p++)
-        step_give_gradient(step, plan->share.tensor,
-                           ((b.panels.first + p) * d->k + b.inputs.first) * PANEL,
-                           b.dw + p * b.inputs.n * PANEL, b.inputs.n * PANEL,
-                           plan->share.add);
+    for (size_t slab = first; slab < first + plan->slabs_at_once; slab++) {
+        if (slab * plan->inputs_at_once >= d->k)
+            break;
+        b.inputs = part(slab, plan->inputs_at_once, d->k);
+        do_slab(&b);
+    }
 }
 
-/* Inputs of a block: within one tap where positions are gone through; few enough that
- * there is work for everybody. */
-static size_t inputs_at_once(const struct dense *d, size_t n_chunks)
+/* Inputs of a slab: within one tap where positions are gone through. */
+static size_t inputs_at_once(const struct dense *d, size_t most)
 {
-    size_t slabs = (BLOCKS + n_chunks - 1) / n_chunks;
-    size_t n = padded((d->k + slabs - 1) / slabs);
+    size_t n = padded(d->k) < MAX_INPUTS ? padded(d->k) : MAX_INPUTS;
 
     if (d->planar && !d->direct)
         return d->k;
-    if (n > MAX_INPUTS)
-        n = MAX_INPUTS;
+    if (n > most)
+        n = most;
     if (d->by_position)
         for (n = n < d->c_in ? n : d->c_in; d->c_in % n != 0;)
             n -= PANEL;
     return n;
 }
 
+/* With few rows the weights are what moves through memory: blocks are long stretches
+ * of a few panels, read and written once. With many rows the patches are: a block is
+ * one slab of as many panels as fit. */
+static void split(struct weight_plan *plan, size_t rows)
+{
+    const struct dense *d = plan->d;
+    size_t panels = panels_of(d->shape.c_out), groups, slabs;
+    bool few_rows = d->by_position || rows <= dense_rows(MAX_INPUTS);
+
+    plan->panels_at_once = few_rows ? FEW_PANELS : MAX_PANELS;
+    if (d->planar && !d->direct) /* one slab: split the panels instead */
+        plan->panels_at_once = FEW_PANELS;
+    if (plan->panels_at_once > panels)
+        plan->panels_at_once = panels;
+    groups = (panels + plan->panels_at_once - 1) / plan->panels_at_once;
+    slabs = (BLOCKS + groups - 1) / groups;
+    plan->inputs_at_once = inputs_at_once(d, padded((d->k + slabs - 1) / slabs));
+    slabs = (d->k + plan->inputs_at_once - 1) / plan->inputs_at_once;
+    plan->n_parts = few_rows ? (BLOCKS + groups - 1) / groups : slabs;
+    if (plan->n_parts > slabs)
+        plan->n_parts = slabs;
+    plan->slabs_at_once = (slabs + plan->n_parts - 1) / plan->n_parts;
+}
+
 void dense_lower_weight(struct lowering *l, const struct node *node,
                         const struct dense *d, int dz)
 {
     struct weight_plan *plan = lower_plan(l, sizeof(*plan));
-    size_t panels = panels_of(d->shape.c_out), n_chunks;
     struct partition blocks = {.columns_per_block = 1};
 
     if (!plan)
         return;
     plan->d = d;
     plan->share = lower_parameter(l, d->w);
-    plan->panels_at_once = panels < MAX_PANELS ? panels : MAX_PANELS;
-    if (d->planar && !d->direct) /* one slab: split the panels instead */
-        plan->panels_at_once = 2;
-    n_chunks = (panels + plan->panels_at_once - 1) / plan->panels_at_once;
-    plan->inputs_at_once = inputs_at_once(d, n_chunks);
-    plan->n_slabs = (d->k + plan->inputs_at_once - 1) / plan->inputs_at_once;
+    split(plan, lower_max_batch(l) * d->shape.h_out * d->shape.w_out);
     plan->pitch = dense_pitch(plan->inputs_at_once);
     plan->rows_at_once = dense_rows(plan->pitch);
-    blocks.n_columns = plan->n_slabs * n_chunks;
+    blocks.n_columns = plan->n_parts * ((panels_of(d->shape.c_out) +
+                                         plan->panels_at_once - 1) /
+                                        plan->panels_at_once);
     lower_scratch(l, (plan->inputs_at_once * plan->panels_at_once * PANEL +
                       plan->rows_at_once * plan->pitch) *
                          sizeof(real));

@@ -22,7 +22,13 @@
  * for m rows, n_panels panels of PANEL columns, and k inputs. Element (i, k) of a
  * lies at i a_row + k a_k, one of which is 1; row k of panel p of b at
  * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
- * the order of k. */
+ * the order of k.
+ *
+ * ahead     n_ahead lines of PANEL from each of these will be wanted soon: a hint to
+ *           fetch them while the product is computed
+ * c_is_far  a hint that c is not in a near cache */
+enum { PRODUCT_STREAMS = 4 };
+
 struct product {
     real *c;
     size_t c_row, c_panel;
@@ -32,6 +38,9 @@ struct product {
     size_t b_k, b_panel;
     size_t m, k, n_panels;
     bool add;
+    const real *ahead[PRODUCT_STREAMS];
+    size_t n_ahead;
+    bool c_is_far;
 };
 
 /* Elementwise functions; v is the input, and the derivative is given in v. */

@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-enum { BAND_ELEMENTS = 32768, MAX_TAPS_IN_REGISTERS = 25 };
+/* AHEAD: a channel's pixels lie too far apart for the hardware to see a stream. */
+enum { BAND_ELEMENTS = 32768, MAX_TAPS_IN_REGISTERS = 25, AHEAD = 48 };
 
 /* Rows and columns of the padded band.
  *
@@ -147,6 +148,7 @@ ALWAYS_INLINE void read_row(real *to, const real *x, size_t pitch, size_t n,
     for (size_t i = 0; i < n; i++) {
         vec v = vec_fma(vec_load(x + i * pitch), reader->scale, reader->shift);
 
+        __builtin_prefetch(x + (i + AHEAD) * pitch);
         vec_store(to + i * LANES, value_of(v, reader, way));
     }
 }
@@ -209,8 +211,10 @@ ALWAYS_INLINE void forward_pixels(real *z, size_t z_pitch, const real *in, size_
         }
     }
 #pragma GCC unroll 4
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         vec_store(z + i * z_pitch, acc[i]);
+        __builtin_prefetch(z + (i + AHEAD) * z_pitch, 1);
+    }
 }
 
 ALWAYS_INLINE void forward_row(real *z, const struct depthwise_forward *d, const real *in,
@@ -323,10 +327,15 @@ static void pad_gradient_row(real *to, const struct depthwise_backward *d, size_
     }
     zero_vecs(to, p->before_w);
     for (size_t i = 0; i < s->w_out; i++) {
-        vec g = vec_load(d->g + (first + i) * d->g_pitch + c);
+        const real *g_i = d->g + (first + i) * d->g_pitch + c;
+        vec g = vec_load(g_i);
 
+        __builtin_prefetch(g_i + AHEAD * d->g_pitch);
         if (n->factor) {
-            vec centred = vec_load(d->z + (first + i) * d->z_pitch + c) - mean;
+            const real *z_i = d->z + (first + i) * d->z_pitch + c;
+            vec centred = vec_load(z_i) - mean;
+
+            __builtin_prefetch(z_i + AHEAD * d->z_pitch);
 
             g = (g - mean_g - centred * slope) * factor;
         }
@@ -361,6 +370,7 @@ ALWAYS_INLINE void pass_pixel(const struct depthwise_backward *d, size_t c, size
         g = gradient_of(g, v, reader, way);
     sums[0] += g;
     sums[1] = vec_fma(g, x - mean, sums[1]);
+    __builtin_prefetch(p->g + (pixel + AHEAD) * d->pass_pitch + c, 1);
     vec_store(p->g + pixel * d->pass_pitch + c, g);
 }
 
@@ -389,6 +399,7 @@ ALWAYS_INLINE void backward_pixels(struct back *b, size_t iy, size_t ix0, const 
         vec y = value_of(v, &reader, way);
         vec acc = vec_zero();
 
+        __builtin_prefetch(d->x + (pixel + AHEAD) * d->x_pitch + c);
 #pragma GCC unroll 5
         for (size_t kh = kh0; kh < t.k; kh += t.stride) {
 #pragma GCC unroll 5

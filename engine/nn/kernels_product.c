@@ -54,6 +54,17 @@ ALWAYS_INLINE void store_c(const struct product *p, real *c,
     }
 }
 
+/* The rows after these, which will be written next. */
+ALWAYS_INLINE void fetch_c(const struct product *p, const real *c, size_t rows,
+                           size_t panels)
+{
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < panels; j++)
+            __builtin_prefetch(c + i * p->c_row + j * p->c_panel, 1);
+    }
+}
+
 /* acc += one step of k. */
 ALWAYS_INLINE void step_k(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
                           const struct row_pointers *at, const real *b, size_t rows,
@@ -74,14 +85,34 @@ ALWAYS_INLINE void step_k(vec acc[TILE_ROWS][TILE_VECS], const struct product *p
     }
 }
 
+/* Lines that are still to be fetched. */
+struct ahead {
+    const real *at[PRODUCT_STREAMS];
+    size_t left;
+};
+
+/* One line of each stream a step. */
+ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
+{
+    if (ahead->left == 0)
+        return;
+    ahead->left--;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < PRODUCT_STREAMS; i++) {
+        __builtin_prefetch(ahead->at[i]);
+        ahead->at[i] += PANEL;
+    }
+}
+
 /* Constant sizes make the loops straight code. */
 ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const real *b,
-                        size_t rows, size_t panels, bool rows_touch)
+                        size_t rows, size_t panels, bool rows_touch, struct ahead *ahead)
 {
     enum { N_GROUPS = (TILE_ROWS + ROW_GROUP - 1) / ROW_GROUP };
     vec acc[TILE_ROWS][TILE_VECS];
     struct row_pointers at;
     size_t a_k = rows_touch ? p->a_k : 1;
+    struct ahead hints = *ahead;
 
     load_c(acc, p, c, rows, panels);
 #pragma GCC unroll 4
@@ -93,21 +124,25 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
         for (size_t g = 0; g < N_GROUPS; g++)
             at.group[g] += a_k;
         b += p->b_k;
+        fetch_ahead(&hints);
     }
     store_c(p, c, acc, rows, panels);
+    if (p->c_is_far)
+        fetch_c(p, c + rows * p->c_row, rows, panels);
+    *ahead = hints;
 }
 
 #define TILE_OF(rows, panels)                                                            \
     case rows:                                                                           \
         if (rows_touch)                                                                  \
-            tile(p, c, a, b, rows, panels, true);                                        \
+            tile(p, c, a, b, rows, panels, true, ahead);                                  \
         else                                                                             \
-            tile(p, c, a, b, rows, panels, false);                                       \
+            tile(p, c, a, b, rows, panels, false, ahead);                                  \
         break;
 
 #define TILES_OF(name, panels)                                                           \
     static void name(const struct product *p, real *c, const real *a, const real *b,     \
-                     size_t rows, bool rows_touch)                                       \
+                     size_t rows, bool rows_touch, struct ahead *ahead)                  \
     {                                                                                    \
         switch (rows) {                                                                  \
             TILE_CASES(panels)                                                           \
@@ -151,7 +186,8 @@ TILES_OF(tile_two_panels, 2)
 #endif
 
 /* All rows of one or two panels, in tiles of nearly equal height. */
-static void product_panels(const struct product *p, size_t panel, size_t n)
+static void product_panels(const struct product *p, size_t panel, size_t n,
+                           struct ahead *ahead)
 {
     size_t n_tiles = (p->m + TILE_ROWS - 1) / TILE_ROWS;
     bool rows_touch = p->a_row == 1;
@@ -166,24 +202,87 @@ static void product_panels(const struct product *p, size_t panel, size_t n)
 
 #if LANES == 16
         if (n == 2)
-            tile_two_panels(p, c, a, b, rows, rows_touch);
+            tile_two_panels(p, c, a, b, rows, rows_touch, ahead);
         else
 #endif
-            tile_one_panel(p, c, a, b, rows, rows_touch);
+            tile_one_panel(p, c, a, b, rows, rows_touch, ahead);
         row += rows;
     }
 }
 
+/* What the caller says is wanted next; else, while a row of panels is gone through,
+ * the panels after these. */
+static struct ahead ahead_of(const struct product *p, size_t panel)
+{
+    struct ahead ahead = {{p->ahead[0], p->ahead[1], p->ahead[2], p->ahead[3]},
+                          p->n_ahead};
+
+    if (p->n_ahead > 0 || panel + TILE_PANELS >= p->n_panels)
+        return ahead;
+    for (size_t i = 0; i < PRODUCT_STREAMS; i++)
+        ahead.at[i] = p->b + (panel + TILE_PANELS + i % TILE_PANELS) * p->b_panel;
+    ahead.left = p->b_k == PANEL ? p->k : 0;
+    return ahead;
+}
+
 static void product(const struct product *p)
 {
+    struct ahead ahead = ahead_of(p, 0);
+
     for (size_t panel = 0; panel < p->n_panels; panel += TILE_PANELS) {
         size_t left = p->n_panels - panel;
 
-        product_panels(p, panel, left < TILE_PANELS ? left : TILE_PANELS);
+        if (panel > 0 && p->n_ahead == 0)
+            ahead = ahead_of(p, panel);
+        product_panels(p, panel, left < TILE_PANELS ? left : TILE_PANELS, &ahead);
     }
 }
 
 /* One square of PANEL by PANEL. */
+#if LANES == 16
+ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
+{
+    __m512 r[PANEL], t[PANEL];
+
+    /* pairs of rows, then pairs of pairs: 4x4 blocks lie transposed in each lane */
+#pragma GCC unroll 16
+    for (size_t i = 0; i < PANEL; i++)
+        r[i] = _mm512_loadu_ps(in + i * PANEL);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < PANEL; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < PANEL; i += 4) {
+        __m512d a = _mm512_castps_pd(t[i]), b = _mm512_castps_pd(t[i + 1]);
+        __m512d c = _mm512_castps_pd(t[i + 2]), d = _mm512_castps_pd(t[i + 3]);
+
+        r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    /* then the blocks themselves */
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
+        t[4 + i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xdd);
+        t[8 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
+        t[12 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0xdd);
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 4; i++) {
+        _mm512_storeu_ps(out + i * PANEL, _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88));
+        _mm512_storeu_ps(out + (8 + i) * PANEL,
+                         _mm512_shuffle_f32x4(t[i], t[8 + i], 0xdd));
+        _mm512_storeu_ps(out + (4 + i) * PANEL,
+                         _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0x88));
+        _mm512_storeu_ps(out + (12 + i) * PANEL,
+                         _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0xdd));
+    }
+}
+#else
 ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
 {
     for (size_t i = 0; i < PANEL; i++) {
@@ -191,6 +290,7 @@ ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
             out[o * PANEL + i] = in[i * PANEL + o];
     }
 }
+#endif
 
 static void transpose(real *out, size_t out_panel, const real *in, size_t in_panel,
                       size_t n, size_t n_out)
@@ -198,9 +298,13 @@ static void transpose(real *out, size_t out_panel, const real *in, size_t in_pan
     enum { SQUARE = PANEL * PANEL };
 
     for (size_t i = 0; i < n / PANEL; i++) {
-        for (size_t o = 0; o < n_out / PANEL; o++)
-            transpose_square(out + i * out_panel + o * SQUARE,
-                             in + o * in_panel + i * SQUARE);
+        for (size_t o = 0; o < n_out / PANEL; o++) {
+            const real *square = in + o * in_panel + i * SQUARE;
+
+            for (size_t line = 0; line < PANEL; line++)
+                __builtin_prefetch(square + 3 * in_panel + line * PANEL);
+            transpose_square(out + i * out_panel + o * SQUARE, square);
+        }
     }
 }
 

@@ -74,13 +74,24 @@ static void add(real *y, const real *x, size_t n)
         y[i] += x[i];
 }
 
+/* 0 times a value is 0 or NaN, and NaN stays in a sum. */
 static bool all_finite(const real *x, size_t n)
 {
-    int bad = 0; /* no early exit, so that it vectorises */
+    vec sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()}, zero = vec_zero();
+    real lanes[LANES], total = 0;
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++)
-        bad |= !(x[i] >= -REAL_MAX && x[i] <= REAL_MAX);
-    return !bad;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++)
+            sum[j] = vec_fma(vec_load(x + i + j * LANES), zero, sum[j]);
+    }
+    for (; i < n; i++)
+        total += 0 * x[i];
+    vec_store(lanes, sum[0] + sum[1] + (sum[2] + sum[3]));
+    for (size_t l = 0; l < LANES; l++)
+        total += lanes[l];
+    return total == 0;
 }
 
 void FILL(rest)(struct kernels *out)

@@ -218,6 +218,11 @@ void model_adopt_executor(cygnet_model *model,
     model->executor_bytes = bytes;
 }
 
+struct nn_executor *model_executor(const cygnet_model *model)
+{
+    return model->executor;
+}
+
 void cygnet_model_destroy(cygnet_model *model)
 {
     if (!model)

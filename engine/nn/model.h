@@ -22,6 +22,9 @@ cygnet_status model_create(cygnet_model **out, const cygnet_model_options *optio
 void model_adopt_executor(cygnet_model *model,
                           void (*release)(struct nn_executor *executor), uint64_t bytes);
 
+/* The executor that the model runs on, its own or the owner's; borrowed. */
+struct nn_executor *model_executor(const cygnet_model *model);
+
 /* Lets another thread end a step or an evaluation early: looked at before each
  * call of the list. A stopped step returns ECANCELLED and leaves weights and
  * optimiser state as they were before it. NULL: never (the default). */

@@ -122,9 +122,9 @@ enum { N_BNECKS = sizeof(bnecks) / sizeof(bnecks[0]) };
 /* Squeeze and excitation: each channel times a factor that the means give. */
 static int squeeze_excite(const struct blueprint *b, const char *name, int in)
 {
-    size_t channels = zoo_channels(b, in);
+    size_t channels = zoo_channels(b, in), quarter = channels / 4;
     const struct conv2d_shape squeeze =
-        zoo_square(zoo_divisible((double)(channels / 4)), 1, 1, 1);
+        zoo_square(zoo_divisible((double)quarter), 1, 1, 1);
     const struct conv2d_shape excite = zoo_square(channels, 1, 1, 1);
     struct graph *graph = b->graph;
     int s = graph_avg_pool2d(graph, zoo_label("%s.avgpool", name).text, in, 1, 1);

@@ -7,8 +7,9 @@
 
 Weights and batch are PyTorch's random ones. Each line is the norm of the error
 against PyTorch in float64, relative to the norm of the exact tensor: Cygnet's, and
-PyTorch's own in float32. --all shows every tensor, otherwise the worst ten. Needs
-torch and numpy. Exit status: 0 done, 1 an error, 77 skipped.
+PyTorch's own in float32; "zero" marks gradients (and states) of a norm below 1e-6 of
+that of all, whose errors are relative to that of all. --all shows every tensor, otherwise the
+worst ten. Needs torch and numpy. Exit status: 0 done, 1 an error, 77 skipped.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import sys
 import tempfile
 
 REFERENCE = pathlib.Path(__file__).resolve().parent.parent / "reference"
-SKIP = 77
+SKIP, NEGLIGIBLE = 77, 1e-6
 DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}
 
 
@@ -105,25 +106,36 @@ def run_cygnet(state, x, y, options):
         return load(folder / "out")
 
 
-def relative(array, exact):
+def norm(array):
     import numpy
 
-    norm = numpy.linalg.norm(exact.ravel())
-    error = numpy.linalg.norm((array - exact).ravel())
-    return float(error / norm) if norm else float(error)
+    return float(numpy.linalg.norm(array.ravel()))
+
+
+def kind_of(name):
+    if name in ("loss", "logits"):
+        return name
+    return "state" if name.startswith("after.") else "gradient"
 
 
 def report(ours, single, exact, show_all):
     if set(ours) != set(exact):
         raise ValueError(f"other tensors: {sorted(set(ours) ^ set(exact))}")
-    rows = []
+    whole = {}
+    for name, want in exact.items():
+        whole[kind_of(name)] = whole.get(kind_of(name), 0) + norm(want) ** 2
+    rows, zeros = [], []
     for name, want in exact.items():
         if ours[name].shape != want.shape:
             raise ValueError(f"{name}: {ours[name].shape} is not {want.shape}")
-        rows.append((relative(ours[name], want), relative(single[name], want), name))
-    worst = rows if show_all else sorted(rows, reverse=True)[:10]
-    for mine, theirs, name in worst:
-        print(f"{mine:9.2e} {theirs:9.2e} {name}")
+        everything = whole[kind_of(name)] ** 0.5
+        vanishes = norm(want) < NEGLIGIBLE * everything
+        size = everything if vanishes else norm(want) or 1.0
+        row = [norm(found[name] - want) / size for found in (ours, single)]
+        (zeros if vanishes else rows).append((*row, name))
+    for kind, part in (("", rows), (" zero", zeros)):
+        for mine, theirs, name in part if show_all else sorted(part, reverse=True)[:10]:
+            print(f"{mine:9.2e} {theirs:9.2e} {name}{kind}")
     medians = [statistics.median(row[i] for row in rows) for i in (0, 1)]
     print(f"{medians[0]:9.2e} {medians[1]:9.2e} median of {len(rows)} tensors")
 

@@ -50,11 +50,11 @@ def plant(folder, body, suite="unit"):
     (folder / "skips.txt").write_text("# a comment\nunit / listed: why it may be skipped\n")
 
 
-def run_check(check, folder, budget_min=1.0):
+def run_check(check, folder, budget_min=1.0, needs=()):
     """The exit status of ./check on a folder, and its last line."""
     check.TOP = folder
     check.ALLOWED_SKIPS = folder / "skips.txt"
-    check.STAGES = (check.Stage("planted", "build", budget_min, ("unit",)),)
+    check.STAGES = (check.Stage("planted", "build", budget_min, ("unit",), needs=needs),)
     sys.argv = ["check"]
     with contextlib.redirect_stdout(io.StringIO()) as out:
         status = check.main()
@@ -75,11 +75,11 @@ def dishonest(status, last, must_fail):
     return wrong
 
 
-def check_planted(tap, check, name, body, must_fail, suite="unit", budget_min=1.0):
+def check_planted(tap, check, name, body, must_fail, suite="unit", **more):
     with tempfile.TemporaryDirectory() as path:
         folder = pathlib.Path(path)
         plant(folder, body, suite)
-        status, last = run_check(check, folder, budget_min)
+        status, last = run_check(check, folder, **more)
     tap.ok(f"{name} {'fails' if must_fail else 'passes'}",
            dishonest(status, last, must_fail))
 
@@ -107,6 +107,12 @@ def main():
     passing = PLANTED["a test that passes"][0]
     check_planted(tap, check, "a suite that no stage runs", passing, True, "forgotten")
     check_planted(tap, check, "a budget that runs out", passing, True, budget_min=0.0001)
+    check_planted(tap, check, "a stage that lacks a command", passing, True,
+                  needs=("no-such-command",))
+    check_planted(tap, check, "a stage that lacks a file", passing, True,
+                  needs=("no/such-file",))
+    check_planted(tap, check, "a stage that has what it needs", passing, False,
+                  needs=("sh", "./planted.py"))
     tap.finds("an exit status of 0 after a failure", dishonest(0, "1 passed, 1 failed", True))
     tap.finds("a last line without the failure", dishonest(1, "1 passed, 0 failed", True))
     tap.finds("no last line", dishonest(1, "Traceback", True))

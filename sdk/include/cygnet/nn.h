@@ -46,8 +46,9 @@ typedef struct cygnet_lr_multiplier {
  *               (vectors); n_input_dims 0 means what the architecture was
  *               published with
  * max_batch     largest batch that train and evaluate will be given (default 32)
- * n_threads     threads to train with (default 1; at most 64); ignored by
- *               those who supply their own executor
+ * n_threads     most threads to train with (default 1; at most 64), see
+ *               cygnet_model_set_threads; ignored by those who supply their own
+ *               executor
  * seed          of the initial weights (default 0)
  * max_bytes     limit on the planned memory; 0 means no limit
  * frozen        parameters not to train, "prefix,prefix", each as in
@@ -192,6 +193,33 @@ CYGNET_API cygnet_status cygnet_model_create(cygnet_model **out,
                                              cygnet_error *err);
 /* Accepts NULL. */
 CYGNET_API void cygnet_model_destroy(cygnet_model *model);
+
+/* From the next step or evaluation on n_threads threads work, the calling one
+ * included; the model's other threads sleep. For a host that wants cores back in the
+ * middle of training, or can give more. Takes microseconds, allocates nothing and
+ * changes no bit of any result. As every call on a model: not during another one.
+ * n_threads  1 to the n_threads that the model was created with, which is the most
+ *            that its memory is planned for
+ * Errors: EINVAL (n_threads), EUNSUPPORTED (the model does not own its threads). */
+CYGNET_API cygnet_status cygnet_model_set_threads(cygnet_model *model, uint32_t n_threads,
+                                                  cygnet_error *err);
+
+/* Ties thread i of the model to the one CPU cpus[i mod n_cpus], for every thread that
+ * it was created with, working or not. Thread 0 is the one that calls this: make it
+ * the one that trains. No bit of any result changes. Where two models share a
+ * calling thread, untie them in the reverse order.
+ *
+ * cpus    (n_cpus) numbers of the system, from 0 and below 1024, each at most once;
+ *         copied; may be NULL if n_cpus is 0
+ * n_cpus  0 unties: every thread may run again where it might before. So does
+ *         cygnet_model_destroy for the thread that calls it
+ *
+ * Errors: EINVAL (a number out of range or listed twice), ENOTFOUND (no such CPU, or
+ * one that the process may not use), EUNSUPPORTED (the system has no such call or
+ * forbids it, or the model does not own its threads); errno in detail. After an error
+ * every thread is where it was. */
+CYGNET_API cygnet_status cygnet_model_pin(cygnet_model *model, const uint32_t *cpus,
+                                          size_t n_cpus, cygnet_error *err);
 
 /* Shape of one example; returns the number of dimensions written (at most
  * CYGNET_INPUT_MAX_DIMS). */

@@ -196,6 +196,11 @@ cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
     return model;
 }
 
+bool is_emulated(void)
+{
+    return getenv("CYGNET_EMULATED") != NULL;
+}
+
 bool same_state(const cygnet_model *a, const cygnet_model *b)
 {
     for (size_t i = 0; i < a->graph.n_tensors; i++) {

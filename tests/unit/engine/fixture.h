@@ -44,6 +44,9 @@ cygnet_model *make_zoo_model(const char *spec, const struct shape *input,
 cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,
                                const struct kernels *kernels);
 
+/* An emulator runs this, many times slower: do less of the same. */
+bool is_emulated(void);
+
 /* Parameters and buffers bit by bit; two models of one graph. */
 bool same_state(const cygnet_model *a, const cygnet_model *b);
 

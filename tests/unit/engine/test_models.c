@@ -335,7 +335,8 @@ static void test_three_steps_in_double_are_pytorchs(void **state)
  * of all; the others are rounding alone and have to stay as small. */
 static const double smooth_bound = 3e-4;
 static const double median_ratio = 2;
-static const double loss_bound = 1e-6; /* or twice PyTorch's own, where that is more */
+static const double loss_bound = 1e-6; /* or this often PyTorch's worst, if more: */
+static const double loss_ratio = 3;
 static const double negligible = 1e-6, rounding_bound = 1e-5;
 
 static double total_norm(const struct golden_case *c)
@@ -393,7 +394,8 @@ static void compare_gradients(struct errors *e, struct bench *b)
     assert_int_equal(cygnet_model_gradients(&list, &metrics, b->model, b->x, b->y, b->n,
                                             NULL),
                      CYGNET_OK);
-    check_loss(metrics.loss, b->c.losses[0], fmax(loss_bound, 2 * b->c.losses[1]));
+    check_loss(metrics.loss, b->c.losses[0],
+               fmax(loss_bound, loss_ratio * b->c.losses[1]));
     assert_int_equal(cygnet_tensors_count(list), b->c.n_rows);
     for (size_t i = 0; i < b->c.n_rows; i++) {
         const cygnet_tensor *t = cygnet_tensors_at(list, i);

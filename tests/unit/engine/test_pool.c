@@ -1,16 +1,10 @@
-/* The pool of threads: every block once, no worker twice at a time. */
-#include "engine/pool/pool.h"
+/* The pool of threads: every block once, no worker twice at a time, at any size. */
+#include "base/rng.h"
+#include "pool_fixture.h"
 
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum { MAX_BLOCKS = 1000 };
 
@@ -31,26 +25,24 @@ static void do_block(void *arg, size_t block, size_t worker)
     atomic_fetch_sub(&w->inside[worker], 1);
 }
 
-static struct pool *make_pool(uint32_t n_threads)
-{
-    struct pool *pool;
-
-    assert_int_equal(pool_create(&pool, n_threads, NULL, NULL), CYGNET_OK);
-    return pool;
-}
-
-static void check_run(struct pool *pool, size_t n_blocks)
+/* n_workers  that may take part */
+static void check_run_by(struct pool *pool, size_t n_workers, size_t n_blocks)
 {
     struct nn_executor *executor = pool_executor(pool);
     struct work *w = calloc(1, sizeof(*w));
 
     assert_non_null(w);
-    w->n_workers = executor->n_workers;
+    w->n_workers = n_workers;
     executor->run(executor, do_block, w, n_blocks);
     for (size_t i = 0; i < MAX_BLOCKS; i++)
         assert_int_equal(atomic_load(&w->times[i]), i < n_blocks ? 1 : 0);
     assert_int_equal(atomic_load(&w->clashes), 0);
     free(w);
+}
+
+static void check_run(struct pool *pool, size_t n_blocks)
+{
+    check_run_by(pool, pool_executor(pool)->n_workers, n_blocks);
 }
 
 static void test_every_block_runs_once(void **state)
@@ -97,31 +89,13 @@ static void test_sleeping_workers_wake_for_the_next_job(void **state)
     pool_destroy(pool);
 }
 
-struct meeting {
-    atomic_uint here;
-};
-
-/* Returns only when both blocks run at the same time. */
-static void meet(void *arg, size_t block, size_t worker)
-{
-    struct meeting *m = arg;
-
-    (void)block;
-    (void)worker;
-    atomic_fetch_add(&m->here, 1);
-    while (atomic_load(&m->here) < 2)
-        continue;
-}
-
 static void test_two_threads_run_at_the_same_time(void **state)
 {
     struct pool *pool = make_pool(2);
-    struct nn_executor *executor = pool_executor(pool);
-    struct meeting m = {0};
+    struct meeting m;
 
     (void)state;
-    executor->run(executor, meet, &m, 2);
-    assert_int_equal(atomic_load(&m.here), 2);
+    check_meeting(&m, pool, 2);
     pool_destroy(pool);
 }
 
@@ -190,6 +164,132 @@ static void test_a_thread_that_the_system_refuses_is_an_error(void **state)
     pool_destroy(make_pool(3));
 }
 
+static void wait_until_asleep(struct pool *pool, size_t n)
+{
+    while (pool_n_asleep(pool) != n)
+        sched_yield();
+}
+
+static void test_idle_workers_go_to_sleep(void **state)
+{
+    struct pool *pool = make_pool(4);
+
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        wait_until_asleep(pool, 3);
+        check_run(pool, 100);
+    }
+    pool_destroy(pool);
+}
+
+static void resize(struct pool *pool, uint32_t n_threads)
+{
+    assert_int_equal(pool_resize(pool, n_threads, NULL), CYGNET_OK);
+}
+
+static void test_a_resized_pool_uses_that_many_workers(void **state)
+{
+    static const uint32_t sizes[] = {2, 5, 1, 4, 3, 5, 1, 2, 5};
+    struct pool *pool = make_pool(5);
+    struct meeting m;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        resize(pool, sizes[i]);
+        assert_int_equal(pool_executor(pool)->n_workers, 5);
+        check_run_by(pool, sizes[i], MAX_BLOCKS);
+        check_meeting(&m, pool, sizes[i]); /* all of them, or this does not end */
+        check_run_by(pool, sizes[i], MAX_BLOCKS);
+    }
+    pool_destroy(pool);
+}
+
+static void test_workers_that_are_not_wanted_sleep_on(void **state)
+{
+    struct pool *pool = make_pool(4);
+
+    (void)state;
+    resize(pool, 2);
+    wait_until_asleep(pool, 3);
+    for (size_t i = 0; i < 300; i++) {
+        check_run_by(pool, 2, 2 + i % 5);
+        assert_true(pool_n_asleep(pool) >= 2);
+    }
+    pool_destroy(pool);
+}
+
+static void test_wake_ups_go_to_workers_that_are_wanted(void **state)
+{
+    struct pool *pool = make_pool(6);
+    struct meeting m;
+
+    (void)state;
+    resize(pool, 3);
+    for (int i = 0; i < 200; i++) {
+        wait_until_asleep(pool, 5);
+        check_meeting(&m, pool, 2); /* one wake-up, which must not be lost */
+    }
+    pool_destroy(pool);
+}
+
+static void be_slow(void *arg, size_t block, size_t worker)
+{
+    struct work *w = arg;
+
+    (void)block;
+    if (worker >= w->n_workers)
+        atomic_fetch_add(&w->clashes, 1);
+    sched_yield();
+}
+
+static void test_workers_still_awake_take_no_block_of_a_smaller_pool(void **state)
+{
+    struct pool *pool = make_pool(3);
+    struct nn_executor *executor = pool_executor(pool);
+    struct work w = {.n_workers = 2};
+    struct meeting m;
+
+    (void)state;
+    for (int i = 0; i < 500; i++) {
+        resize(pool, 3);
+        check_meeting(&m, pool, 3);
+        resize(pool, 2);
+        executor->run(executor, be_slow, &w, 20);
+    }
+    assert_int_equal(atomic_load(&w.clashes), 0);
+    pool_destroy(pool);
+}
+
+static void test_a_pool_of_changing_size_runs_every_block_once(void **state)
+{
+    struct pool *pool = make_pool(6);
+    struct rng rng;
+
+    (void)state;
+    rng_init(&rng, chosen_seed(), "pool sizes", 0);
+    for (int i = 0; i < 1000; i++) {
+        uint32_t size = 1 + (uint32_t)rng_below(&rng, 6);
+
+        resize(pool, size);
+        for (uint64_t runs = rng_below(&rng, 4); runs > 0; runs--)
+            check_run_by(pool, size, (size_t)rng_below(&rng, 20));
+    }
+    pool_destroy(pool);
+}
+
+static void test_a_size_beyond_the_first_is_refused(void **state)
+{
+    struct pool *pool = make_pool(3);
+    cygnet_error err;
+
+    (void)state;
+    assert_int_equal(pool_resize(pool, 0, &err), CYGNET_EINVAL);
+    assert_int_equal(pool_resize(pool, 4, &err), CYGNET_EINVAL);
+    assert_non_null(strstr(err.message, "n_threads is 4: want 1 to 3"));
+    check_run_by(pool, 3, MAX_BLOCKS);
+    pool_destroy(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +300,13 @@ int main(void)
         cmocka_unit_test(test_one_thread_is_the_caller),
         cmocka_unit_test(test_a_silly_number_of_threads_is_refused),
         cmocka_unit_test(test_a_thread_that_the_system_refuses_is_an_error),
+        cmocka_unit_test(test_idle_workers_go_to_sleep),
+        cmocka_unit_test(test_a_resized_pool_uses_that_many_workers),
+        cmocka_unit_test(test_workers_that_are_not_wanted_sleep_on),
+        cmocka_unit_test(test_wake_ups_go_to_workers_that_are_wanted),
+        cmocka_unit_test(test_workers_still_awake_take_no_block_of_a_smaller_pool),
+        cmocka_unit_test(test_a_pool_of_changing_size_runs_every_block_once),
+        cmocka_unit_test(test_a_size_beyond_the_first_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

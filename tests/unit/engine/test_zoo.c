@@ -402,19 +402,75 @@ static void test_inputs_that_do_not_suit_are_explained(void **state)
     check_refused("gru", &tiny, CYGNET_ESHAPE, "gru: embedding");
 }
 
-/* The smallest images: padding keeps one pixel alive to the end. */
-static void test_one_pixel_suits_what_pads(void **state)
+/* As docs/models.md has them: they fit, and a pixel less does not. */
+static void test_the_smallest_images_are_as_told(void **state)
 {
-    static const char *const names[] = {"resnet18", "resnet50", "mobilenet_v2",
-                                        "mobilenet_v3_small", "shufflenet_v2_x0_5"};
-    static const struct shape pixel = {3, {1, 1, 1}};
+    static const struct {
+        const char *spec;
+        size_t height;
+        size_t width;
+    } cases[] = {{"lenet5", 12, 12},
+                 {"mcmahan_cnn", 4, 4},
+                 {"mcmahan_cifar_cnn", 4, 4},
+                 {"resnet18", 1, 1},
+                 {"resnet34", 1, 1},
+                 {"resnet50", 1, 1},
+                 {"mobilenet_v2", 1, 1},
+                 {"mobilenet_v3_small", 1, 1},
+                 {"shufflenet_v2_x0_5", 1, 1},
+                 {"squeezenet1_1", 17, 17},
+                 {"ds_cnn", 1, 2}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct shape input = {3, {1, cases[i].height, cases[i].width}};
+        struct graph graph;
+
+        make_graph(&graph, cases[i].spec, &input);
+        graph_clear(&graph);
+        input.dim[2]--;
+        check_refused(cases[i].spec, &input, CYGNET_ESHAPE, cases[i].spec);
+    }
+}
+
+/* Grants `left` requests. */
+static void *limited_resize(void *ptr, size_t size, void *user)
+{
+    int *left = user;
+
+    return (*left)-- > 0 ? realloc(ptr, size) : NULL;
+}
+
+static void limited_release(void *ptr, void *user)
+{
+    (void)user;
+    free(ptr);
+}
+
+static void test_each_failed_allocation_is_told(void **state)
+{
+    static const char *const names[] = {"mlp:layers=16", "mcmahan_cifar_cnn",
+                                        "resnet50",      "mobilenet_v2",
+                                        "ds_cnn",        "mobilenet_v3_small",
+                                        "squeezenet1_1", "shufflenet_v2_x1_0",
+                                        "char_lstm",     "gru:layers=8"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct graph graph;
+        cygnet_status st = CYGNET_ENOMEM;
+        int granted = 0;
 
-        make_graph(&graph, names[i], &pixel);
-        graph_clear(&graph);
+        for (; st != CYGNET_OK; granted++) {
+            int left = granted;
+            const cygnet_allocator allocator = {limited_resize, limited_release, &left};
+            struct graph graph;
+
+            graph_init(&graph, &allocator);
+            st = zoo_graph(&graph, names[i], &own_input, 10, NULL);
+            assert_true(st == CYGNET_OK || st == CYGNET_ENOMEM);
+            graph_clear(&graph);
+        }
+        assert_true(granted > 2);
     }
 }
 
@@ -520,19 +576,18 @@ static void test_first_values_have_the_distributions_of_the_graph(void **state)
     (void)state;
     check_first_values("lenet5");
     check_first_values("mcmahan_cifar_cnn");
-    check_first_values("resnet18");
     check_first_values("mobilenet_v2:width_mult=0.5");
 }
 
 /* ---- Training ------------------------------------------------------------ */
 
-enum { N_EXAMPLES = 4, IMAGE = 3 * 32 * 32 };
+enum { N_EXAMPLES = 4, SIDE = 12, IMAGE = 3 * SIDE * SIDE };
 
 /* A batch again and again: its loss must fall. */
 static void check_trains(const char *spec)
 {
     static float x[N_EXAMPLES * IMAGE];
-    const cygnet_sgd sgd = {sizeof(sgd), 0.02f, 0, 0};
+    const cygnet_sgd sgd = {sizeof(sgd), 0.05f, 0, 0};
     cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     cygnet_model_options options;
     cygnet_model *model;
@@ -546,16 +601,16 @@ static void check_trains(const char *spec)
     options.max_batch = N_EXAMPLES;
     options.n_input_dims = 3;
     options.input[0] = 3;
-    options.input[1] = options.input[2] = 32;
+    options.input[1] = options.input[2] = SIDE;
     assert_int_equal(cygnet_model_create(&model, &options, NULL), CYGNET_OK);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 8; i++) {
         assert_int_equal(cygnet_model_train_step(model, &metrics, x, y, N_EXAMPLES, &sgd,
                                                  NULL),
                          CYGNET_OK);
         first = i == 0 ? metrics.loss : first;
     }
     if (!(metrics.loss < 0.95 * first))
-        fail_msg("%s: loss %g, after 4 steps %g", spec, first, metrics.loss);
+        fail_msg("%s: loss %g, after 7 steps %g", spec, first, metrics.loss);
     cygnet_model_destroy(model);
 }
 
@@ -563,8 +618,6 @@ static void test_models_with_kernels_learn(void **state)
 {
     (void)state;
     check_trains("mcmahan_cifar_cnn");
-    check_trains("resnet18");
-    check_trains("mobilenet_v2:width_mult=0.5,dropout=0");
     check_trains("ds_cnn");
 }
 
@@ -577,7 +630,8 @@ int main(void)
         cmocka_unit_test(test_dropout_is_as_asked_for),
         cmocka_unit_test(test_bad_arguments_are_explained),
         cmocka_unit_test(test_inputs_that_do_not_suit_are_explained),
-        cmocka_unit_test(test_one_pixel_suits_what_pads),
+        cmocka_unit_test(test_the_smallest_images_are_as_told),
+        cmocka_unit_test(test_each_failed_allocation_is_told),
         cmocka_unit_test(test_models_without_kernels_are_refused),
         cmocka_unit_test(test_first_values_have_the_distributions_of_the_graph),
         cmocka_unit_test(test_models_with_kernels_learn),
