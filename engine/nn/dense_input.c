@@ -447,7 +447,7 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
         rows_per_slot = 0;
     if (d->planar || !lower_deliver(l, &plan.delivery, node, 0, rows_per_slot))
         return;
-    plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 1;
+    plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 2;
     if (plan.transposed)
         wt = dense_transposed_weights(l, node, d);
     {
