@@ -14,8 +14,8 @@ enum { ROWS_PER_SLOT = 512, ROWS_AT_ONCE = 128 };
 
 /* Lanes of a panel that come from one panel of one source. */
 struct piece {
-    int source;
-    size_t panel;
+    uint32_t source;
+    uint32_t panel;
     int8_t lane[PANEL];
 };
 
@@ -62,12 +62,12 @@ static size_t cut_panel(struct piece out[PANEL], const struct lane lanes[PANEL])
 
         if (lanes[l].source < 0)
             continue;
-        while (i < n && (out[i].source != lanes[l].source ||
+        while (i < n && (out[i].source != (uint32_t)lanes[l].source ||
                          out[i].panel != lanes[l].channel / PANEL))
             i++;
         if (i == n) {
-            out[n].source = lanes[l].source;
-            out[n].panel = lanes[l].channel / PANEL;
+            out[n].source = (uint32_t)lanes[l].source;
+            out[n].panel = (uint32_t)(lanes[l].channel / PANEL);
             memset(out[n++].lane, -1, PANEL);
         }
         out[i].lane[l] = (int8_t)(lanes[l].channel % PANEL);
@@ -192,6 +192,16 @@ static bool reads_as_one(struct lowering *l, const struct channel_list *from)
     return lower_keeps_zero(act);
 }
 
+/* True if all sources are stored, and read where they are. */
+static bool is_lasting(struct lowering *l, const struct channel_list *from)
+{
+    for (size_t c = 0; c < from->n; c++) {
+        if (l->tensors[from->channel[c].tensor].make)
+            return false;
+    }
+    return reads_as_one(l, from);
+}
+
 static size_t count_sources(const struct channel_list *from)
 {
     size_t n = 0;
@@ -222,13 +232,29 @@ static bool plan_gather(struct lowering *l, struct gather_plan *p,
     return done;
 }
 
+/* The plan of the forward pass serves the backward pass too, if it reads the same
+ * buffers. */
+static const struct gather_plan *gather_of(struct lowering *l, int tensor)
+{
+    struct lowered_tensor *t = &l->tensors[tensor];
+    struct gather_plan *p;
+
+    if (t->gather)
+        return t->gather;
+    p = lower_plan(l, sizeof(*p));
+    if (!p || !plan_gather(l, p, t->from))
+        return NULL;
+    if (is_lasting(l, t->from))
+        t->gather = p;
+    return p;
+}
+
 static void make(struct lowering *l, const struct node *node, int y)
 {
-    struct gather_plan *p = lower_plan(l, sizeof(*p));
-    const struct lowered_tensor *t = &l->tensors[node->out];
-    struct partition blocks = lower_row_blocks(&t->stored);
+    const struct gather_plan *p = gather_of(l, node->out);
+    struct partition blocks = lower_row_blocks(&l->tensors[node->out].stored);
 
-    if (!p || !plan_gather(l, p, t->from))
+    if (!p)
         return;
     lower_planned_call(l, run_gather, node, &blocks, p, (const int[]){y}, 1);
     for (size_t i = 0; i < p->n_sources; i++) {

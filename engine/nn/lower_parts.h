@@ -25,7 +25,8 @@ struct panel_gradient {
  * wants_sums of roots: its producer wants the sums of its gradient
  * delivered parameters: a reader has given a gradient already
  * make      of outputs that are not stored: makes one; such a root has no value
- * from      of outputs that are only moved channels: which
+ * from      of outputs that are only moved channels: which; `gather` is the plan of
+ *           that, if it holds for both passes
  * panels    of roots whose readers all move channels: their gradients */
 struct lowered_tensor {
     int root;
@@ -41,6 +42,7 @@ struct lowered_tensor {
     struct row_sums sums;
     lower_make_fn make;
     const struct channel_list *from;
+    const void *gather;
     struct panel_gradient *panels;
 };
 
