@@ -83,27 +83,51 @@ ALWAYS_INLINE void pick_lanes(vec *to, const struct pick *p, const real *from)
 }
 #endif
 
+enum { ROWS_AT_ONCE = LANES == 16 ? 4 : 1 };
+
+/* Rows [row, row + rows), which share what is known of the pieces. */
+ALWAYS_INLINE void move_group(real *y, size_t y_pitch, const struct moved *from,
+                              const struct pick *pick, size_t n,
+                              const struct reading *reading, size_t row, size_t rows)
+{
+    vec v[ROWS_AT_ONCE][PANEL_VECS];
+
+#pragma GCC unroll 4
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < PANEL_VECS; j++)
+            v[r][j] = vec_zero();
+    }
+    for (size_t i = 0; i < n; i++) {
+        const real *at = from[i].from + row * from[i].pitch;
+
+#pragma GCC unroll 4
+        for (size_t r = 0; r < rows; r++)
+            pick_lanes(v[r], &pick[i], at + r * from[i].pitch);
+    }
+#pragma GCC unroll 4
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < PANEL_VECS; j++) {
+            if (reading->scale)
+                v[r][j] = vec_fma(v[r][j], vec_load(reading->scale + j * LANES),
+                                  vec_load(reading->shift + j * LANES));
+            vec_store(y + (row + r) * y_pitch + j * LANES,
+                      act_value(v[r][j], reading->act));
+        }
+    }
+}
+
 ALWAYS_INLINE void move_rows(real *y, size_t y_pitch, const struct moved *from, size_t n,
                              const struct reading *reading, size_t n_rows)
 {
     struct pick pick[PANEL];
+    size_t r = 0;
 
     for (size_t i = 0; i < n; i++)
         pick[i] = pick_of(from[i].lane);
-    for (size_t r = 0; r < n_rows; r++) {
-        vec v[PANEL_VECS];
-
-        for (size_t j = 0; j < PANEL_VECS; j++)
-            v[j] = vec_zero();
-        for (size_t i = 0; i < n; i++)
-            pick_lanes(v, &pick[i], from[i].from + r * from[i].pitch);
-        for (size_t j = 0; j < PANEL_VECS; j++) {
-            if (reading->scale)
-                v[j] = vec_fma(v[j], vec_load(reading->scale + j * LANES),
-                               vec_load(reading->shift + j * LANES));
-            vec_store(y + r * y_pitch + j * LANES, act_value(v[j], reading->act));
-        }
-    }
+    for (; r + ROWS_AT_ONCE <= n_rows; r += ROWS_AT_ONCE)
+        move_group(y, y_pitch, from, pick, n, reading, r, ROWS_AT_ONCE);
+    for (; r < n_rows; r++)
+        move_group(y, y_pitch, from, pick, n, reading, r, 1);
 }
 
 /* Constant numbers make straight code of the loops. */

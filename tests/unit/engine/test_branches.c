@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 3 };
+enum { BATCH = 3, MAX_BATCH = 5 };
 
 /* As in test_gradients.c. */
 #define H 1e-5
@@ -27,7 +27,7 @@ static void begin(struct setup *s, struct graph *graph, uint32_t symbols)
     struct program *p;
 
     assert_true(kernels_class(&s->kernels, 0));
-    s->model = make_graph_model(graph, BATCH, &s->kernels);
+    s->model = make_graph_model(graph, MAX_BATCH, &s->kernels);
     p = &s->model->program;
     s->n_x = BATCH * tensor_elements(s->model, (size_t)s->model->graph.input);
     s->x = malloc(s->n_x * sizeof(*s->x));
