@@ -1,5 +1,5 @@
 /* The elementwise part of recurrent layers: one step of some rows. kernels.h has the
- * formulas; those of the backward pass are in docs/numerics.md#recurrent-layers. */
+ * formulas; those of the backward pass are in docs/numerics.md. */
 #include "engine/nn/kernels_class.h"
 #include "engine/nn/vec_math.h"
 
