@@ -5,52 +5,13 @@
 
 #include "engine/nn/kernels.h"
 #include "engine/nn/vec.h"
+#include "engine/nn/vec_math.h"
 
 #ifdef NN_DOUBLE
-#define REAL_EXP exp
-#define REAL_TANH tanh
 #define REAL_ERF erf
 #else
-#define REAL_EXP expf
-#define REAL_TANH tanhf
 #define REAL_ERF erff
 #endif
-
-static inline real sigmoid_of(real v)
-{
-    return 1 / (1 + REAL_EXP(-v));
-}
-
-static inline real sigmoid_slope(real v)
-{
-    real s = sigmoid_of(v);
-
-    return s * (1 - s);
-}
-
-static inline real silu_of(real v)
-{
-    return v * sigmoid_of(v);
-}
-
-static inline real silu_slope(real v)
-{
-    real s = sigmoid_of(v);
-
-    return s * (1 + v * (1 - s));
-}
-
-static inline real tanh_of(real v)
-{
-    return REAL_TANH(v);
-}
-
-static inline real tanh_slope(real v)
-{
-    real t = REAL_TANH(v);
-
-    return 1 - t * t;
-}
 
 /* Source: Hendrycks and Gimpel, arXiv 1606.08415: v Phi(v). */
 static inline real gelu_of(real v)
@@ -83,11 +44,11 @@ ALWAYS_INLINE vec act_value(vec v, enum activation act)
     case ACT_HARDSIGMOID:
         return clipped(v) * vec_splat((real)(1.0 / 6));
     case ACT_SILU:
-        return vec_map(v, silu_of);
+        return v * vec_sigmoid(v);
     case ACT_SIGMOID:
-        return vec_map(v, sigmoid_of);
+        return vec_sigmoid(v);
     case ACT_TANH:
-        return vec_map(v, tanh_of);
+        return vec_tanh(v);
     case ACT_GELU:
         return vec_map(v, gelu_of);
     default:
@@ -99,6 +60,27 @@ ALWAYS_INLINE vec act_value(vec v, enum activation act)
 ALWAYS_INLINE vec gate(vec g, vec v, real low, real high)
 {
     return vec_if_less(vec_splat(low), v, vec_if_less(v, vec_splat(high), g));
+}
+
+ALWAYS_INLINE vec silu_slope(vec v)
+{
+    vec s = vec_sigmoid(v);
+
+    return s * vec_fma(v, vec_splat(1) - s, vec_splat(1));
+}
+
+ALWAYS_INLINE vec sigmoid_slope(vec v)
+{
+    vec s = vec_sigmoid(v);
+
+    return s * (vec_splat(1) - s);
+}
+
+ALWAYS_INLINE vec tanh_slope(vec v)
+{
+    vec t = vec_tanh(v);
+
+    return vec_fma(-t, t, vec_splat(1));
 }
 
 /* g act'(v) */
@@ -117,11 +99,11 @@ ALWAYS_INLINE vec act_gradient(vec g, vec v, enum activation act)
     case ACT_HARDSIGMOID:
         return gate(g * vec_splat((real)(1.0 / 6)), v, -3, 3);
     case ACT_SILU:
-        return g * vec_map(v, silu_slope);
+        return g * silu_slope(v);
     case ACT_SIGMOID:
-        return g * vec_map(v, sigmoid_slope);
+        return g * sigmoid_slope(v);
     case ACT_TANH:
-        return g * vec_map(v, tanh_slope);
+        return g * tanh_slope(v);
     case ACT_GELU:
         return g * vec_map(v, gelu_slope);
     default:

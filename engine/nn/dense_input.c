@@ -205,7 +205,7 @@ static void finish_rows(const struct block *b, const real *dx, size_t dx_pitch,
                                  .dy = dx,
                                  .dy_pitch = dx_pitch,
                                  .more_pitch = pitch,
-                                 .z = z + at,
+                                 .z = z ? z + at : NULL,
                                  .z_pitch = pitch,
                                  .reading = reading_of(b->step, &v->x),
                                  .finish = v->finish,
@@ -456,7 +456,7 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
     }
     if (d->planar || !lower_deliver(l, &plan.delivery, node, 0, rows_per_slot))
         return;
-    plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 1;
+    plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 2;
     if (plan.transposed)
         wt = dense_transposed_weights(l, node, d);
     {

@@ -167,6 +167,40 @@ struct depthwise_backward {
     const struct conv2d_shape *shape;
 };
 
+/* A panel of rows that lanes are taken from.
+ *
+ * lane  [PANEL] of the result: which lane of this panel it is; -1: none */
+struct moved {
+    const real *from;
+    size_t pitch;
+    const int8_t *lane;
+};
+
+/* One step of an LSTM or a GRU for n rows, of which parts are `width` wide:
+ *   LSTM  gates i, f, g, o;  c = f c' + i g;          h = o tanh(c)
+ *   GRU   gates r, z, n;     n = tanh(n_x + r n_h);   h = (1 - z) n + z h'
+ * with c' and h' of the step before. Forward, gates are sums and become values.
+ * Backward, they are values and become the gradients of the sums; so does n_h.
+ *
+ * inner   LSTM: c; GRU: n_h
+ * before  LSTM: c'; GRU: h'; NULL: 0
+ * dy      gradient of h from the layer's output
+ * dh      (n, width) the same from the next step; GRU: becomes that of h' as far as it
+ *         does not come through the gates
+ * dc      (n, width) LSTM: gradient of c from the next step, becomes that of c' */
+struct recurrent_step {
+    real *gates;
+    size_t gates_pitch;
+    real *inner;
+    const real *before;
+    size_t inner_pitch, before_pitch;
+    real *h;
+    const real *dy;
+    size_t pitch; /* of h and dy */
+    real *dh, *dc;
+    size_t width, n;
+};
+
 enum update_kind { UPDATE_SGD, UPDATE_MOMENTUM, UPDATE_NESTEROV, UPDATE_ADAM };
 
 /* One update of one tensor, its scalars worked out (update_rule_of). With g the
@@ -218,16 +252,20 @@ struct kernels {
     /* rows: of g. */
     void (*gradient_pass)(const struct gradient_pass *pass, const struct rows *rows);
 
+    /* A panel of each row: y[lane] = reading of what `from` says, and of 0 where none of
+     * the n does. The reading is y's, of one panel. */
+    void (*move)(real *y, size_t y_pitch, const struct moved *from, size_t n,
+                 const struct reading *reading, size_t n_rows);
+
     size_t (*depthwise_scratch)(const struct conv2d_shape *shape);
     void (*depthwise_forward)(const struct depthwise_forward *d);
     void (*depthwise_backward)(const struct depthwise_backward *d);
 
     /* One image. `at` receives, for each output, the place in its window (row
-     * major) of the largest value: ties, the first; NaN wins. scratch: a panel of
-     * channels of the image. */
+     * major) of the largest value: ties, the first; NaN wins. */
     void (*max_pool2d_forward)(real *y, uint8_t *at, const real *x,
                                const struct reading *reading, size_t x_pitch,
-                               real *scratch, const struct pool2d_shape *shape);
+                               const struct pool2d_shape *shape);
     void (*max_pool2d_backward)(real *dx, const real *dy, const uint8_t *at,
                                 const struct pool2d_shape *shape);
     /* y[..] = mean of window [floor(i in / out), ceil((i + 1) in / out)) of each
@@ -251,6 +289,18 @@ struct kernels {
     void (*sum)(real *y, const real *a, size_t a_pitch, const struct reading *read_a,
                 const real *b, size_t b_pitch, const struct reading *read_b,
                 const struct rows *rows);
+    /* y[r, c] = s[c] (reading of x)[r, c]; rows->pitch is y's. */
+    void (*scale)(real *y, const real *x, size_t x_pitch, const struct reading *reading,
+                  const real *s, const struct rows *rows);
+    /* dx[r, c] = s[c] dy[r, c], ds[c] = sum_r (reading of x)[r, c] dy[r, c]; either may
+     * be NULL. rows->pitch is that of all. */
+    void (*scale_backward)(real *dx, real *ds, const real *dy, const real *x,
+                           const struct reading *reading, const real *s,
+                           const struct rows *rows);
+    void (*lstm_forward)(const struct recurrent_step *s);
+    void (*lstm_backward)(const struct recurrent_step *s);
+    void (*gru_forward)(const struct recurrent_step *s);
+    void (*gru_backward)(const struct recurrent_step *s);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* False if any value is NaN or infinite. */

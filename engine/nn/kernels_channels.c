@@ -121,10 +121,11 @@ ALWAYS_INLINE void pass_rows(const struct gradient_pass *p, const struct rows *r
     vec scale = p->reading.scale ? vec_load(p->reading.scale + c) : vec_splat(1);
     vec shift = p->reading.scale ? vec_load(p->reading.shift + c) : vec_zero();
     vec mean = p->mean ? vec_load(p->mean + c) : vec_zero();
+    bool reads_z = p->z && (act != ACT_NONE || p->mean);
 
     for (size_t r = first; r < first + n; r++) {
         vec g = vec_load(p->dy + r * p->dy_pitch + c);
-        vec z = p->z ? vec_load(p->z + r * p->z_pitch + c) : vec_zero();
+        vec z = reads_z ? vec_load(p->z + r * p->z_pitch + c) : vec_zero();
 
         if (p->more)
             g += vec_load(p->more + r * p->more_pitch + c);

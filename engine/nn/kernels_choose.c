@@ -6,8 +6,10 @@
 #define DECLARE(class)                                                                   \
     void fill_product_##class(struct kernels * out);                                     \
     void fill_channels_##class(struct kernels * out);                                    \
+    void fill_move_##class(struct kernels * out);                                        \
     void fill_depthwise_##class(struct kernels * out);                                   \
     void fill_pool_##class(struct kernels * out);                                        \
+    void fill_recurrent_##class(struct kernels * out);                                   \
     void fill_rest_##class(struct kernels * out);                                        \
     void fill_update_##class(struct kernels * out);                                      \
     void fill_loss_##class(struct kernels * out);                                        \
@@ -15,8 +17,10 @@
     {                                                                                    \
         fill_product_##class(out);                                                       \
         fill_channels_##class(out);                                                      \
+        fill_move_##class(out);                                                          \
         fill_depthwise_##class(out);                                                     \
         fill_pool_##class(out);                                                          \
+        fill_recurrent_##class(out);                                                     \
         fill_rest_##class(out);                                                          \
         fill_update_##class(out);                                                        \
         fill_loss_##class(out);                                                          \

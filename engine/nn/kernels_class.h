@@ -12,8 +12,10 @@
 
 void FILL(product)(struct kernels *out);
 void FILL(channels)(struct kernels *out);
+void FILL(move)(struct kernels *out);
 void FILL(depthwise)(struct kernels *out);
 void FILL(pool)(struct kernels *out);
+void FILL(recurrent)(struct kernels *out);
 void FILL(rest)(struct kernels *out);
 void FILL(loss)(struct kernels *out);
 void FILL(update)(struct kernels *out);

@@ -26,88 +26,134 @@ static struct range range_of(size_t out, size_t stride, size_t pad, size_t kerne
     return r;
 }
 
-static void read_panel(real *y, const real *x, const struct reading *reading, size_t c)
-{
-    struct reading here = {NULL, NULL, reading->act};
-
-    if (reading->scale)
-        here.scale = reading->scale + c, here.shift = reading->shift + c;
-    for (size_t l = 0; l < PANEL; l += LANES) {
-        vec v = vec_load(x + l);
-
-        if (here.scale)
-            v = vec_fma(v, vec_load(here.scale + l), vec_load(here.shift + l));
-        vec_store(y + l, act_value(v, here.act));
-    }
-}
-
-/* The winners of one window, vector by vector; places are kept as numbers. `nan` is 0
- * until there is one. */
-struct winners {
-    vec best[PANEL_VECS];
-    vec at[PANEL_VECS];
-    vec nan[PANEL_VECS];
+/* The image and how it is read. */
+struct pooled {
+    const real *x;
+    size_t pitch;
+    const struct reading *reading;
+    const struct pool2d_shape *shape;
 };
 
-ALWAYS_INLINE void challenge(struct winners *w, const real *v, real tap)
+ALWAYS_INLINE vec read_vec(const struct pooled *p, const real *x, size_t c,
+                           enum activation act)
 {
-#pragma GCC unroll 16
-    for (size_t i = 0; i < PANEL_VECS; i++) {
-        vec value = vec_load(v + i * LANES), place = vec_splat(tap);
-        vec finite = vec_min(vec_splat(REAL_MAX), vec_max(vec_splat(-REAL_MAX), value));
+    vec v = vec_load(x + c);
 
-        w->at[i] = vec_if_less(w->best[i], value, place - w->at[i]) + w->at[i];
-        w->best[i] = vec_max(value, w->best[i]);
-        w->nan[i] = vec_fma(finite, vec_zero(), w->nan[i]);
-    }
+    if (p->reading->scale)
+        v = vec_fma(v, vec_load(p->reading->scale + c), vec_load(p->reading->shift + c));
+    return act_value(v, act);
 }
 
-/* PANEL channels of one output. A NaN wins over all; its place does not matter. */
-static void max_window(real *y, uint8_t *at, const real *x, size_t x_pitch, size_t w_in,
-                       size_t k_w, struct range rows, struct range columns)
-{
-    struct winners w;
-    real place[PANEL];
+/* The winners of one window, and their taps. */
+struct winners {
+    vec best[PANEL_VECS];
+    vec tap[PANEL_VECS];
+};
 
-    for (size_t i = 0; i < PANEL_VECS; i++) {
-        w.best[i] = vec_splat((real)-INFINITY);
-        w.nan[i] = vec_zero();
-        w.at[i] = vec_splat((real)(rows.tap * k_w + columns.tap));
+/* Where there is a NaN the last one wins, which is rare: lane by lane. */
+static void challenge_slowly(vec *best, vec *tap, vec v, size_t k)
+{
+    real lanes[3][LANES];
+
+    vec_store(lanes[0], *best);
+    vec_store(lanes[1], *tap);
+    vec_store(lanes[2], v);
+    for (size_t l = 0; l < LANES; l++) {
+        if (lanes[2][l] > lanes[0][l] || lanes[2][l] != lanes[2][l])
+            lanes[0][l] = lanes[2][l], lanes[1][l] = (real)k;
+    }
+    *best = vec_load(lanes[0]);
+    *tap = vec_load(lanes[1]);
+}
+
+/* One channel's vectors over a window. sum: of all that was read; NaN says that it may
+ * have held one. */
+ALWAYS_INLINE void max_of_window(struct winners *w, vec sum[PANEL_VECS],
+                                 const struct pooled *p, size_t c, struct range rows,
+                                 struct range columns, enum activation act, bool slowly)
+{
+    const struct pool2d_shape *s = p->shape;
+
+    for (size_t j = 0; j < PANEL_VECS; j++) {
+        w->best[j] = vec_splat((real)-INFINITY);
+        w->tap[j] = vec_splat((real)(rows.tap * s->k_w + columns.tap));
+        sum[j] = vec_zero();
     }
     for (size_t i = rows.first; i < rows.last; i++) {
-        for (size_t j = columns.first; j < columns.last; j++)
-            challenge(&w, x + (i * w_in + j) * x_pitch,
-                      (real)((rows.tap + i - rows.first) * k_w + columns.tap + j -
-                             columns.first));
-    }
-    for (size_t i = 0; i < PANEL_VECS; i++) {
-        vec_store(y + i * LANES, w.best[i] + w.nan[i]);
-        vec_store(place + i * LANES, w.at[i]);
-    }
-    for (size_t l = 0; l < PANEL; l++)
-        at[l] = (uint8_t)place[l];
-}
+        size_t tap = (rows.tap + i - rows.first) * s->k_w + columns.tap;
+        const real *x = p->x + (i * s->w_in + columns.first) * p->pitch;
 
-/* One panel of channels of the image is read into scratch first: windows overlap. */
-static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
-                               const struct reading *reading, size_t x_pitch,
-                               real *scratch, const struct pool2d_shape *s)
-{
-    size_t channels = padded(s->channels), n_in = s->h_in * s->w_in;
+        for (size_t k = columns.first; k < columns.last; k++, tap++, x += p->pitch) {
+            for (size_t j = 0; j < PANEL_VECS; j++) {
+                vec v = read_vec(p, x, c + j * LANES, act);
 
-    for (size_t c = 0; c < channels; c += PANEL) {
-        for (size_t i = 0; i < n_in; i++)
-            read_panel(scratch + i * PANEL, x + i * x_pitch + c, reading, c);
-        for (size_t o = 0; o < s->h_out * s->w_out; o++) {
-            struct range rows =
-                range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
-            struct range columns =
-                range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
-
-            max_window(y + o * channels + c, at + o * channels + c, scratch, PANEL,
-                       s->w_in, s->k_w, rows, columns);
+                if (slowly) {
+                    challenge_slowly(&w->best[j], &w->tap[j], v, tap);
+                    continue;
+                }
+                sum[j] += v;
+                w->tap[j] += vec_if_less(w->best[j], v, vec_splat((real)tap) - w->tap[j]);
+                w->best[j] = vec_max(w->best[j], v);
+            }
         }
     }
+}
+
+static bool may_have_nan(const vec sum[PANEL_VECS])
+{
+    real lanes[PANEL];
+    int bad = 0;
+
+    for (size_t j = 0; j < PANEL_VECS; j++)
+        vec_store(lanes + j * LANES, sum[j]);
+    for (size_t l = 0; l < PANEL; l++)
+        bad |= lanes[l] != lanes[l];
+    return bad;
+}
+
+static void put_winners(real *y, uint8_t *at, const struct winners *w)
+{
+    real tap[PANEL];
+
+    for (size_t j = 0; j < PANEL_VECS; j++) {
+        vec_store(y + j * LANES, w->best[j]);
+        vec_store(tap + j * LANES, w->tap[j]);
+    }
+    for (size_t l = 0; l < PANEL; l++)
+        at[l] = (uint8_t)(int32_t)tap[l];
+}
+
+ALWAYS_INLINE void max_of_image(real *y, uint8_t *at, const struct pooled *p,
+                                enum activation act)
+{
+    const struct pool2d_shape *s = p->shape;
+    size_t channels = padded(s->channels);
+
+    for (size_t o = 0; o < s->h_out * s->w_out; o++) {
+        struct range rows =
+            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
+        struct range columns =
+            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+
+        for (size_t c = 0; c < channels; c += PANEL) {
+            struct winners w;
+            vec sum[PANEL_VECS];
+
+            max_of_window(&w, sum, p, c, rows, columns, act, false);
+            if (may_have_nan(sum))
+                max_of_window(&w, sum, p, c, rows, columns, act, true);
+            put_winners(y + o * channels + c, at + o * channels + c, &w);
+        }
+    }
+}
+
+static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
+                               const struct reading *reading, size_t x_pitch,
+                               const struct pool2d_shape *s)
+{
+    const struct pooled p = {x, x_pitch, reading, s};
+
+    ACT_SWITCH(reading->act, max_of_image, y, at, &p)
 }
 
 /* dx += dy where the window's winner is this tap. */
@@ -148,6 +194,21 @@ static void max_pool2d_backward(real *dx, const real *dy, const uint8_t *at,
                               columns.first,
                           channels);
         }
+    }
+}
+
+static void read_panel(real *y, const real *x, const struct reading *reading, size_t c)
+{
+    struct reading here = {NULL, NULL, reading->act};
+
+    if (reading->scale)
+        here.scale = reading->scale + c, here.shift = reading->shift + c;
+    for (size_t l = 0; l < PANEL; l += LANES) {
+        vec v = vec_load(x + l);
+
+        if (here.scale)
+            v = vec_fma(v, vec_load(here.scale + l), vec_load(here.shift + l));
+        vec_store(y + l, act_value(v, here.act));
     }
 }
 

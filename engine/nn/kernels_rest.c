@@ -1,4 +1,4 @@
-/* Sums and checks. */
+/* Sums, factors and checks. */
 #include "engine/nn/activation.h"
 #include "engine/nn/kernels_class.h"
 
@@ -21,6 +21,50 @@ static void sum(real *y, const real *a, size_t a_pitch, const struct reading *re
         y += rows->pitch;
         a += a_pitch;
         b += b_pitch;
+    }
+}
+
+static void scale(real *y, const real *x, size_t x_pitch, const struct reading *reading,
+                  const real *s, const struct rows *rows)
+{
+    for (size_t r = 0; r < rows->n; r++, y += rows->pitch, x += x_pitch) {
+        for (size_t c = 0; c < rows->channels; c += LANES)
+            vec_store(y + c, read_vec(x, reading, c) * vec_load(s + c));
+    }
+}
+
+/* Rows whose sums are kept in vectors before they go to doubles. */
+enum { ROWS_OF_A_SUM = 256 };
+
+/* sum (reading of x) dy of a vector of channels, from row `first` on. */
+ALWAYS_INLINE vec sum_products(const real *dy, const real *x,
+                               const struct reading *reading, const struct rows *rows,
+                               size_t c, size_t first)
+{
+    size_t end = rows->n - first < ROWS_OF_A_SUM ? rows->n : first + ROWS_OF_A_SUM;
+    vec sum = vec_zero();
+
+    for (size_t r = first; r < end; r++)
+        sum = vec_fma(read_vec(x + r * rows->pitch, reading, c),
+                      vec_load(dy + r * rows->pitch + c), sum);
+    return sum;
+}
+
+static void scale_backward(real *dx, real *ds, const real *dy, const real *x,
+                           const struct reading *reading, const real *s,
+                           const struct rows *rows)
+{
+    for (size_t c = 0; ds && c < rows->channels; c += LANES) {
+        double sum[LANES] = {0};
+
+        for (size_t r = 0; r < rows->n; r += ROWS_OF_A_SUM)
+            vec_add_to_doubles(sum, sum_products(dy, x, reading, rows, c, r));
+        for (size_t l = 0; l < LANES; l++)
+            ds[c + l] = (real)sum[l];
+    }
+    for (size_t r = 0; dx && r < rows->n; r++, dx += rows->pitch, dy += rows->pitch) {
+        for (size_t c = 0; c < rows->channels; c += LANES)
+            vec_store(dx + c, vec_load(dy + c) * vec_load(s + c));
     }
 }
 
@@ -53,6 +97,8 @@ static bool all_finite(const real *x, size_t n)
 void FILL(rest)(struct kernels *out)
 {
     out->sum = sum;
+    out->scale = scale;
+    out->scale_backward = scale_backward;
     out->add = add;
     out->all_finite = all_finite;
 }

@@ -30,8 +30,10 @@ static inline size_t padded(size_t n)
  *                   i n_taps + t if it is planar (reads PyTorch's images)
  *                   tight: k = t n_in + i, padded at the end only
  *                   taps_first: PyTorch's order is [n_out, n_taps, n_in]
- * LAYOUT_DEPTHWISE  [n_out, 1, n_taps]: group o / PANEL, tap, lane o % PANEL */
-enum layout_kind { LAYOUT_ROWS, LAYOUT_PANELS, LAYOUT_DEPTHWISE };
+ * LAYOUT_DEPTHWISE  [n_out, 1, n_taps]: group o / PANEL, tap, lane o % PANEL
+ * LAYOUT_GATES      [n_taps n_out, n_in]: n_taps blocks of panels, of n_out outputs each
+ */
+enum layout_kind { LAYOUT_ROWS, LAYOUT_PANELS, LAYOUT_DEPTHWISE, LAYOUT_GATES };
 
 struct layout {
     enum layout_kind kind;

@@ -111,6 +111,12 @@ static void use_buffer(struct buffer *buffer, uint32_t at)
         buffer->last = at;
 }
 
+void lower_use(struct lowering *l, int buffer)
+{
+    if (buffer >= 0 && !l->out_of_memory)
+        use_buffer(&l->program->buffers[buffer], (uint32_t)l->program->n_calls - 1);
+}
+
 static struct call *add_call(struct lowering *l, call_fn run, const int *buffers,
                              size_t n_buffers)
 {
@@ -221,6 +227,7 @@ static void lower_backward(struct lowering *l)
     list->begin = l->program->n_calls;
     for (size_t i = 0; i < l->graph->n_tensors; i++)
         l->tensors[i].plain = -1; /* read again, rather than kept */
+    lower_count_moves(l);
     for (l->node = l->graph->n_nodes; l->node-- > 0 && !l->out_of_memory;) {
         const struct node *node = &l->graph->nodes[l->node];
         int root = l->tensors[node->out].root;

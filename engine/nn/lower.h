@@ -4,7 +4,8 @@
  *
  * Values. An activation is stored once, in the buffer of its root, and read as its
  * operand says: batch norms and activations that follow a layer with no other reader
- * store nothing (lower_read_as). Gradients. Each root has one gradient buffer, for
+ * store nothing (lower_read_as). Moves of channels store nothing either (lower_move).
+ * Gradients. Each root has one gradient buffer, for
  * what is stored but behind its norm and activation: whoever brings the last share
  * multiplies by act' and takes the sums that the norm or the bias wants. */
 #ifndef ENGINE_NN_LOWER_H
@@ -77,6 +78,33 @@ struct operand lower_copy(struct lowering *l, const struct node *node);
  * gradient goes back by lower_pass_on. The result is the output's operand. */
 struct operand lower_read_through(struct lowering *l, const struct node *node, int norm,
                                   enum activation act);
+
+/* Adds the calls that write the node's output to buffer y. */
+typedef void (*lower_make_fn)(struct lowering *l, const struct node *node, int y);
+
+/* The output is cheap to make from what is there: it is made whenever somebody reads
+ * it, in both passes, and not stored. */
+void lower_remake(struct lowering *l, const struct node *node, lower_make_fn make);
+
+/* Channels of activations of the same rows. */
+struct channel_list {
+    size_t n;
+    struct channel {
+        int tensor;
+        size_t channel;
+    } * channel;
+};
+
+/* A list for all channels of the node's output. NULL: out of memory. */
+struct channel_list *lower_channels(struct lowering *l, const struct node *node);
+
+/* The node's output is these channels of its inputs. Nothing is stored, and no call is
+ * made: who reads the output has it gathered into memory for as long as it takes.
+ * `from` belongs to the lowering then. */
+void lower_move(struct lowering *l, const struct node *node, struct channel_list *from);
+
+/* The gradient of such an output, back to where each channel came from. */
+void lower_move_back(struct lowering *l, const struct node *node);
 
 /* True if the node's output is stored by itself: after lower_copy. */
 bool lower_is_copy(const struct lowering *l, const struct node *node);

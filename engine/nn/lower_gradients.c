@@ -26,18 +26,20 @@ static void run_pass(const struct call *call, const struct step *step, size_t bl
     struct rows k = {rows.n, pitch, pitch};
     size_t at = rows.first * pitch;
     const real *more = step_data(step, call->buffer[PASS_MORE]);
+    const real *z = step_data(step, call->buffer[PASS_Z]);
     double *sums = step_data(step, call->buffer[PASS_SUMS]);
-    struct gradient_pass pass = {
-        .g = (real *)step_data(step, call->buffer[PASS_G]) + at,
-        .dy = (const real *)step_data(step, call->buffer[PASS_DY]) + at,
-        .dy_pitch = pitch,
-        .more = more ? more + at : NULL,
-        .more_pitch = pitch,
-        .z = (const real *)step_data(step, call->buffer[PASS_Z]) + at,
-        .z_pitch = pitch,
-        .reading = reading_of(step, &p->d.x),
-        .finish = p->d.finish,
-        .sums_pitch = pitch};
+    struct gradient_pass pass = {.g = (real *)step_data(step, call->buffer[PASS_G]) + at,
+                                 .dy = (const real *)step_data(step,
+                                                               call->buffer[PASS_DY]) +
+                                       at,
+                                 .dy_pitch = pitch,
+                                 .more = more ? more + at : NULL,
+                                 .more_pitch = pitch,
+                                 .z = z ? z + at : NULL,
+                                 .z_pitch = pitch,
+                                 .reading = reading_of(step, &p->d.x),
+                                 .finish = p->d.finish,
+                                 .sums_pitch = pitch};
 
     (void)worker;
     if (p->d.means)
@@ -69,7 +71,7 @@ static void add_pass(struct lowering *l, const struct node *node,
                        N_PASS);
 }
 
-static int new_gradient(struct lowering *l, int root)
+int lower_new_gradient(struct lowering *l, int root)
 {
     struct operand at = l->tensors[root].stored;
 
@@ -123,7 +125,7 @@ static void make_own(struct lowering *l, const struct node *node, int root)
     l->tensors[root].shared = false;
     if (!is_still_read(l, root))
         return;
-    own = new_gradient(l, root);
+    own = lower_new_gradient(l, root);
     at = lower_plan(l, sizeof(*at));
     if (!at)
         return;
@@ -133,12 +135,21 @@ static void make_own(struct lowering *l, const struct node *node, int root)
     *grad = own;
 }
 
+struct row_sums lower_gradient_sums(struct lowering *l, int tensor, size_t rows_per_slot)
+{
+    int root = l->tensors[tensor].root;
+    struct row_sums none = {-1, rows_per_slot};
+
+    if (!wants_sums(l, root, &l->program->of[tensor].at))
+        return none;
+    return lower_sums(l, &l->tensors[root].stored, rows_per_slot);
+}
+
 /* The part that every delivery has. */
 static void begin_delivery(struct lowering *l, struct delivery *d, int tensor,
                            size_t rows_per_slot)
 {
     struct lowered_tensor *t = &l->tensors[tensor];
-    struct operand own = l->tensors[t->root].stored;
 
     memset(d, 0, sizeof(*d));
     d->tensor = tensor;
@@ -146,8 +157,8 @@ static void begin_delivery(struct lowering *l, struct delivery *d, int tensor,
     d->finish = --t->shares == 0;
     d->means = d->x.norm >= 0;
     d->more = d->sums.buffer = -1;
-    if (d->finish && wants_sums(l, t->root, &d->x))
-        d->sums = lower_sums(l, &own, rows_per_slot);
+    if (d->finish)
+        d->sums = lower_gradient_sums(l, tensor, rows_per_slot);
     if (d->finish)
         l->tensors[t->root].sums = d->sums;
 }
@@ -156,14 +167,15 @@ static bool is_wanted(struct lowering *l, int tensor)
 {
     if (!l->graph->tensors[tensor].needs_grad || l->tensors[tensor].shares == 0)
         return false;
-    (void)lower_operand(l, tensor); /* an input that nobody has laid out */
+    if (!l->tensors[tensor].make)
+        (void)lower_operand(l, tensor); /* an input that nobody has laid out */
     return true;
 }
 
-bool lower_deliver(struct lowering *l, struct delivery *d, const struct node *node,
-                   uint32_t i, size_t rows_per_slot)
+bool lower_deliver_to(struct lowering *l, struct delivery *d, const struct node *node,
+                      int tensor, size_t rows_per_slot)
 {
-    int tensor = node->in[i], root, *grad;
+    int root, *grad;
     size_t own_rows;
 
     if (!is_wanted(l, tensor))
@@ -175,14 +187,20 @@ bool lower_deliver(struct lowering *l, struct delivery *d, const struct node *no
     begin_delivery(l, d, tensor, rows_per_slot > 0 ? rows_per_slot : ROWS_PER_SLOT);
     grad = &l->program->of[root].grad;
     if (*grad < 0) {
-        d->g = *grad = new_gradient(l, root);
+        d->g = *grad = lower_new_gradient(l, root);
     } else {
         make_own(l, node, root);
         d->more = *grad;
-        d->g = rows_per_slot > 0 ? *grad : new_gradient(l, root);
+        d->g = rows_per_slot > 0 ? *grad : lower_new_gradient(l, root);
     }
     d->settled = rows_per_slot > 0;
     return true;
+}
+
+bool lower_deliver(struct lowering *l, struct delivery *d, const struct node *node,
+                   uint32_t i, size_t rows_per_slot)
+{
+    return lower_deliver_to(l, d, node, node->in[i], rows_per_slot);
 }
 
 void lower_settle(struct lowering *l, const struct node *node, const struct delivery *d)
@@ -278,7 +296,7 @@ int lower_plain_gradient(struct lowering *l, const struct node *node)
     *g = lower_output_gradient(l, node);
     if (g->norm < 0)
         return g->g;
-    dz = g->is_shared ? new_gradient(l, root) : g->g;
+    dz = g->is_shared ? lower_new_gradient(l, root) : g->g;
     blocks = lower_row_blocks(&g->z);
     lower_planned_call(l, run_norm_gradient, node, &blocks, g,
                        (const int[]){dz, g->g, g->z.buffer, g->norm}, 4);

@@ -4,6 +4,15 @@
 
 #include "engine/nn/lower.h"
 
+/* Of one panel of a tensor's channels.
+ *
+ * shares  that are still to come
+ * begun   some have come */
+struct panel_gradient {
+    size_t shares;
+    bool begun;
+};
+
 /* Per tensor of the graph, while it is lowered.
  *
  * root      activations: the tensor that stores it; -1: not lowered yet
@@ -14,7 +23,11 @@
  * norm      of roots: the norm behind it, as long as the gradient has to go through
  * shared    of roots: other tensors' gradients are in the same buffer
  * wants_sums of roots: its producer wants the sums of its gradient
- * delivered parameters: a reader has given a gradient already */
+ * delivered parameters: a reader has given a gradient already
+ * make      of outputs that are not stored: makes one; such a root has no value
+ * from      of outputs that are only moved channels: which; `gather` is the plan of
+ *           that, if it holds for both passes
+ * panels    of roots whose readers all move channels: their gradients */
 struct lowered_tensor {
     int root;
     struct operand stored;
@@ -27,6 +40,10 @@ struct lowered_tensor {
     bool delivered;
     struct row_sums moments;
     struct row_sums sums;
+    lower_make_fn make;
+    const struct channel_list *from;
+    const void *gather;
+    struct panel_gradient *panels;
 };
 
 struct lowering {
@@ -51,8 +68,24 @@ int lower_persistent(struct lowering *l, uint64_t size);
 /* Memory that somebody else provides. */
 int lower_external(struct lowering *l);
 
+/* The call that was added last uses this buffer too. -1 is accepted. */
+void lower_use(struct lowering *l, int buffer);
+
 /* Who reads what, and which of it leads to the loss. */
 void lower_readers(struct lowering *l);
+
+/* Before the backward pass: the shares of gradients that moves of channels bring. */
+void lower_count_moves(struct lowering *l);
+
+/* A buffer for the root's gradient. */
+int lower_new_gradient(struct lowering *l, int root);
+
+/* Buffer of the sums that are wanted of a tensor's gradient; -1: none. */
+struct row_sums lower_gradient_sums(struct lowering *l, int tensor, size_t rows_per_slot);
+
+/* lower_deliver to a tensor, which need not be an input. */
+bool lower_deliver_to(struct lowering *l, struct delivery *d, const struct node *node,
+                      int tensor, size_t rows_per_slot);
 
 /* The buffers that updates of the tensor need, and its group; -1 for those that are
  * not trained. */

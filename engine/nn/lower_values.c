@@ -153,8 +153,33 @@ static void lay_out_input(struct lowering *l, int tensor)
                        (const int[]){x.buffer, lower_value(l, l->graph->input)}, 2);
 }
 
+static int new_rows(struct lowering *l, const struct operand *x)
+{
+    return lower_buffer(l, (uint64_t)l->max_batch * x->rows * x->channels * sizeof(real));
+}
+
+static const struct node *producer_of(const struct lowering *l, int tensor)
+{
+    return &l->graph->nodes[l->graph->tensors[tensor].producer];
+}
+
+static struct operand made(struct lowering *l, int tensor)
+{
+    struct operand x = l->tensors[tensor].stored;
+    int *plain = &l->tensors[tensor].plain;
+
+    if (*plain < 0) {
+        *plain = new_rows(l, &x);
+        l->tensors[tensor].make(l, producer_of(l, tensor), *plain);
+    }
+    x.buffer = *plain;
+    return x;
+}
+
 struct operand lower_operand(struct lowering *l, int tensor)
 {
+    if (l->tensors[tensor].make)
+        return made(l, tensor);
     if (l->tensors[tensor].root < 0)
         lay_out_input(l, tensor);
     return l->program->of[tensor].at;
@@ -165,7 +190,7 @@ bool lower_is_free(const struct lowering *l, const struct node *node)
     int in = node->in[0];
 
     return l->tensors[in].reader == (int)(node - l->graph->nodes) &&
-           l->tensors[in].root >= 0;
+           l->tensors[in].root >= 0 && !l->tensors[in].make;
 }
 
 void lower_read_as(struct lowering *l, const struct node *node, bool is_free,
@@ -183,7 +208,7 @@ void lower_read_as(struct lowering *l, const struct node *node, bool is_free,
 struct operand lower_read_through(struct lowering *l, const struct node *node, int norm,
                                   enum activation act)
 {
-    struct operand x = lower_operand(l, node->in[0]);
+    struct operand x = l->program->of[node->in[0]].at;
     bool is_free = lower_is_free(l, node) && x.act == ACT_NONE;
 
     if (norm >= 0) /* a bias in front of a norm wants the gradient before it */
@@ -195,6 +220,16 @@ struct operand lower_read_through(struct lowering *l, const struct node *node, i
     x.act = act;
     lower_read_as(l, node, is_free, &x);
     return x;
+}
+
+void lower_remake(struct lowering *l, const struct node *node, lower_make_fn make)
+{
+    struct lowered_tensor *t = &l->tensors[node->out];
+
+    t->make = make;
+    t->root = node->out;
+    t->stored = lower_shape(&l->graph->tensors[node->out].shape);
+    l->program->of[node->out].at = t->stored;
 }
 
 bool lower_is_copy(const struct lowering *l, const struct node *node)
@@ -276,8 +311,7 @@ struct operand lower_plain(struct lowering *l, int tensor)
     if (x.norm < 0 && x.act == ACT_NONE)
         return x;
     if (*plain < 0) {
-        *plain =
-            lower_buffer(l, (uint64_t)l->max_batch * x.rows * x.channels * sizeof(real));
+        *plain = new_rows(l, &x);
         add_read(l, tensor, *plain);
     }
     x.norm = -1;
@@ -288,10 +322,15 @@ struct operand lower_plain(struct lowering *l, int tensor)
 
 struct operand lower_copy(struct lowering *l, const struct node *node)
 {
-    struct operand in = lower_operand(l, node->in[0]);
-    struct operand x = new_root(l, node->out, &in);
+    int in = node->in[0];
+    bool is_made = l->tensors[in].make != NULL;
+    struct operand like = is_made ? l->tensors[in].stored : lower_operand(l, in);
+    struct operand x = new_root(l, node->out, &like);
 
     l->program->of[node->out].value = x.buffer;
-    add_read(l, node->in[0], x.buffer);
+    if (is_made)
+        l->tensors[in].make(l, producer_of(l, in), x.buffer);
+    else
+        add_read(l, in, x.buffer);
     return x;
 }

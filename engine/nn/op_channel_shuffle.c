@@ -27,6 +27,20 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
+static void forward(struct lowering *l, const struct node *node)
+{
+    const struct shuffle_params *p = &node->params.shuffle;
+    struct channel_list *from = lower_channels(l, node);
+
+    if (!from)
+        return;
+    for (size_t c = 0; c < from->n; c++)
+        from->channel[c] =
+            (struct channel){node->in[0],
+                             c % p->groups * (p->channels / p->groups) + c / p->groups};
+    lower_move(l, node, from);
+}
+
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
 {
     double n = (double)shape_elements(node_input_shape(graph, node, 0));
@@ -35,6 +49,10 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
     out->backward_bytes = 2 * n * sizeof(real);
 }
 
-const struct op op_channel_shuffle = {.name = "channel_shuffle",
-                                      .infer = infer,
-                                      .cost = cost};
+const struct op op_channel_shuffle = {
+    .name = "channel_shuffle",
+    .infer = infer,
+    .forward = forward,
+    .backward = lower_move_back,
+    .cost = cost,
+};

@@ -36,6 +36,20 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
+static void forward(struct lowering *l, const struct node *node)
+{
+    struct channel_list *from = lower_channels(l, node);
+    size_t c = 0;
+
+    if (!from)
+        return;
+    for (uint32_t i = 0; i < node->n_in; i++) {
+        for (size_t k = 0; k < node->params.concat.channels[i]; k++)
+            from->channel[c++] = (struct channel){node->in[i], k};
+    }
+    lower_move(l, node, from);
+}
+
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
 {
     double n = (double)shape_elements(&graph->tensors[node->out].shape);
@@ -44,4 +58,10 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
     out->backward_bytes = 2 * n * sizeof(real);
 }
 
-const struct op op_concat = {.name = "concat", .infer = infer, .cost = cost};
+const struct op op_concat = {
+    .name = "concat",
+    .infer = infer,
+    .forward = forward,
+    .backward = lower_move_back,
+    .cost = cost,
+};

@@ -34,18 +34,22 @@ static struct layout layout_of(const struct graph *graph, int in,
                                const struct conv2d_shape *s)
 {
     const struct tensor *x = &graph->tensors[in];
-    struct layout l = {LAYOUT_ROWS, 1, 0, 1, false, false, false};
+    struct layout l = {.kind = LAYOUT_PANELS,
+                       .n_out = s->c_out,
+                       .n_in = s->c_in,
+                       .n_taps = s->k_h * s->k_w};
 
-    l.n_in = s->c_out * (s->c_in / s->groups) * s->k_h * s->k_w;
-    if (is_depthwise(s))
-        return (struct layout){
-            LAYOUT_DEPTHWISE, s->c_out, 1, s->k_h * s->k_w, false, false, false};
-    if (s->groups > 1)
-        return l;
-    l = (struct layout){LAYOUT_PANELS, s->c_out, s->c_in, s->k_h * s->k_w,
-                        false,         false,    false};
-    l.planar = x->kind == TENSOR_INPUT && !x->needs_grad;
-    l.tight = !l.planar && dense_is_tight(s);
+    if (is_depthwise(s)) {
+        l.kind = LAYOUT_DEPTHWISE;
+        l.n_in = 1;
+    } else if (s->groups > 1) { /* PyTorch's order */
+        l.kind = LAYOUT_ROWS;
+        l.n_in = s->c_out * (s->c_in / s->groups) * l.n_taps;
+        l.n_out = l.n_taps = 1;
+    } else {
+        l.planar = x->kind == TENSOR_INPUT && !x->needs_grad;
+        l.tight = !l.planar && dense_is_tight(s);
+    }
     return l;
 }
 

@@ -98,10 +98,11 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     uint8_t *at = step_buffer(step, call, AT);
     const real *x = step_buffer(step, call, X);
 
+    (void)worker;
     for (size_t i = rows.first; i < rows.first + rows.n; i++)
         step->kernels->max_pool2d_forward(y + i * stored_out(s), at + i * stored_out(s),
                                           x + i * stored_in(s), &reading, in->channels,
-                                          step_scratch(step, worker), s);
+                                          s);
 }
 
 static void run_backward(const struct call *call, const struct step *step, size_t block,
@@ -140,7 +141,6 @@ static void forward(struct lowering *l, const struct node *node)
     *x = lower_operand(l, node->in[0]);
     if (!lower_keeps_zero(x->act))
         *x = lower_plain(l, node->in[0]);
-    lower_scratch(l, x->rows * PANEL * sizeof(real));
     lower_planned_call(l, run_forward, node, &blocks, x,
                        (const int[]){lower_output(l, node).buffer, winners(l, node),
                                      x->buffer, x->norm},

@@ -5,14 +5,40 @@
  *   GRU   r, z, n likewise, but n = tanh(n_x + r n_h);  h = (1 - z) n + z h */
 #include "base/error.h"
 #include "engine/nn/op.h"
+#include "engine/nn/recurrent.h"
 
 #include <stdio.h>
 
-enum { X, W_IH, W_HH, B_IH, B_HH, N_INPUTS };
+enum {
+    X = RECURRENT_X,
+    W_IH = RECURRENT_W_IH,
+    W_HH = RECURRENT_W_HH,
+    B_IH = RECURRENT_B_IH,
+    B_HH = RECURRENT_B_HH,
+    N_INPUTS
+};
 
 static size_t n_gates(enum op_kind kind)
 {
     return kind == OP_LSTM ? 4 : 3;
+}
+
+/* Gate by gate. */
+static struct layout layout_of(const struct shape *shape,
+                               const struct recurrent_params *p)
+{
+    bool is_matrix = shape->n_dims == 2;
+    size_t gates = shape->dim[0] / p->hidden;
+
+    if (is_matrix)
+        return (struct layout){.kind = LAYOUT_GATES,
+                               .n_out = p->hidden,
+                               .n_in = shape->dim[1],
+                               .n_taps = gates};
+    return (struct layout){.kind = LAYOUT_ROWS,
+                           .n_out = gates,
+                           .n_in = p->hidden,
+                           .n_taps = 1};
 }
 
 /* The four parameters, at first uniform on +-1/sqrt(hidden). */
@@ -30,10 +56,12 @@ static void add_parameters(struct graph *graph, int *inputs, const char *name,
     };
 
     for (size_t i = W_IH; i < N_INPUTS; i++) {
+        struct layout layout = layout_of(&parameters[i].shape, p);
         char suffix[32];
 
         (void)snprintf(suffix, sizeof(suffix), "%s%u", parameters[i].suffix, layer);
         inputs[i] = graph_parameter(graph, name, suffix, &parameters[i].shape, p->hidden);
+        graph_set_layout(graph, inputs[i], &layout);
     }
 }
 
@@ -104,5 +132,17 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
         gates * (double)p->hidden * (double)(p->n_in + p->hidden + 2) * sizeof(real);
 }
 
-const struct op op_lstm = {.name = "lstm", .infer = infer, .cost = cost};
-const struct op op_gru = {.name = "gru", .infer = infer, .cost = cost};
+const struct op op_lstm = {
+    .name = "lstm",
+    .infer = infer,
+    .forward = recurrent_lower_forward,
+    .backward = recurrent_lower_backward,
+    .cost = cost,
+};
+const struct op op_gru = {
+    .name = "gru",
+    .infer = infer,
+    .forward = recurrent_lower_forward,
+    .backward = recurrent_lower_backward,
+    .cost = cost,
+};

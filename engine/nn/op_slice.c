@@ -27,6 +27,17 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
+static void forward(struct lowering *l, const struct node *node)
+{
+    struct channel_list *from = lower_channels(l, node);
+
+    if (!from)
+        return;
+    for (size_t c = 0; c < from->n; c++)
+        from->channel[c] = (struct channel){node->in[0], node->params.slice.first + c};
+    lower_move(l, node, from);
+}
+
 /* The gradient of the channels that are left out is 0, and is written too. */
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
 {
@@ -38,4 +49,10 @@ static void cost(struct op_cost *out, const struct graph *graph, const struct no
     out->backward_bytes = (n + (double)(p->channels * p->plane)) * sizeof(real);
 }
 
-const struct op op_slice = {.name = "slice", .infer = infer, .cost = cost};
+const struct op op_slice = {
+    .name = "slice",
+    .infer = infer,
+    .forward = forward,
+    .backward = lower_move_back,
+    .cost = cost,
+};

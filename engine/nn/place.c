@@ -22,38 +22,50 @@ static struct buffer *largest_unplaced(struct buffer *buffers, size_t n)
     return largest;
 }
 
-static bool collides(const struct buffer *a, const struct buffer *b)
+static bool live_together(const struct buffer *a, const struct buffer *b)
 {
-    return a->placed && a->first <= b->last && b->first <= a->last &&
-           a->offset < b->offset + aligned(b->size) &&
-           b->offset < a->offset + aligned(a->size);
+    return a->first <= b->last && b->first <= a->last;
 }
 
-/* Pushes the buffer above the first one it collides with; false: none. */
-static bool push_up(struct buffer *b, const struct buffer *buffers, size_t n)
+/* The lowest place that is free for as long as the buffer lives. `lowest` begins the
+ * list of those that have a place, by offset. */
+static void find_place(struct buffer *b, const struct buffer *buffers, int lowest)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (collides(&buffers[i], b)) {
-            b->offset = buffers[i].offset + aligned(buffers[i].size);
-            return true;
-        }
+    b->offset = 0;
+    for (int i = lowest; i >= 0; i = buffers[i].next) {
+        const struct buffer *other = &buffers[i];
+
+        if (other->offset >= b->offset + aligned(b->size))
+            return;
+        if (live_together(other, b) && other->offset + aligned(other->size) > b->offset)
+            b->offset = other->offset + aligned(other->size);
     }
-    return false;
+}
+
+/* Into the list. */
+static void insert(struct buffer *b, struct buffer *buffers, int *lowest)
+{
+    int *at = lowest;
+
+    while (*at >= 0 && buffers[*at].offset < b->offset)
+        at = &buffers[*at].next;
+    b->next = *at;
+    *at = (int)(b - buffers);
+    b->placed = true;
 }
 
 uint64_t place_buffers(struct buffer *buffers, size_t n)
 {
     uint64_t end = 0;
+    int lowest = -1;
 
     for (;;) {
         struct buffer *b = largest_unplaced(buffers, n);
 
         if (!b)
             return end;
-        b->offset = 0;
-        while (push_up(b, buffers, n))
-            continue;
-        b->placed = true;
+        find_place(b, buffers, lowest);
+        insert(b, buffers, &lowest);
         if (b->offset + aligned(b->size) > end)
             end = b->offset + aligned(b->size);
     }

@@ -75,6 +75,7 @@ struct buffer {
     uint32_t first, last;
     bool used, placed;
     bool external;
+    int next; /* while places are found */
     void *data;
 };
 

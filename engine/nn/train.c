@@ -26,13 +26,40 @@ static bool floats_finite(const float *x, size_t n)
     return !bad;
 }
 
+/* What an embedding of the input looks up; 0: there is none. */
+static size_t n_symbols(const cygnet_model *model)
+{
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        const struct node *node = &model->graph.nodes[i];
+
+        if (node->kind == OP_EMBEDDING && node->in[0] == model->graph.input)
+            return node->params.embedding.n_symbols;
+    }
+    return 0;
+}
+
+static cygnet_status check_symbols(const cygnet_model *model, const float *x, uint64_t n,
+                                   cygnet_error *err)
+{
+    size_t elements = input_elements(model), limit = n_symbols(model);
+
+    for (uint64_t i = 0; limit > 0 && i < n * elements; i++) {
+        if (!(x[i] >= 0 && x[i] < (float)limit) || x[i] != (float)(uint32_t)x[i])
+            return fail(err, CYGNET_EDATA, 0,
+                        "symbol %" PRIu64 " of example %" PRIu64
+                        " is %g: want a whole number from 0 to %zu",
+                        i % elements, i / elements, (double)x[i], limit - 1);
+    }
+    return CYGNET_OK;
+}
+
 static cygnet_status check_inputs(const cygnet_model *model, const float *x, uint64_t n,
                                   cygnet_error *err)
 {
     size_t elements = input_elements(model);
 
     if (floats_finite(x, (size_t)n * elements))
-        return CYGNET_OK;
+        return check_symbols(model, x, n, err);
     for (uint64_t row = 0; row < n; row++) {
         if (!floats_finite(x + row * elements, elements))
             return fail(err, CYGNET_ENUMERIC, 0,

@@ -168,7 +168,7 @@ def main():
     shape = tuple(map(int, options.input.split("x")))
     net = torch_zoo.build(options.model, shape, options.classes)
     net = torch_zoo.without_dropout(net)
-    x = torch.randn(options.batch, *shape)
+    x = torch_zoo.inputs(net, options.batch, shape)
     y = torch.randint(options.classes, (options.batch,))
     state = arrays(net.state_dict())
     try:

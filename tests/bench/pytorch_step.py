@@ -69,9 +69,9 @@ class Case:
         torch.manual_seed(options.seed)
         self.net = torch_zoo.build(options.model, options.input, options.classes)
         self.net.train()
-        self.x = torch.randn(options.batch, *options.input)
+        self.x = torch_zoo.inputs(self.net, options.batch, options.input)
         self.y = torch.randint(options.classes, (options.batch,))
-        if options.layout == "channels_last":
+        if options.layout == "channels_last" and self.x.dim() == 4:
             self.net = self.net.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)
         how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {}}
@@ -138,7 +138,7 @@ def default_classes(model):
 
 def shape(text):
     dims = tuple(int(part) for part in text.split("x"))
-    if len(dims) != 3 or min(dims) < 1:
+    if len(dims) not in (1, 3) or min(dims) < 1:
         raise ValueError(text)
     return dims
 

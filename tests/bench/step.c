@@ -9,6 +9,7 @@
 #include "examples/common/options.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/peak.h"
+#include "tests/bench/training_mode.h"
 #include "tests/bench/yardstick.h"
 #include "tests/fakes/fake_alloc.h"
 
@@ -152,11 +153,12 @@ static size_t example_elements(const cygnet_model *model)
     return n;
 }
 
-/* A batch of normal numbers with random labels. */
+/* A batch of normal numbers, or of symbols, with random labels. */
 static cygnet_status make_batch(struct bench_case *c, cygnet_error *err)
 {
     const struct step_options *o = c->options;
     size_t n = o->batch * example_elements(c->model);
+    size_t symbols = training_symbols(c->model);
     struct rng rng;
 
     c->x = malloc(n * sizeof(*c->x));
@@ -166,7 +168,7 @@ static cygnet_status make_batch(struct bench_case *c, cygnet_error *err)
         return complain(err, CYGNET_ENOMEM, 0, "out of memory for a batch");
     rng_init(&rng, o->seed, "bench", 0);
     for (size_t i = 0; i < n; i++)
-        c->x[i] = (float)rng_normal(&rng);
+        c->x[i] = symbols > 0 ? (float)rng_below(&rng, symbols) : (float)rng_normal(&rng);
     for (uint32_t i = 0; i < o->batch; i++)
         c->y[i] = (int64_t)rng_below(&rng, c->classes);
     return CYGNET_OK;

@@ -11,6 +11,15 @@ void training_without_dropout(cygnet_model *model)
     }
 }
 
+size_t training_symbols(const cygnet_model *model)
+{
+    for (size_t i = 0; i < model->graph.n_nodes; i++) {
+        if (model->graph.nodes[i].kind == OP_EMBEDDING)
+            return model->graph.nodes[i].params.embedding.n_symbols;
+    }
+    return 0;
+}
+
 /* The backward pass may have put something else where the logits were. */
 void training_logits(float *logits, cygnet_model *model, uint32_t n)
 {

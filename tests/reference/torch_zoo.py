@@ -386,6 +386,32 @@ def ds_cnn(act, shape, n_classes, channels=64, layers=4):
                  fc=nn.Linear(channels, n_classes))  # fmt: skip
 
 
+# ---- Sequences of symbols: Caldas et al., "LEAF", 2018 --------------------------
+
+
+class Recurrent(nn.Module):
+    """The class from the last state. Symbols come as floats, as images do."""
+
+    def __init__(self, kind, n_classes, symbols, embedding, hidden, layers):
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, embedding)
+        self.name = kind.__name__.lower()
+        self.add_module(self.name, kind(embedding, hidden, layers, batch_first=True))
+        self.linear = nn.Linear(hidden, n_classes)
+
+    def forward(self, x):
+        states, _ = getattr(self, self.name)(self.embedding(x.long()))
+        return self.linear(states[:, -1])
+
+
+def char_lstm(act, shape, n_classes, symbols=80, embedding=8, hidden=256, layers=2):
+    return Recurrent(nn.LSTM, n_classes, symbols, embedding, hidden, layers)
+
+
+def gru(act, shape, n_classes, symbols=80, embedding=32, hidden=128, layers=1):
+    return Recurrent(nn.GRU, n_classes, symbols, embedding, hidden, layers)
+
+
 MODELS = {
     "logistic": logistic,
     "mlp": mlp,
@@ -403,9 +429,11 @@ MODELS = {
     "shufflenet_v2_x2_0": shufflenet_v2((24, 244, 488, 976, 2048)),
     "squeezenet1_1": squeezenet1_1,
     "ds_cnn": ds_cnn,
+    "char_lstm": char_lstm,
+    "gru": gru,
 }
 ARGUMENTS = {"hidden": int, "layers": int, "channels": int, "width_mult": float,
-             "dropout": float}  # fmt: skip
+             "dropout": float, "symbols": int, "embedding": int}  # fmt: skip
 
 
 def split(spec):
@@ -425,6 +453,13 @@ def build(spec, shape, n_classes):
     """A module in training mode that takes a batch of `shape` and gives logits."""
     name, arguments, act = split(spec)
     return MODELS[name](Activations(act), tuple(shape), n_classes, **arguments)
+
+
+def inputs(net, batch, shape):
+    """Random ones: images, or symbols as floats."""
+    if isinstance(net, Recurrent):
+        return torch.randint(net.embedding.num_embeddings, (batch, *shape)).float()
+    return torch.randn(batch, *shape)
 
 
 def without_dropout(net):
