@@ -18,8 +18,7 @@
 #define GRAPH_MAX_NAME 64
 #define NODE_MAX_INPUTS 6
 
-/* Elements of one tensor (of one example for activations): also keeps every
- * extent within BLAS's int. */
+/* Elements of one tensor (of one example for activations). */
 #define GRAPH_MAX_ELEMENTS ((size_t)1 << 30)
 
 #define NO_TENSOR (-1)
