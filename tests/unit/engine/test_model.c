@@ -111,9 +111,9 @@ static void test_reference_kernels_repeat_bit_for_bit(void **state)
 
     (void)state;
     assert_int_equal(pool_create(&pool, 3, NULL, NULL), CYGNET_OK);
-    a = make_zoo_model("lenet5", &(struct shape){0}, 10, 13, &kernels_ref,
+    a = make_zoo_model("lenet5", &(struct shape){0}, 10, 13, kernels_reference(),
                        &nn_serial_executor);
-    b = make_zoo_model("lenet5", &(struct shape){0}, 10, 13, &kernels_ref,
+    b = make_zoo_model("lenet5", &(struct shape){0}, 10, 13, kernels_reference(),
                        pool_executor(pool));
     check_same_run(a, b);
     pool_destroy(pool);
@@ -372,9 +372,9 @@ static void test_a_stopped_step_changes_nothing_wherever_it_is(void **state)
     for (int at = 0; st == CYGNET_ECANCELLED; at++) {
         struct stopping s = {.executor = {run_and_stop, 1}, .left = at};
         cygnet_model *model =
-            make_zoo_model("lenet5", &small, 10, 9, &kernels_ref, &s.executor);
-        cygnet_model *twin =
-            make_zoo_model("lenet5", &small, 10, 9, &kernels_ref, &nn_serial_executor);
+            make_zoo_model("lenet5", &small, 10, 9, kernels_reference(), &s.executor);
+        cygnet_model *twin = make_zoo_model("lenet5", &small, 10, 9, kernels_reference(),
+                                            &nn_serial_executor);
 
         model_set_stop(model, &s.stop);
         st =
@@ -698,16 +698,34 @@ static void test_unknown_and_unfit_architectures_are_explained(void **state)
 
 static void test_nan_survives_relu_and_max_pool(void **state)
 {
-    const struct pool2d_shape shape = {1, 1, 3, 1, 1, 1, 3, 1, 1, 0, 0};
-    const real x[3] = {1, NAN, 5};
-    real y[3];
-    int32_t at;
+    const struct pool2d_shape shape = {.channels = PANEL,
+                                       .h_in = 1,
+                                       .w_in = 3,
+                                       .h_out = 1,
+                                       .w_out = 1,
+                                       .k_h = 1,
+                                       .k_w = 3,
+                                       .stride_h = 1,
+                                       .stride_w = 1};
+    const struct rows rows = {3, PANEL, PANEL};
+    real x[3 * PANEL], y[3 * PANEL];
+    uint8_t at[PANEL];
 
     (void)state;
-    kernels_ref.relu_forward(y, x, 3);
-    assert_true(isnan(y[1]));
-    kernels_ref.max_pool2d_forward(y, &at, x, &shape);
-    assert_true(isnan(y[0]));
+    for (size_t i = 0; i < 3 * PANEL; i++)
+        x[i] = i / PANEL == 1 ? (real)NAN : (real)(1 + i / PANEL);
+    for (size_t k = 0; k < kernels_count(); k++) {
+        for (int act = ACT_NONE; act <= ACT_RELU; act++) {
+            const struct reading reading = {NULL, NULL, (enum activation)act};
+
+            kernels_at(k)->read(y, PANEL, x, &reading, &rows);
+            for (size_t i = 0; i < 3 * PANEL; i++)
+                assert_int_equal(isnan(y[i]), i / PANEL == 1);
+            kernels_at(k)->max_pool2d_forward(y, at, x, &reading, PANEL, &shape);
+            for (size_t i = 0; i < PANEL; i++)
+                assert_true(isnan(y[i]) && at[i] == 1);
+        }
+    }
 }
 
 /* torch.optim.SGD leaves its buffer alone in a step without momentum. */
@@ -716,15 +734,19 @@ static void test_a_step_without_momentum_keeps_the_buffer(void **state)
     const struct update_rule with = {
         .kind = UPDATE_MOMENTUM, .lr = 0.5f, .shrink = 1, .clip = 1, .momentum = 0.5f};
     const struct update_rule without = {.lr = 0.5f, .shrink = 1, .clip = 1};
-    real w = 1, v = 0, g = 2;
 
     (void)state;
-    kernels_ref.update(&w, &v, NULL, &g, NULL, &with, 1);
-    assert_true(w == 0 && v == 2);
-    kernels_ref.update(&w, &v, NULL, &g, NULL, &without, 1);
-    assert_true(w == -1 && v == 2);
-    kernels_ref.update(&w, &v, NULL, &g, NULL, &with, 1);
-    assert_true(w == -2.5f && v == 3);
+    for (size_t k = 0; k < kernels_count(); k++) {
+        const struct kernels *kernels = kernels_at(k);
+        real w = 1, v = 0, g = 2;
+
+        kernels->update(&w, &v, NULL, &g, NULL, &with, 1);
+        assert_true(w == 0 && v == 2);
+        kernels->update(&w, &v, NULL, &g, NULL, &without, 1);
+        assert_true(w == -1 && v == 2);
+        kernels->update(&w, &v, NULL, &g, NULL, &with, 1);
+        assert_true(w == -2.5f && v == 3);
+    }
 }
 
 int main(void)
