@@ -4,6 +4,7 @@
 
 #include "base/stop.h"
 #include "engine/nn/place.h"
+#include "engine/nn/zoo.h"
 #include "engine/pool/pool.h"
 
 #include <inttypes.h>
@@ -238,6 +239,7 @@ static void test_logits_and_example_losses_explain_the_metrics(void **state)
 static void test_gradients_are_what_a_step_uses(void **state)
 {
     static const cygnet_sgd plain = {sizeof(cygnet_sgd), 0.5f, 0, 0};
+    static real was[10 * IMAGE], is[10 * IMAGE];
     cygnet_model *model = make_model("logistic", 9, 1);
     cygnet_model *before = make_model("logistic", 9, 1);
     cygnet_tensors *grads;
@@ -252,8 +254,10 @@ static void test_gradients_are_what_a_step_uses(void **state)
                                              NULL),
                      CYGNET_OK);
     g = cygnet_tensors_find(grads, "linear.weight")->data;
-    for (size_t i = 0; i < tensor_elements(model, w); i++)
-        assert_true(model_value(model, w)[i] == model_value(before, w)[i] - 0.5f * g[i]);
+    model_read_state(was, before, w);
+    model_read_state(is, model, w);
+    for (size_t i = 0; i < 10 * IMAGE; i++)
+        assert_true(is[i] == was[i] - 0.5f * g[i]);
     cygnet_tensors_destroy(grads);
     cygnet_model_destroy(model);
     cygnet_model_destroy(before);
@@ -363,34 +367,203 @@ static void run_and_stop(struct nn_executor *executor, nn_block block, void *arg
     nn_serial_executor.run(&nn_serial_executor, block, arg, n_blocks);
 }
 
-static void test_a_stopped_step_changes_nothing_wherever_it_is(void **state)
+/* lenet5 on small images, hashed weights. */
+static cygnet_model *make_stoppable(struct nn_executor *executor, bool separate)
 {
     const struct shape small = {3, {1, 12, 12}};
+    cygnet_model_options options;
+    struct graph graph;
+    cygnet_model *model;
+
+    cygnet_model_options_init(&options);
+    options.max_batch = 9;
+    options.separate_update = separate;
+    graph_init(&graph, NULL);
+    assert_int_equal(zoo_build(&graph, "lenet5", &small, 10, NULL), CYGNET_OK);
+    assert_int_equal(model_assemble(&model, &graph, kernels_reference(), executor,
+                                    &options, NULL),
+                     CYGNET_OK);
+    hash_weights(model, FIXTURE_SEED);
+    return model;
+}
+
+/* Calls `check` with a model whose step was stopped at its n-th job, for each n. */
+static void stop_everywhere(bool separate,
+                            void (*check)(cygnet_model *model, cygnet_status st))
+{
     cygnet_status st = CYGNET_ECANCELLED;
 
-    (void)state;
     for (int at = 0; st == CYGNET_ECANCELLED; at++) {
         struct stopping s = {.executor = {run_and_stop, 1}, .left = at};
-        cygnet_model *model =
-            make_zoo_model("lenet5", &small, 10, 9, kernels_reference(), &s.executor);
-        cygnet_model *twin = make_zoo_model("lenet5", &small, 10, 9, kernels_reference(),
-                                            &nn_serial_executor);
+        cygnet_model *model = make_stoppable(&s.executor, separate);
 
         model_set_stop(model, &s.stop);
         st =
             cygnet_model_train_step(model, NULL, images, labels, 9, &momentum_rule, NULL);
-        if (st == CYGNET_OK)
-            train(twin, 9);
-        assert_true(same_state(model, twin));
         model_set_stop(model, NULL);
-        train(model, 9); /* the optimiser's state is as before, too */
-        train(twin, 9);
-        assert_true(same_state(model, twin));
+        check(model, st);
         cygnet_model_destroy(model);
-        cygnet_model_destroy(twin);
-        assert_true(at < 100);
+        assert_true(at < 200);
     }
     assert_int_equal(st, CYGNET_OK);
+}
+
+/* The optimiser's state, too: the next step shows it. */
+static void check_untouched(cygnet_model *model, cygnet_status st)
+{
+    cygnet_model *twin = make_stoppable(&nn_serial_executor, true);
+
+    if (st == CYGNET_OK)
+        train(twin, 9);
+    assert_true(same_state(model, twin));
+    train(model, 9);
+    train(twin, 9);
+    assert_true(same_state(model, twin));
+    cygnet_model_destroy(twin);
+}
+
+static void test_a_stopped_separate_step_changes_nothing_wherever_it_is(void **state)
+{
+    (void)state;
+    stop_everywhere(true, check_untouched);
+}
+
+/* Nothing that needs the weights works. */
+static void check_torn(cygnet_model *model)
+{
+    cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
+    cygnet_tensors *out = NULL;
+    float logits[90];
+    cygnet_error err = {0};
+
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9,
+                                             &momentum_rule, &err),
+                     CYGNET_EINVAL);
+    assert_non_null(strstr(err.message, "broke off"));
+    assert_int_equal(cygnet_model_evaluate(model, &metrics, images, labels, 9, NULL),
+                     CYGNET_EINVAL);
+    assert_int_equal(cygnet_model_logits(model, logits, images, 9, NULL), CYGNET_EINVAL);
+    assert_int_equal(cygnet_model_gradients(&out, NULL, model, images, labels, 9, NULL),
+                     CYGNET_EINVAL);
+    assert_int_equal(cygnet_model_get_weights(&out, model, NULL), CYGNET_EINVAL);
+    assert_null(out);
+}
+
+/* Whole again, optimiser state and all. */
+static void check_mended(cygnet_model *model)
+{
+    cygnet_model *fresh = make_stoppable(&nn_serial_executor, false);
+    cygnet_tensors *weights;
+
+    assert_int_equal(cygnet_model_get_weights(&weights, fresh, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_model_set_weights(model, weights, NULL), CYGNET_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_true(same_state(model, fresh));
+        train(model, 9);
+        train(fresh, 9);
+    }
+    assert_true(same_state(model, fresh));
+    cygnet_tensors_destroy(weights);
+    cygnet_model_destroy(fresh);
+}
+
+static int n_torn, n_untouched;
+
+/* Stopped on its way forward it is as it was; later it is torn. */
+static void check_torn_or_untouched(cygnet_model *model, cygnet_status st)
+{
+    cygnet_model *fresh = make_stoppable(&nn_serial_executor, false);
+
+    if (st == CYGNET_ECANCELLED && model_check_whole(model, NULL) != CYGNET_OK) {
+        check_torn(model);
+        n_torn++;
+    } else if (st == CYGNET_ECANCELLED) {
+        assert_int_equal(n_torn, 0); /* first all that leave it whole */
+        assert_true(same_state(model, fresh));
+        n_untouched++;
+    }
+    check_mended(model);
+    cygnet_model_destroy(fresh);
+}
+
+static void test_a_stopped_step_tears_a_model_once_it_goes_back(void **state)
+{
+    (void)state;
+    n_torn = n_untouched = 0;
+    stop_everywhere(false, check_torn_or_untouched);
+    assert_true(n_untouched > 3 && n_torn > 3); /* jobs forward, and jobs back */
+}
+
+static void scale_weights(cygnet_model *model, const char *name, real factor)
+{
+    size_t at = find_tensor(model, name), n = tensor_elements(model, at);
+    real *w = malloc(n * sizeof(*w));
+
+    assert_non_null(w);
+    model_read_state(w, model, at);
+    for (size_t i = 0; i < n; i++)
+        w[i] *= factor;
+    model_write_state(model, at, w);
+    free(w);
+}
+
+/* fc2 makes next to nothing of large values, and fc3 something of that: forward all
+ * is well. Back, fc2's gradient is large weights times large values. */
+static void break_gradient(cygnet_model *model)
+{
+    scale_weights(model, "fc1.weight", 1e6f);
+    scale_weights(model, "fc2.weight", 1e-36f);
+    scale_weights(model, "fc2.bias", 1e-36f);
+    scale_weights(model, "fc3.weight", 1e37f);
+}
+
+static void check_bad_gradient(bool separate)
+{
+    cygnet_model *model = make_stoppable(&nn_serial_executor, separate);
+    cygnet_model *twin = make_stoppable(&nn_serial_executor, separate);
+    cygnet_error err = {0};
+
+    break_gradient(model);
+    break_gradient(twin);
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9,
+                                             &momentum_rule, &err),
+                     CYGNET_ENUMERIC);
+    assert_non_null(strstr(err.message, "the gradient of fc2.weight"));
+    if (separate)
+        assert_true(same_state(model, twin));
+    else
+        check_torn(model);
+    check_mended(model);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(twin);
+}
+
+static void test_a_gradient_that_is_not_finite_is_refused(void **state)
+{
+    (void)state;
+    check_bad_gradient(true);
+    check_bad_gradient(false);
+}
+
+/* What is found in the batch or in the loss comes before any update. */
+static void test_a_bad_loss_does_not_tear(void **state)
+{
+    cygnet_model *model = make_stoppable(&nn_serial_executor, false);
+    cygnet_model *twin = make_stoppable(&nn_serial_executor, false);
+
+    (void)state;
+    scale_weights(model, "fc3.weight", 1e30f);
+    scale_weights(model, "fc2.weight", 1e30f);
+    scale_weights(twin, "fc3.weight", 1e30f);
+    scale_weights(twin, "fc2.weight", 1e30f);
+    assert_int_equal(cygnet_model_train_step(model, NULL, images, labels, 9,
+                                             &momentum_rule, NULL),
+                     CYGNET_ENUMERIC);
+    assert_true(same_state(model, twin));
+    assert_int_equal(model_check_whole(model, NULL), CYGNET_OK);
+    check_mended(model);
+    cygnet_model_destroy(model);
+    cygnet_model_destroy(twin);
 }
 
 /* ---- Memory -------------------------------------------------------------- */
@@ -644,10 +817,12 @@ static void test_initial_weights_have_pytorchs_distribution(void **state)
     size_t w = find_tensor(model, "linear.weight");
     size_t n = tensor_elements(model, w);
     double bound = 1.0 / 28, sum = 0, squares = 0;
+    static real drawn[10 * IMAGE];
 
     (void)state;
+    model_read_state(drawn, model, w);
     for (size_t i = 0; i < n; i++) {
-        double v = (double)model_value(model, w)[i];
+        double v = (double)drawn[i];
 
         assert_true(fabs(v) <= bound * (1 + (double)FLT_EPSILON));
         sum += v;
@@ -765,7 +940,10 @@ int main(void)
         cmocka_unit_test(test_a_label_out_of_range_is_refused),
         cmocka_unit_test(test_overflow_names_layer_and_example),
         cmocka_unit_test(test_a_silly_rule_is_refused),
-        cmocka_unit_test(test_a_stopped_step_changes_nothing_wherever_it_is),
+        cmocka_unit_test(test_a_stopped_separate_step_changes_nothing_wherever_it_is),
+        cmocka_unit_test(test_a_stopped_step_tears_a_model_once_it_goes_back),
+        cmocka_unit_test(test_a_gradient_that_is_not_finite_is_refused),
+        cmocka_unit_test(test_a_bad_loss_does_not_tear),
         cmocka_unit_test(test_planned_bytes_are_what_is_allocated_and_a_step_adds_none),
         cmocka_unit_test(test_every_refused_allocation_is_reported_and_leaks_nothing),
         cmocka_unit_test(test_max_bytes_is_held_and_the_message_says_what_is_needed),
