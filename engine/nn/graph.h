@@ -293,6 +293,7 @@ int graph_dropout(struct graph *graph, const char *name, int in, double rate);
  * pooling; 1 x 1 is the global mean. */
 int graph_avg_pool2d(struct graph *graph, const char *name, int in, size_t h_out,
                      size_t w_out);
+/* Windows of at most 256 values. */
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
 /* The last window of an axis may begin inside the image and reach beyond it, as with

@@ -211,6 +211,21 @@ static void test_a_cut_window_has_the_largest_of_what_is_left(void **state)
                   "3x3 window does not fit a 1x4 input");
 }
 
+/* The place of a winner is one byte. */
+static void test_windows_have_at_most_256_values(void **state)
+{
+    const struct pool2d_shape fits = {.k_h = 16, .k_w = 16, .stride_h = 1, .stride_w = 1};
+    const struct pool2d_shape large = {.k_h = 1,
+                                       .k_w = 257,
+                                       .stride_h = 1,
+                                       .stride_w = 1};
+
+    (void)state;
+    check_shape(graph_max_pool2d(&graph, "pool", image(2, 16, 17), &fits), 3, 2, 1, 2);
+    check_refused(graph_max_pool2d(&graph, "pool", image(1, 1, 300), &large), "pool",
+                  "1x257 window: want at most 256");
+}
+
 /* ---- Sequences ----------------------------------------------------------- */
 
 static void test_embedding_makes_a_sequence_of_rows(void **state)
@@ -309,6 +324,7 @@ int main(void)
         WITH_GRAPH(test_scale_wants_one_factor_a_channel),
         WITH_GRAPH(test_ceil_mode_adds_the_window_that_is_cut),
         WITH_GRAPH(test_a_cut_window_has_the_largest_of_what_is_left),
+        WITH_GRAPH(test_windows_have_at_most_256_values),
         WITH_GRAPH(test_embedding_makes_a_sequence_of_rows),
         WITH_GRAPH(test_recurrent_layers_have_pytorchs_parameters),
         WITH_GRAPH(test_last_takes_the_last_step),
