@@ -90,7 +90,16 @@ char *arena_strdup(struct arena *arena, const char *text)
 
 size_t arena_used(const struct arena *arena)
 {
-    return arena->used;
+    return arena ? arena->used : 0;
+}
+
+size_t arena_held(const struct arena *arena)
+{
+    size_t bytes = arena ? sizeof(*arena) : 0;
+
+    for (const struct block *b = arena ? arena->blocks : NULL; b; b = b->next)
+        bytes += sizeof(*b) + b->size;
+    return bytes;
 }
 
 void arena_destroy(struct arena *arena)

@@ -16,8 +16,9 @@ void *arena_alloc(struct arena *arena, size_t size);
 void *arena_alloc_array(struct arena *arena, size_t n, size_t size);
 char *arena_strdup(struct arena *arena, const char *text);
 
-/* Bytes handed out so far. */
+/* Bytes handed out so far, and bytes asked of the allocator for them. NULL: 0. */
 size_t arena_used(const struct arena *arena);
+size_t arena_held(const struct arena *arena);
 
 /* Accepts NULL. */
 void arena_destroy(struct arena *arena);

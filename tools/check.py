@@ -78,8 +78,6 @@ STAGES = (
           SANITIZER + ("-Db_sanitize=address,undefined",), "asan", full_only=True),
     Stage("clang", "build-clang", 10, LIBRARY_SUITES + ("abi",),
           env=(("CC", "clang"), ("CXX", "clang++")), full_only=True),
-    Stage("no-blas", "build-no-blas", 10, LIBRARY_SUITES,
-          ("-Dblas=disabled",), full_only=True),
     Stage("valgrind", "build-check", 30, ("unit", "protocol"), RELEASE,
           "valgrind", full_only=True),
     Stage("tidy", "build-clang", 30, ("tidy",),

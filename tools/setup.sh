@@ -72,7 +72,6 @@ probe() {
     need libcurl4-openssl-dev has_pc libcurl
     need libmbedtls-dev has_header mbedtls/sha256.h
     need libcjson-dev has_pc libcjson
-    need libopenblas-dev has_pc openblas
     need libzstd-dev has_pc libzstd
     need libmicrohttpd-dev has_pc libmicrohttpd
     need libsqlite3-dev has_pc sqlite3

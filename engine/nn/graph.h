@@ -18,8 +18,7 @@
 #define GRAPH_MAX_NAME 64
 #define NODE_MAX_INPUTS 6
 
-/* Elements of one tensor (of one example for activations): also keeps every
- * extent within BLAS's int. */
+/* Elements of one tensor (of one example for activations). */
 #define GRAPH_MAX_ELEMENTS ((size_t)1 << 30)
 
 #define NO_TENSOR (-1)
@@ -294,6 +293,7 @@ int graph_dropout(struct graph *graph, const char *name, int in, double rate);
  * pooling; 1 x 1 is the global mean. */
 int graph_avg_pool2d(struct graph *graph, const char *name, int in, size_t h_out,
                      size_t w_out);
+/* Windows of at most 256 values. */
 int graph_max_pool2d(struct graph *graph, const char *name, int in,
                      const struct pool2d_shape *settings);
 /* The last window of an axis may begin inside the image and reach beyond it, as with

@@ -158,7 +158,7 @@ static void pad_input_row(real *to, const struct depthwise_forward *d, size_t c,
                           const struct padding *p, size_t row)
 {
     const struct conv2d_shape *s = d->shape;
-    const real *x = d->x + (row - p->before_h) * s->w_in * d->x_pitch + c;
+    const real *x;
     struct reader reader = reader_of(&d->reading, c);
     size_t after = p->before_w + s->w_in;
 
@@ -166,6 +166,7 @@ static void pad_input_row(real *to, const struct depthwise_forward *d, size_t c,
         zero_vecs(to, p->width);
         return;
     }
+    x = d->x + (row - p->before_h) * s->w_in * d->x_pitch + c;
     zero_vecs(to, p->before_w);
     zero_vecs(to + after * LANES, p->width - after);
     to += p->before_w * LANES;

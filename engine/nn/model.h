@@ -26,8 +26,9 @@ void model_adopt_executor(cygnet_model *model,
 struct nn_executor *model_executor(const cygnet_model *model);
 
 /* Lets another thread end a step or an evaluation early: looked at before each
- * call of the list. A stopped step returns ECANCELLED and leaves weights and
- * optimiser state as they were before it. NULL: never (the default). */
+ * block. A stopped step returns ECANCELLED. Stopped before it went backward, or with
+ * separate_update, it leaves weights and optimiser state as they were before it; else
+ * the weights have to be set again. NULL: never (the default). */
 void model_set_stop(cygnet_model *model, const cygnet_stop *stop);
 
 /* Loss of each example, in order, of the last batch that a train_step, gradients or

@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-enum { ELEMENTS_PER_BLOCK = 8192 };
+enum { ELEMENTS_PER_BLOCK = 8192, MAX_TAPS = 256 };
 
 /* With `ceil`, one more window if it begins inside the image or the padding before
  * it. */
@@ -59,6 +59,9 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
         return fail(err, CYGNET_ESHAPE, 0,
                     "a %zux%zu window does not fit a %zux%zu input", s->k_h, s->k_w,
                     s->h_in, s->w_in);
+    if (s->k_h > MAX_TAPS / s->k_w)
+        return fail(err, CYGNET_ESHAPE, 0, "a %zux%zu window: want at most %d values",
+                    s->k_h, s->k_w, MAX_TAPS);
     *out = (struct shape){3, {s->channels, s->h_out, s->w_out}};
     return CYGNET_OK;
 }

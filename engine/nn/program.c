@@ -116,7 +116,7 @@ cygnet_status program_allocate(struct program *program, cygnet_error *err)
 uint64_t program_bytes(const struct program *p)
 {
     return p->cap_buffers * sizeof(*p->buffers) + p->cap_calls * sizeof(*p->calls) +
-           p->n_tensors * sizeof(*p->of) + arena_used(p->plans) + p->arena_bytes +
+           p->n_tensors * sizeof(*p->of) + arena_held(p->plans) + p->arena_bytes +
            BUFFER_ALIGNMENT;
 }
 

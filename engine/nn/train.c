@@ -1,6 +1,6 @@
 /* Steps and evaluations: checks the batch, binds it to the program, runs the
- * lists. Invariant: weights and optimiser state change only in the update list,
- * which runs when nothing can go wrong any more. */
+ * lists. Invariant: what was planned to be updated separately changes only in the
+ * update list, which runs when nothing can go wrong any more. */
 #include "engine/nn/model_parts.h"
 
 #include "base/error.h"
@@ -156,31 +156,67 @@ static struct step begin(cygnet_model *model, enum step_mode mode, const float *
     return step;
 }
 
-/* First example for which what the node stores is not finite; n: none. */
-static size_t bad_example(const cygnet_model *model, const struct node *node, size_t n)
+/* As the row is read: a norm stores what is finite still. */
+static bool row_finite(const struct step *step, const struct operand *at, const real *row)
 {
-    const struct operand *at = &model->program.of[node->out].at;
-    size_t elements = node->out == model->graph.loss ? 1 : at->rows * at->channels;
-    const real *out = model_value(model, (size_t)node->out);
+    struct reading reading = reading_of(step, at);
+    struct rows one = {1, PANEL, PANEL};
+    real y[PANEL];
 
-    for (size_t row = 0; row < n; row++) {
-        if (!model->kernels.all_finite(out + row * elements, elements))
-            return row;
+    for (size_t c = 0; c < at->channels; c += PANEL) {
+        struct reading part = reading;
+
+        if (part.scale)
+            part.scale += c, part.shift += c;
+        step->kernels->read(y, PANEL, row + c, &part, &one);
+        if (!step->kernels->all_finite(y, PANEL))
+            return false;
     }
-    return n;
+    return true;
 }
 
-/* Runs the forward list again, call by call, to say where it went wrong. */
+static bool example_finite(const cygnet_model *model, const struct step *step,
+                           const struct node *node, size_t example)
+{
+    const struct operand *at = &model->program.of[node->out].at;
+    const real *out = model_value(model, (size_t)node->out);
+
+    if (node->out == model->graph.loss)
+        return model->kernels.all_finite(out + example, 1);
+    for (size_t r = 0; r < at->rows; r++) {
+        if (!row_finite(step, at, out + (example * at->rows + r) * at->channels))
+            return false;
+    }
+    return true;
+}
+
+/* First example for which what the node gives is not finite; n: none. */
+static size_t bad_example(const cygnet_model *model, const struct step *step,
+                          const struct node *node)
+{
+    size_t example = 0;
+
+    while (example < step->n && example_finite(model, step, node, example))
+        example++;
+    return example;
+}
+
+/* Runs the forward list again, call by call, to say where it went wrong. A node's
+ * output is there after its last call. */
 static cygnet_status fail_numeric(cygnet_model *model, const struct step *step,
                                   cygnet_error *err)
 {
-    for (size_t i = model->program.forward.begin; i < model->program.forward.end; i++) {
-        const struct node *node = model->program.calls[i].node;
+    const struct program *p = &model->program;
+
+    for (size_t i = p->forward.begin; i < p->forward.end; i++) {
+        const struct node *node = p->calls[i].node;
         struct call_list one = {i, i + 1};
         size_t row;
 
         (void)program_run(step, &one, model->executor, NULL, NULL);
-        row = bad_example(model, node, step->n);
+        if (i + 1 < p->forward.end && p->calls[i + 1].node == node)
+            continue;
+        row = bad_example(model, step, node);
         if (row < step->n)
             return fail(err, CYGNET_ENUMERIC, 0,
                         "layer %s gives NaN or infinity for example %zu of the batch",

@@ -452,8 +452,6 @@ static void catch_signals(void)
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         sigaction(numbers[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);
-    /* the engine calls BLAS on one thread; idle pools of many clients cost */
-    setenv("OPENBLAS_NUM_THREADS", "1", 0);
 }
 
 cygnet_status live_run(const struct fleet_options *options, cygnet_error *err)

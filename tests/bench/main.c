@@ -6,9 +6,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_ROW_BYTES = 65536 };
 
@@ -41,7 +39,6 @@ static const char USAGE[] =
     "  Batch norm is in training mode; nothing is dropped out.\n"
     "\n"
     "step and peak: --json FILE receives one object a line; - is standard output (-).\n"
-    "OPENBLAS_*, OMP_* and MKL_* are taken out of the environment first.\n"
     "Exit status: 0 done, 1 an error, 2 a bad command line.\n";
 
 int bench_complain(int status, const cygnet_error *err)
@@ -86,41 +83,8 @@ cygnet_status bench_write(FILE *file, struct json_builder *row, cygnet_error *er
     return st;
 }
 
-static bool is_tuning(const char *entry)
-{
-    static const char *const prefixes[] = {"OPENBLAS_", "OMP_", "MKL_"};
-
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        if (strncmp(entry, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* OpenBLAS reads its variables while it is loaded, before main: the program has
- * to start again without them. False: it could not. */
-static bool start_without_tuning(char **argv)
-{
-    char **to = environ;
-    bool found = false;
-
-    for (char **from = environ; *from; from++) {
-        if (is_tuning(*from))
-            found = true;
-        else
-            *to++ = *from;
-    }
-    *to = NULL;
-    if (found)
-        execv("/proc/self/exe", argv);
-    return !found;
-}
-
 int main(int argc, char **argv)
 {
-    if (!start_without_tuning(argv))
-        return fprintf(stderr, "cygnet-bench: cannot start again: %s\n", strerror(errno)),
-               BENCH_FAILED;
     if (argc >= 2 && strcmp(argv[1], "step") == 0)
         return bench_step(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "peak") == 0)

@@ -50,6 +50,8 @@ static void test_an_arena_stops_at_its_maximum(void **state)
     assert_null(arena_alloc(arena, 2000));
     assert_null(arena_alloc_array(arena, SIZE_MAX / 2, 3));
     assert_in_range(arena_used(arena), 9005, 10000);
+    assert_true(arena_held(arena) > arena_used(arena));
+    assert_int_equal(arena_held(NULL), 0);
     arena_destroy(arena);
     assert_int_equal(fake.n_live, 0);
 }

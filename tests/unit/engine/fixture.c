@@ -3,6 +3,7 @@
 
 #include "engine/nn/zoo.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,117 @@ void hash_weights(cygnet_model *model, uint64_t seed)
     }
 }
 
+/* ---- Classes and rows ------------------------------------------------------ */
+
+enum { MAX_CLASSES = 8, MAX_TESTS = 128, NAME_BYTES = 128 };
+
+const struct kernels *kernels_at(size_t index)
+{
+    static struct kernels classes[MAX_CLASSES];
+
+    assert_true(index < MAX_CLASSES);
+    return kernels_class(&classes[index], index) ? &classes[index] : NULL;
+}
+
+const struct kernels *kernels_reference(void)
+{
+    return kernels_at(0);
+}
+
+size_t kernels_count(void)
+{
+    size_t n = 0;
+
+    while (kernels_at(n))
+        n++;
+    return n;
+}
+
+int run_tests_per_class(const struct CMUnitTest *tests, size_t n)
+{
+    static struct CMUnitTest all[MAX_TESTS];
+    static char names[MAX_TESTS][NAME_BYTES];
+    size_t at = 0;
+
+    for (size_t c = 0; kernels_at(c); c++) {
+        for (size_t i = 0; i < n && at < MAX_TESTS; i++, at++) {
+            (void)snprintf(names[at], NAME_BYTES, "%s, %s", tests[i].name,
+                           kernels_at(c)->name);
+            all[at] = (struct CMUnitTest){names[at], tests[i].test_func, NULL, NULL,
+                                          (void *)(uintptr_t)kernels_at(c)};
+        }
+    }
+    return at == n * kernels_count()
+               ? _cmocka_run_group_tests("classes", all, at, NULL, NULL)
+               : 1;
+}
+
+static real *allocate(size_t n)
+{
+    real *rows = calloc(n, sizeof(*rows));
+
+    assert_non_null(rows);
+    return rows;
+}
+
+void read_activation(real *out, const cygnet_model *model, const struct step *step,
+                     size_t tensor)
+{
+    const struct operand *at = &model->program.of[tensor].at;
+    struct rows k = {step->n * at->rows, at->channels, at->channels};
+    struct reading reading = reading_of(step, at);
+    real *rows = allocate(k.n * k.pitch);
+
+    step->kernels->read(rows, k.pitch, step_data(step, at->buffer), &reading, &k);
+    model_read_rows(out, model, tensor, rows, step->n);
+    free(rows);
+}
+
+/* Of the norm that reads the same numbers; -1: none does. */
+static int norm_behind(const struct program *p, size_t tensor)
+{
+    for (size_t i = 0; i < p->n_tensors; i++) {
+        if (p->of[i].at.buffer == p->of[tensor].at.buffer && p->of[i].at.norm >= 0)
+            return p->of[i].at.norm;
+    }
+    return -1;
+}
+
+void read_activation_gradient(real *out, const cygnet_model *model,
+                              const struct step *step, size_t tensor)
+{
+    const struct operand *at = &model->program.of[tensor].at;
+    struct rows k = {step->n * at->rows, at->channels, at->channels};
+    int norm = norm_behind(&model->program, tensor);
+    struct norm_gradient through = norm_gradient_of(step, norm, at->channels);
+    real *rows = allocate(k.n * k.pitch);
+
+    step->kernels->norm_gradient(rows, k.pitch, model_grad(model, tensor), k.pitch,
+                                 step_data(step, at->buffer), &through, &k);
+    model_read_rows(out, model, tensor, rows, step->n);
+    free(rows);
+}
+
+/* Where each number of an example comes to lie: reads their own indices back. */
+void write_rows(real *rows, const cygnet_model *model, size_t tensor, const real *in,
+                size_t n)
+{
+    const struct operand *at = &model->program.of[tensor].at;
+    size_t pitch = at->rows * at->channels, elements = tensor_elements(model, tensor);
+    real *places = allocate(pitch), *place = allocate(elements);
+
+    for (size_t i = 0; i < pitch; i++)
+        places[i] = (real)i; /* exact: no test is that large */
+    model_read_rows(place, model, tensor, places, 1);
+    memset(rows, 0, n * pitch * sizeof(*rows));
+    for (size_t e = 0; e < n; e++) {
+        for (size_t i = 0; i < elements; i++)
+            rows[e * pitch + (size_t)place[i]] = in[e * elements + i];
+    }
+    free(places);
+    free(place);
+}
+
 static int add_input(struct graph *graph, uint32_t n_dims, const size_t *dim)
 {
     struct shape shape = {.n_dims = n_dims};
@@ -148,19 +260,16 @@ static int add_op(struct graph *graph, const char *kind, const size_t *p)
     return NO_TENSOR;
 }
 
-size_t build_op_graph(struct graph *graph, const char *kind, const size_t *params)
+void build_op_graph(struct graph *graph, const char *kind, const size_t *params)
 {
     int out;
 
     graph_init(graph, NULL);
-    if (strcmp(kind, "cross_entropy") == 0) {
-        assert_true(graph_cross_entropy(graph, add_input(graph, 1, params)) >= 0);
-        return 0;
-    }
-    out = add_op(graph, kind, params);
-    out = graph_linear(graph, "head", graph_flatten(graph, "flatten", out), 3);
+    if (strcmp(kind, "cross_entropy") == 0)
+        out = add_input(graph, 1, params);
+    else
+        out = graph_flatten(graph, "flatten", add_op(graph, kind, params));
     assert_true(graph_cross_entropy(graph, out) >= 0);
-    return 0;
 }
 
 cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,

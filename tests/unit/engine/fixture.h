@@ -31,10 +31,28 @@ void hash_fill_labels(int64_t *out, uint64_t seed, size_t n, uint32_t n_classes)
  * where that is a constant. */
 void hash_weights(cygnet_model *model, uint64_t seed);
 
-/* A graph whose one node of interest is `kind` with the parameters of a golden
- * case (without the batch); the input has a gradient, so that it can be checked.
- * Returns the node's index. */
-size_t build_op_graph(struct graph *graph, const char *kind, const size_t *params);
+/* The reference, and every class of kernels that this CPU can run, by index. */
+const struct kernels *kernels_reference(void);
+size_t kernels_count(void);
+const struct kernels *kernels_at(size_t index);
+
+/* Runs each test once per class, which is its state. */
+int run_tests_per_class(const struct CMUnitTest *tests, size_t n);
+
+/* A graph whose node 0 is `kind` with the parameters of a golden case (without the
+ * batch); the input has a gradient, so that it can be checked. Outputs are flattened
+ * and read by the loss as they are. */
+void build_op_graph(struct graph *graph, const char *kind, const size_t *params);
+
+/* The step's examples of an activation as its readers see it, or of the gradient of a
+ * graph's input, in PyTorch's order; and the other way round, to rows as they lie in
+ * memory, padding 0. */
+void read_activation(real *out, const cygnet_model *model, const struct step *step,
+                     size_t tensor);
+void read_activation_gradient(real *out, const cygnet_model *model,
+                              const struct step *step, size_t tensor);
+void write_rows(real *rows, const cygnet_model *model, size_t tensor, const real *in,
+                size_t n);
 
 /* A zoo model on the given kernels, weights hashed. */
 cygnet_model *make_zoo_model(const char *spec, const struct shape *input,

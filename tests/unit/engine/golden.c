@@ -34,6 +34,8 @@ static bool next_case(struct golden *g, struct golden_case *c)
     assert_true(c->n_params <= GOLDEN_MAX_PARAMS);
     for (size_t i = 0; i < c->n_params; i++)
         assert_int_equal(fscanf(g->file, "%zu", &c->params[i]), 1);
+    (void)snprintf(g->found_in, sizeof(g->found_in), "%s %s (%zu %zu %zu ...)", c->kind,
+                   c->spec, c->params[0], c->params[1], c->params[2]);
     assert_int_equal(fscanf(g->file, "%150s", g->word), 1);
     return true;
 }
@@ -57,10 +59,12 @@ static double projection(const real *v, size_t n, int p)
     return sum;
 }
 
-static void check_number(const char *what, double got, double want, double bound)
+static void check_number(const struct golden *g, const char *what, double got,
+                         double want, double bound)
 {
     if (!(fabs(got - want) <= bound))
-        fail_msg("%s: got %.17g, want %.17g within %g", what, got, want, bound);
+        fail_msg("%s, %s: got %.17g, want %.17g within %g", g->found_in, what, got, want,
+                 bound);
 }
 
 /* If ||error|| <= tolerance ||exact||, then the norm and any one value are off by
@@ -80,12 +84,12 @@ void golden_check(struct golden *g, const char *want_name, const real *v, size_t
     exact = read_number(g);
     for (size_t i = 0; i < n; i++)
         norm += (double)v[i] * (double)v[i];
-    check_number(name, sqrt(norm), exact, tolerance * exact);
+    check_number(g, name, sqrt(norm), exact, tolerance * exact);
     for (int p = 0; p < N_PROJECTIONS; p++)
-        check_number(name, projection(v, n, p), read_number(g),
+        check_number(g, name, projection(v, n, p), read_number(g),
                      4 * 0.58 * tolerance * exact);
     for (size_t i = 0; i < N_VALUES; i++)
-        check_number(name, (double)v[i * n / N_VALUES], read_number(g),
+        check_number(g, name, (double)v[i * n / N_VALUES], read_number(g),
                      tolerance * exact);
     assert_int_equal(fscanf(g->file, "%150s", g->word), 1);
 }

@@ -8,9 +8,11 @@
 
 #define GOLDEN_MAX_PARAMS 20
 
+/* found_in  the case, for messages */
 struct golden {
     FILE *file;
     char word[160];
+    char found_in[128];
     struct kernels kernels;
 };
 

@@ -76,13 +76,8 @@ static void check_parameter(const struct tensor *t, const char *name, size_t a, 
 
 /* ---- Activations --------------------------------------------------------- */
 
-static void test_activations_keep_the_shape_and_have_their_names(void **state)
+static void test_activations_keep_the_shape_and_their_kind(void **state)
 {
-    static const char *const names[ACT_N_KINDS] = {
-        [ACT_RELU] = "relu",           [ACT_RELU6] = "relu6",
-        [ACT_HARDSWISH] = "hardswish", [ACT_HARDSIGMOID] = "hardsigmoid",
-        [ACT_SILU] = "silu",           [ACT_SIGMOID] = "sigmoid",
-        [ACT_TANH] = "tanh",           [ACT_GELU] = "gelu"};
     int x = image(3, 4, 5);
 
     (void)state;
@@ -94,22 +89,9 @@ static void test_activations_keep_the_shape_and_have_their_names(void **state)
 
         check_shape(y, 3, 3, 4, 5);
         assert_int_equal(node->kind, OP_ACTIVATION);
-        assert_string_equal(op_of(node)->name, names[kind]);
+        assert_int_equal(node->params.activation.kind, kind);
         assert_true(cost_of(y).forward_flops >= 60);
         assert_true(cost_of(y).forward_bytes == 2 * 60 * sizeof(real));
-    }
-}
-
-/* What does not give its input back may not overwrite it. */
-static void test_only_invertible_activations_are_in_place(void **state)
-{
-    (void)state;
-    for (int kind = ACT_RELU; kind < ACT_N_KINDS; kind++) {
-        const struct op *op = activation_op((enum activation)kind);
-        bool by_output = kind != ACT_SILU && kind != ACT_HARDSWISH && kind != ACT_GELU;
-
-        assert_int_equal(op->in_place, by_output);
-        assert_int_equal(op->reads_output, by_output);
     }
 }
 
@@ -202,23 +184,46 @@ static void test_ceil_mode_adds_the_window_that_is_cut(void **state)
     }
 }
 
+/* Numbers 0 to 15 in a square, in every channel. Places are those in the window. */
 static void test_a_cut_window_has_the_largest_of_what_is_left(void **state)
 {
-    static const real x[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static const uint8_t places[4] = {8, 7, 5, 4};
+    static const real largest[4] = {10, 11, 14, 15};
     const struct pool2d_shape pool = {.k_h = 3, .k_w = 3, .stride_h = 2, .stride_w = 2};
-    int y = graph_max_pool2d_ceil(&graph, "pool", image(1, 4, 4), &pool);
-    real out[4];
-    int32_t at[4];
+    const struct reading as_it_is = {NULL, NULL, ACT_NONE};
+    int y = graph_max_pool2d_ceil(&graph, "pool", image(PANEL, 4, 4), &pool);
+    real x[16 * PANEL], out[4 * PANEL];
+    uint8_t at[4 * PANEL];
 
     (void)state;
-    check_shape(y, 3, 1, 2, 2);
-    kernels_ref.max_pool2d_forward(out, at, x, &graph.nodes[0].params.pool2d);
-    assert_int_equal(at[0], 10);
-    assert_int_equal(at[1], 11);
-    assert_int_equal(at[2], 14);
-    assert_int_equal(at[3], 15);
+    check_shape(y, 3, PANEL, 2, 2);
+    for (size_t i = 0; i < 16 * PANEL; i++)
+        x[i] = (real)(i / PANEL);
+    for (size_t k = 0; k < kernels_count(); k++) {
+        kernels_at(k)->max_pool2d_forward(out, at, x, &as_it_is, PANEL,
+                                          &graph.nodes[0].params.pool2d);
+        for (size_t i = 0; i < 4 * PANEL; i++) {
+            assert_int_equal(at[i], places[i / PANEL]);
+            assert_true(out[i] == largest[i / PANEL]);
+        }
+    }
     check_refused(graph_max_pool2d_ceil(&graph, "pool", image(1, 1, 4), &pool), "pool",
                   "3x3 window does not fit a 1x4 input");
+}
+
+/* The place of a winner is one byte. */
+static void test_windows_have_at_most_256_values(void **state)
+{
+    const struct pool2d_shape fits = {.k_h = 16, .k_w = 16, .stride_h = 1, .stride_w = 1};
+    const struct pool2d_shape large = {.k_h = 1,
+                                       .k_w = 257,
+                                       .stride_h = 1,
+                                       .stride_w = 1};
+
+    (void)state;
+    check_shape(graph_max_pool2d(&graph, "pool", image(2, 16, 17), &fits), 3, 2, 1, 2);
+    check_refused(graph_max_pool2d(&graph, "pool", image(1, 1, 300), &large), "pool",
+                  "1x257 window: want at most 256");
 }
 
 /* ---- Sequences ----------------------------------------------------------- */
@@ -312,14 +317,14 @@ static void test_builders_are_quiet_after_a_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_GRAPH(test_activations_keep_the_shape_and_have_their_names),
-        WITH_GRAPH(test_only_invertible_activations_are_in_place),
+        WITH_GRAPH(test_activations_keep_the_shape_and_their_kind),
         WITH_GRAPH(test_concat_adds_channels_up),
         WITH_GRAPH(test_slice_takes_channels_that_are_there),
         WITH_GRAPH(test_channel_shuffle_wants_whole_groups),
         WITH_GRAPH(test_scale_wants_one_factor_a_channel),
         WITH_GRAPH(test_ceil_mode_adds_the_window_that_is_cut),
         WITH_GRAPH(test_a_cut_window_has_the_largest_of_what_is_left),
+        WITH_GRAPH(test_windows_have_at_most_256_values),
         WITH_GRAPH(test_embedding_makes_a_sequence_of_rows),
         WITH_GRAPH(test_recurrent_layers_have_pytorchs_parameters),
         WITH_GRAPH(test_last_takes_the_last_step),

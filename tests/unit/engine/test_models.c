@@ -1,11 +1,13 @@
 /* A whole model against what PyTorch computes in float64 (tests/golden/models,
  * written by tools/make_model_golden.py; docs/numerics.md has the bounds): in float
  * its gradients without kinks and with its own activations, in double its state after
- * three steps. Through the public interface only.
+ * three steps. For each class of kernels, through the public interface.
  *
  *     engine-models NAME               the golden file NAME.safetensors
  *     engine-models complete NAME...   those are all that there are */
 #include "fixture.h"
+
+#include "engine/nn/zoo.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -202,10 +204,28 @@ static size_t read_shape(cygnet_model_options *options, const char *text)
     return elements;
 }
 
-static void open_case(struct bench *b, const char *kind, size_t row_len, size_t n_losses)
+/* As cygnet_model_create, on the given class of kernels. */
+static void create_model(struct bench *b, const cygnet_model_options *options,
+                         const struct kernels *kernels)
+{
+    struct shape input = {.n_dims = options->n_input_dims};
+    struct graph graph;
+    cygnet_error err;
+
+    for (uint32_t d = 0; d < input.n_dims; d++)
+        input.dim[d] = options->input[d];
+    graph_init(&graph, NULL);
+    if (zoo_build(&graph, options->architecture, &input, b->n_classes, &err) !=
+            CYGNET_OK ||
+        model_assemble(&b->model, &graph, kernels, &nn_serial_executor, options, &err) !=
+            CYGNET_OK)
+        fail_msg("%s: %s", golden_name, err.message);
+}
+
+static void open_case(struct bench *b, const struct kernels *kernels, const char *kind,
+                      size_t row_len, size_t n_losses)
 {
     cygnet_model_options options;
-    cygnet_error err;
     size_t elements;
 
     memset(b, 0, sizeof(*b));
@@ -219,8 +239,7 @@ static void open_case(struct bench *b, const char *kind, size_t row_len, size_t 
     options.max_batch = b->n;
     elements = read_shape(&options, setting(b, "input"));
     make_batch(b, elements);
-    if (cygnet_model_create(&b->model, &options, &err) != CYGNET_OK)
-        fail_msg("%s: %s", golden_name, err.message);
+    create_model(b, &options, kernels);
     fill_weights(b->model);
 }
 
@@ -315,8 +334,7 @@ static void test_three_steps_in_double_are_pytorchs(void **state)
     cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     struct bench b;
 
-    (void)state;
-    open_case(&b, "steps", ROW, N_STEPS);
+    open_case(&b, *state, "steps", ROW, N_STEPS);
     for (int i = 0; i < N_STEPS; i++) {
         assert_int_equal(cygnet_model_train_step(b.model, &metrics, b.x, b.y, b.n, &sgd,
                                                  NULL),
@@ -425,8 +443,7 @@ static void test_without_kinks_each_gradient_is_close(void **state)
     struct errors e;
     struct bench b;
 
-    (void)state;
-    open_case(&b, "smooth", ROW + 1, 2);
+    open_case(&b, *state, "smooth", ROW + 1, 2);
     open_errors(&e, &b);
     compare_gradients(&e, &b);
     for (size_t i = 0; i < e.n; i++) {
@@ -444,8 +461,7 @@ static void test_the_median_error_is_at_most_twice_pytorchs(void **state)
     struct errors e;
     struct bench b;
 
-    (void)state;
-    open_case(&b, "real", ROW + 1, 2);
+    open_case(&b, *state, "real", ROW + 1, 2);
     open_errors(&e, &b);
     compare_gradients(&e, &b);
     ours = median(e.ours, e.n), theirs = median(e.theirs, e.n);
@@ -509,5 +525,5 @@ int main(int argc, char **argv)
     n_names = argc - 2, names = argv + 2;
     return strcmp(golden_name, "complete") == 0
                ? cmocka_run_group_tests(complete, NULL, NULL)
-               : cmocka_run_group_tests(model, NULL, NULL);
+               : run_tests_per_class(model, sizeof(model) / sizeof(model[0]));
 }

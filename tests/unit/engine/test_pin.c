@@ -211,7 +211,7 @@ static void test_a_model_refuses_what_its_pool_refuses(void **state)
 static void test_a_model_on_a_foreign_executor_has_no_threads_to_set(void **state)
 {
     cygnet_model *model = make_zoo_model("lenet5", &(struct shape){0}, 10, BATCH,
-                                         &kernels_ref, &nn_serial_executor);
+                                         kernels_reference(), &nn_serial_executor);
     cygnet_error err;
 
     (void)state;
