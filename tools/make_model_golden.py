@@ -86,11 +86,12 @@ WIDE = (12, 5, 12)
 DIGITS = (1, 28, 28)
 ROWS = (
     Row("logistic", "logistic", "logistic", (DIGITS, (13,), DIGITS)),
-    Row("mlp", "mlp", "mlp", (DIGITS, (3, 5, 4), DIGITS)),
-    Row("mlp_2", "mlp:hidden=30,layers=2", "mlp:hidden=30,layers=2",
+    Row("mlp", "mlp", "mlp:act=silu", (DIGITS, (3, 5, 4), DIGITS)),
+    Row("mlp_2", "mlp:hidden=30,layers=2", "mlp:hidden=30,layers=2,act=silu",
         (DIGITS, (3, 5, 4), DIGITS)),
-    Row("lenet5", "lenet5", "lenet5", (DIGITS, (3, 35, 32), DIGITS)),
-    Row("mcmahan_cnn", "mcmahan_cnn", "mcmahan_cnn", (DIGITS, (2, 11, 13), (1, 16, 14))),
+    Row("lenet5", "lenet5", "lenet5:act=silu", (DIGITS, (3, 35, 32), DIGITS)),
+    Row("mcmahan_cnn", "mcmahan_cnn", "mcmahan_cnn:act=silu",
+        (DIGITS, (2, 11, 13), (1, 16, 14))),
     image_row("resnet18", "resnet18"),
     image_row("resnet34", "resnet34"),
     image_row("resnet50", "resnet50", batches=WIDE, streams=(0, 1, 0)),

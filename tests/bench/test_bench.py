@@ -61,6 +61,10 @@ def test_each_case_is_one_object_with_every_field(quick):
 def test_a_model_has_as_many_classes_as_on_the_pytorch_side(quick):
     for row in quick:
         assert row["classes"] == pytorch_step.default_classes(row["model"]) == 10
+    for model, classes in (("ds_cnn", 12), ("mobilenet_v2:width_mult=0.35", 1000)):
+        size = "1x49x10" if classes == 12 else "3x32x32"
+        row = rows(run("step", "--model", model, "--input", size, "--steps", "1"))[0]
+        assert row["classes"] == pytorch_step.default_classes(model) == classes
     done = rows(run("step", "--model", "mlp", "--classes", "7", "--steps", "1"))
     assert done[0]["classes"] == 7
 
@@ -103,6 +107,20 @@ def test_work_and_memory_bounds_are_those_counted_by_hand():
     logits, weights = 4 * 5 * 4, 4 * (6 * 4 + 4)
     pair = 4 * 5 * (4 + 1)  # the loss reads logits and writes one number
     assert row["bound_mb"] == pytest.approx((logits + 2 * weights + pair) * 1e-6)
+
+
+def test_buffers_of_batch_norm_count_once_in_the_bound():
+    row = rows(
+        run("step", "--model", "ds_cnn:channels=2,layers=1", "--input", "1x20x8",
+            "--classes", "3", "--batch", "5", "--steps", "1")
+    )[0]  # fmt: skip
+    plane = 11 * 4  # of every convolution
+    saved = 5 * (3 * 2 * plane + 3)
+    weights = 2 * 40 + 2 * 9 + 2 * 2 + 3 * 2 * 2 + (3 * 2 + 3)
+    pair = 5 * 2 * 2 * plane
+    assert row["bound_mb"] == pytest.approx(
+        4e-6 * (saved + 2 * weights + 3 * 2 * 2 + pair)
+    )
 
 
 def test_padding_of_a_convolution_is_not_counted_as_effective_work():

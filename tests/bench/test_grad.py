@@ -240,3 +240,108 @@ def test_an_unknown_model_and_a_file_that_is_none_are_one_line(tmp_path):
          tmp_path / "g"], capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1 and "w.safetensors: " in done.stderr
+
+
+# ---- Models with batch norm and dropout -----------------------------------------
+
+
+def normed(name):
+    return {name + ".weight": ("F32", [2], [1.25, 0.75]),
+            name + ".bias": ("F32", [2], [0.125, -0.25]),
+            name + ".running_mean": ("F32", [2], [0.5, 3.0]),
+            name + ".running_var": ("F32", [2], [4.0, 0.25]),
+            name + ".num_batches_tracked": ("I64", [], [7])}  # fmt: skip
+
+
+def filter_of(shape):
+    values = [(37 * i % 101 - 50) / 64 for i in range(math.prod(shape))]
+    return ("F32", shape, values)
+
+
+KEYWORDS = {"model": "ds_cnn:channels=2,layers=1", "classes": 3}
+
+
+def keywords():
+    weights = {
+        "conv1.weight": filter_of([2, 1, 10, 4]), **normed("bn1"),
+        "block1.depthwise.weight": filter_of([2, 1, 3, 3]), **normed("block1.bn1"),
+        "block1.pointwise.weight": filter_of([2, 2, 1, 1]), **normed("block1.bn2"),
+        "fc.weight": filter_of([3, 2]), "fc.bias": ("F32", [3], [0.5, 0.0, -0.5]),
+    }  # fmt: skip
+    x = [(29 * i % 97 - 48) / 32 for i in range(5 * 20 * 8)]
+    batch = {"x": ("F32", [5, 1, 20, 8], x), "y": ("I64", [5], [2, 0, 1, 1, 0])}
+    return weights, batch
+
+
+def test_batch_norm_is_in_training_mode_and_its_buffers_move(tmp_path):
+    weights, batch = keywords()
+    found = gradients(tmp_path, weights, batch, "--train-steps", 2, "--lr", 0, **KEYWORDS)
+    logits, labels = found["logits"][2], batch["y"][2]
+    total = 0
+    for row, label in enumerate(labels):
+        z = logits[3 * row : 3 * row + 3]
+        total += math.log(sum(map(math.exp, z))) - z[label]
+    assert found["loss"][2] == pytest.approx([total / 5], rel=1e-5)
+    for name in ("bn1", "block1.bn1", "block1.bn2"):
+        assert found[f"after.{name}.num_batches_tracked"] == ("I64", [], (9,))
+        moved = found[f"after.{name}.running_var"][2]
+        assert all(a != b for a, b in zip(moved, [4.0, 0.25]))
+        weights[name + ".running_mean"] = ("F32", [2], [-9.0, 9.0])
+        weights[name + ".running_var"] = ("F32", [2], [0.0, 100.0])
+    other = gradients(tmp_path, weights, batch, **KEYWORDS)
+    assert other == {n: t for n, t in found.items() if not n.startswith("after.")}
+
+
+@pytest.mark.parametrize(
+    "name, tensor, says",
+    [
+        ("bn1.num_batches_tracked", None, "tensor bn1.num_batches_tracked is missing"),
+        ("bn1.num_batches_tracked", ("F32", [], [0.0]),
+         "tensor bn1.num_batches_tracked: expected I64 (), found F32 ()"),
+        ("bn1.num_batches_tracked", ("I64", [], [-1]),
+         "tensor bn1.num_batches_tracked: expected 0 or more, found less"),
+        ("block1.bn1.running_mean", None, "tensor block1.bn1.running_mean is missing"),
+        ("block1.bn2.running_var", ("F32", [2], [1.0, -1.0]),
+         "tensor block1.bn2.running_var: expected 0 or more, found less"),
+    ],
+)  # fmt: skip
+def test_buffers_that_do_not_fit_are_one_line(tmp_path, name, tensor, says):
+    weights, batch = keywords()
+    del weights[name]
+    if tensor:
+        weights[name] = tensor
+    done = run(tmp_path, weights, batch, **KEYWORDS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1
+
+
+def state_of(spec):
+    """(classes, weights) of a case of zoo.golden."""
+    text = (TOP / "tests" / "golden" / "nn" / "zoo.golden").read_text()
+    lines = text.partition(f"case {spec} ")[2].partition("\ncase ")[0].splitlines()
+    weights = {}
+    for line in lines[1:]:
+        word, name, size, *_ = line.split()
+        if word == "tensor":
+            weights[name] = filter_of([int(dim) for dim in size.split("x")])
+            continue
+        assert word == "norm"
+        for part, value in (("weight", 1), ("bias", 0), ("running_mean", 0),
+                            ("running_var", 1)):  # fmt: skip
+            weights[f"{name}.{part}"] = ("F32", [int(size)], [value] * int(size))
+        weights[name + ".num_batches_tracked"] = ("I64", [], [0])
+    return int(lines[0].split()[0]), weights
+
+
+def test_nothing_is_dropped_out_in_the_steps(tmp_path):
+    spec = "mobilenet_v2:width_mult=0.35"
+    classes, weights = state_of(spec)
+    x = [(29 * i % 97 - 48) / 32 for i in range(4 * 3 * 32 * 32)]
+    batch = {"x": ("F32", [4, 3, 32, 32], x), "y": ("I64", [4], [0, 1, 0, 1])}
+    found = [
+        gradients(tmp_path, weights, batch, "--train-steps", 1, classes=classes,
+                  model=f"{spec},dropout={rate}")
+        for rate in ("0", "0.5")
+    ]  # fmt: skip
+    assert "after.classifier.1.weight" in found[0]
+    assert found[0] == found[1]
