@@ -166,16 +166,16 @@ static void zero_rows(real *to, size_t pitch, size_t n, size_t n_k)
         memset(to + i * pitch, 0, n_k * sizeof(*to));
 }
 
-/* One tap of a run: channels [c0, c0 + n_c). */
-static void gather_run(const struct kernels *kernels, real *to, size_t pitch,
-                       const real *src, const struct reading *reading,
-                       const struct patches *p, const struct run *r,
-                       const struct tap *tap, struct span channels)
+/* Some channels of one tap of a run. */
+static void gather_run(real *to, size_t pitch, const struct source *from,
+                       const struct run *r, const struct tap *tap, struct span channels)
 {
+    const struct patches *p = from->patches;
     ptrdiff_t y = (ptrdiff_t)(r->y * p->step_h) + tap->dy;
     struct span in = inside(p, r, tap->dx);
     struct rows rows = {in.n, channels.n, p->step_w * p->channels};
-    struct reading here = *reading;
+    struct reading here = from->reading;
+    const real *src;
     ptrdiff_t x;
 
     if (y < 0 || y >= (ptrdiff_t)p->h_src || in.n == 0) {
@@ -183,21 +183,22 @@ static void gather_run(const struct kernels *kernels, real *to, size_t pitch,
         return;
     }
     x = (ptrdiff_t)((r->x + in.first) * p->step_w) + tap->dx;
-    src += ((r->image * p->h_src + (size_t)y) * p->w_src + (size_t)x) * p->channels +
-           channels.first;
+    src = from->src +
+          ((r->image * p->h_src + (size_t)y) * p->w_src + (size_t)x) * p->channels +
+          channels.first;
     if (here.scale) {
         here.scale += channels.first;
         here.shift += channels.first;
     }
     zero_rows(to, pitch, in.first, channels.n);
-    kernels->read(to + in.first * pitch, pitch, src, &here, &rows);
+    from->kernels->read(to + in.first * pitch, pitch, src, &here, &rows);
     zero_rows(to + (in.first + in.n) * pitch, pitch, r->n - in.first - in.n, channels.n);
 }
 
-void dense_gather(const struct kernels *kernels, real *to, size_t pitch, const real *src,
-                  const struct reading *reading, const struct patches *p,
-                  struct span rows, struct span k)
+void dense_gather(real *to, size_t pitch, const struct source *source, struct span rows,
+                  struct span k)
 {
+    const struct patches *p = source->patches;
     size_t end = rows.first + rows.n;
 
     for (size_t row = rows.first; row < end;) {
@@ -210,8 +211,8 @@ void dense_gather(const struct kernels *kernels, real *to, size_t pitch, const r
 
             if (n > k.first + k.n - i)
                 channels.n = n = k.first + k.n - i;
-            gather_run(kernels, at + (i - k.first), pitch, src, reading, p, &r,
-                       &p->taps[i / p->per_tap], channels);
+            gather_run(at + (i - k.first), pitch, source, &r, &p->taps[i / p->per_tap],
+                       channels);
             i += n;
         }
         row += r.n;
@@ -241,9 +242,10 @@ static void copy_few(real *to, const real *from, size_t n)
  * side but for dilation and the image's edge. */
 static void gather_tap_row(real *to, size_t pitch, const real *plane,
                            const struct patches *p, const struct run *r,
-                           const struct tap *taps, size_t n_taps)
+                           const struct tap *taps)
 {
     ptrdiff_t y = (ptrdiff_t)(r->y * p->step_h) + taps[0].dy;
+    size_t n_taps = p->taps_in_row;
     bool is_dense = n_taps == 1 || taps[1].dx == taps[0].dx + 1;
     const real *row;
 
@@ -268,20 +270,21 @@ static void gather_tap_row(real *to, size_t pitch, const real *plane,
     }
 }
 
-void dense_gather_planar(real *to, size_t pitch, const real *src, const struct patches *p,
+void dense_gather_planar(real *to, size_t pitch, const struct source *source,
                          struct span rows)
 {
+    const struct patches *p = source->patches;
     size_t end = rows.first + rows.n, plane = p->h_src * p->w_src;
 
     for (size_t row = rows.first; row < end;) {
         struct run r = run_at(p, row, end);
         real *at = to + (row - rows.first) * pitch;
+        const real *image = source->src + r.image * p->channels * plane;
 
         for (size_t c = 0; c < p->channels; c++) {
             for (size_t t = 0; t < p->n_taps; t += p->taps_in_row)
-                gather_tap_row(at + c * p->n_taps + t, pitch,
-                               src + (r.image * p->channels + c) * plane, p, &r,
-                               &p->taps[t], p->taps_in_row);
+                gather_tap_row(at + c * p->n_taps + t, pitch, image + c * plane, p, &r,
+                               &p->taps[t]);
         }
         row += r.n;
     }

@@ -55,14 +55,24 @@ bool dense_is_tight(const struct conv2d_shape *shape);
 struct dense *dense_create(struct lowering *l, const struct node *node,
                            const struct conv2d_shape *shape);
 
-/* Rows of patches: inputs k of `rows`, multiples of PANEL, or whole taps. Writes up to
- * PANEL - 1 elements more. */
-void dense_gather(const struct kernels *kernels, real *to, size_t pitch, const real *src,
-                  const struct reading *reading, const struct patches *p,
-                  struct span rows, struct span k);
+/* What patches are gathered from.
+ *
+ * src      of all examples: rows, or PyTorch's images
+ * reading  of the rows; of images: as they are */
+struct source {
+    const struct kernels *kernels;
+    const struct patches *patches;
+    const real *src;
+    struct reading reading;
+};
+
+/* Rows of patches, `pitch` apart: inputs k of `rows`, multiples of PANEL, or whole taps.
+ * Writes up to PANEL - 1 elements more. */
+void dense_gather(real *to, size_t pitch, const struct source *source, struct span rows,
+                  struct span k);
 
 /* The same from PyTorch's image, all inputs: channel by channel, tap by tap. */
-void dense_gather_planar(real *to, size_t pitch, const real *src, const struct patches *p,
+void dense_gather_planar(real *to, size_t pitch, const struct source *source,
                          struct span rows);
 
 /* Rows of a block such that so many elements a row fit a core's cache. */

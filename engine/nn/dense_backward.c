@@ -14,12 +14,12 @@ void dense_lower_backward(struct lowering *l, const struct node *node,
     if (!d)
         return;
     if (d->bias >= 0)
-        lower_bias_gradient(l, node, d->bias, &g);
+        lower_bias_gradient(l, d->bias, &g);
     if (dense_is_pointwise(d)) {
         dense_lower_pointwise(l, node, d);
         return;
     }
     dz = lower_plain_gradient(l, node);
     dense_lower_input(l, node, d, dz);
-    dense_lower_weight(l, node, d, dz);
+    dense_lower_weight(l, d, dz);
 }

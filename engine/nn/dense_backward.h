@@ -14,8 +14,7 @@ void dense_lower_scatter(struct lowering *l, const struct node *node,
                          const struct dense *d, int dz);
 
 /* dw, and with it the update. */
-void dense_lower_weight(struct lowering *l, const struct node *node,
-                        const struct dense *d, int dz);
+void dense_lower_weight(struct lowering *l, const struct dense *d, int dz);
 
 /* Both at once, for pointwise layers with many rows and few weights. */
 bool dense_is_pointwise(const struct dense *d);
@@ -23,7 +22,6 @@ void dense_lower_pointwise(struct lowering *l, const struct node *node,
                            const struct dense *d);
 
 /* A transposed copy of the weights: panels of inputs, tap by tap (c_out, PANEL). */
-int dense_transposed_weights(struct lowering *l, const struct node *node,
-                             const struct dense *d);
+int dense_transposed_weights(struct lowering *l, const struct dense *d);
 
 #endif

@@ -98,7 +98,8 @@ static void multiply_panels(const struct block *b, const struct product *whole,
 static void multiply_rows(const struct block *b, bool add)
 {
     const struct dense *d = b->d;
-    struct reading reading = reading_of(b->step, &d->x);
+    struct source source = {b->step->kernels, &d->patches, b->x,
+                            reading_of(b->step, &d->x)};
     struct product p = product_of(b);
 
     bool is_last = false;
@@ -113,10 +114,10 @@ static void multiply_rows(const struct block *b, bool add)
         else if (d->direct)
             p.a = b->x + b->rows.first * d->k + k, p.a_row = d->k;
         else if (d->planar)
-            dense_gather_planar(b->scratch, b->plan->pitch, b->x, &d->patches, b->rows);
+            dense_gather_planar(b->scratch, b->plan->pitch, &source, b->rows);
         else
-            dense_gather(b->step->kernels, b->scratch, b->plan->pitch, b->x, &reading,
-                         &d->patches, b->rows, (struct span){k, p.k});
+            dense_gather(b->scratch, b->plan->pitch, &source, b->rows,
+                         (struct span){k, p.k});
         p.b = weights_at(b, k);
         p.add = add || k > 0;
         is_last = k + p.k >= d->n_k;
@@ -247,7 +248,7 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
     if (!d->direct && !d->by_position)
         lower_scratch(l, rows_per_block * plan->pitch * sizeof(real));
     partition = partition_of(l, d, rows_per_block);
-    lower_planned_call(l, run_forward, node, &partition, plan,
+    lower_planned_call(l, run_forward, &partition, plan,
                        (const int[]){d->out.buffer, d->x.buffer, d->x.norm,
                                      lower_value(l, d->w),
                                      d->bias >= 0 ? lower_value(l, d->bias) : -1,

@@ -57,15 +57,14 @@ static void run_transpose(const struct call *call, const struct step *step, size
     }
 }
 
-int dense_transposed_weights(struct lowering *l, const struct node *node,
-                             const struct dense *d)
+int dense_transposed_weights(struct lowering *l, const struct dense *d)
 {
     size_t n = d->k / PANEL;
     struct partition squares = {.n_columns = n,
                                 .columns_per_block = (n + BLOCKS - 1) / BLOCKS};
     int wt = lower_workspace(l, (uint64_t)d->k * d->c_out * sizeof(real));
 
-    lower_planned_call(l, run_transpose, node, &squares, d, (const int[]){wt}, 1);
+    lower_planned_call(l, run_transpose, &squares, d, (const int[]){wt}, 1);
     return wt;
 }
 
@@ -141,9 +140,9 @@ static void multiply_panels(const struct block *b, struct product *p, size_t fir
 static void multiply(const struct block *b)
 {
     const struct dense *d = b->d;
-    const struct reading as_it_is = {0};
     const struct patches *s = &b->plan->patches;
     const real *dz = step_buffer(b->step, b->call, DZ);
+    struct source source = {.kernels = b->step->kernels, .patches = s, .src = dz};
     size_t taps_at_once = b->plan->k_at_once / d->c_out;
     struct product p = {.c = b->dx,
                         .c_row = b->columns.n,
@@ -163,8 +162,8 @@ static void multiply(const struct block *b)
         if (b->plan->direct)
             p.a = dz + b->rows.first * d->c_out, p.a_row = d->c_out;
         else
-            dense_gather(b->step->kernels, b->patches, b->plan->pitch, dz, &as_it_is, s,
-                         b->rows, (struct span){t * d->c_out, (end - t) * d->c_out});
+            dense_gather(b->patches, b->plan->pitch, &source, b->rows,
+                         (struct span){t * d->c_out, (end - t) * d->c_out});
         if (b->plan->transposed)
             multiply_taps(b, &p, t, end);
         else
@@ -390,9 +389,8 @@ static size_t row_blocks(const struct lowering *l, size_t rows_per_example, size
     return (lower_max_batch(l) * rows_per_example + rows_per_block - 1) / rows_per_block;
 }
 
-static void add_rows(struct lowering *l, const struct node *node,
-                     const struct input_plan *like, size_t first_h, size_t first_w,
-                     const int *buffers)
+static void add_rows(struct lowering *l, const struct input_plan *like, size_t first_h,
+                     size_t first_w, const int *buffers)
 {
     struct input_plan *plan = lower_plan(l, sizeof(*plan));
     const struct dense *d = like->d;
@@ -413,11 +411,11 @@ static void add_rows(struct lowering *l, const struct node *node,
     lower_scratch(l, (blocks.rows_per_block * (blocks.columns_per_block + plan->pitch) +
                       2 * plan->k_at_once * PANEL) *
                          sizeof(real));
-    lower_planned_call(l, run_rows, node, &blocks, plan, buffers, N_BUFFERS);
+    lower_planned_call(l, run_rows, &blocks, plan, buffers, N_BUFFERS);
 }
 
-static void add_positions(struct lowering *l, const struct node *node,
-                          const struct input_plan *like, const int *buffers)
+static void add_positions(struct lowering *l, const struct input_plan *like,
+                          const int *buffers)
 {
     struct input_plan *plan = lower_plan(l, sizeof(*plan));
     size_t panels = like->d->c_in / PANEL;
@@ -431,7 +429,7 @@ static void add_positions(struct lowering *l, const struct node *node,
         return;
     blocks.columns_per_block = ((panels + BLOCKS - 1) / BLOCKS + 1) / 2 * 2 * PANEL;
     lower_scratch(l, 2 * plan->d->c_out * PANEL * sizeof(real));
-    lower_planned_call(l, run_positions, node, &blocks, plan, buffers, N_BUFFERS);
+    lower_planned_call(l, run_positions, &blocks, plan, buffers, N_BUFFERS);
 }
 
 void dense_lower_input(struct lowering *l, const struct node *node, const struct dense *d,
@@ -458,7 +456,7 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
         return;
     plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 2;
     if (plan.transposed)
-        wt = dense_transposed_weights(l, node, d);
+        wt = dense_transposed_weights(l, d);
     {
         const int buffers[N_BUFFERS] = {plan.delivery.g,
                                         dz,
@@ -469,12 +467,12 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
                                         plan.delivery.sums.buffer};
 
         if (by_position)
-            add_positions(l, node, &plan, buffers);
+            add_positions(l, &plan, buffers);
         else
             for (size_t h = 0; h < s->stride_h && h < s->h_in; h++) {
                 for (size_t w = 0; w < s->stride_w && w < s->w_in; w++)
-                    add_rows(l, node, &plan, h, w, buffers);
+                    add_rows(l, &plan, h, w, buffers);
             }
     }
-    lower_settle(l, node, &plan.delivery);
+    lower_settle(l, &plan.delivery);
 }

@@ -232,9 +232,9 @@ void dense_lower_pointwise(struct lowering *l, const struct node *node,
     shares = lower_workspace(l, (uint64_t)((rows + p->rows_per_chunk - 1) /
                                            p->rows_per_chunk) *
                                     n * sizeof(real));
-    wt = p->is_delivered ? dense_transposed_weights(l, node, d) : -1;
+    wt = p->is_delivered ? dense_transposed_weights(l, d) : -1;
     lower_scratch(l, columns.columns_per_block * sizeof(real));
-    lower_planned_call(l, run_chunk, node, &chunks, p,
+    lower_planned_call(l, run_chunk, &chunks, p,
                        (const int[]){p->gradient.g, p->gradient.z.buffer,
                                      p->gradient.norm, wt, d->x.buffer, d->x.norm,
                                      p->is_delivered ? p->delivery.g : -1,
@@ -243,6 +243,6 @@ void dense_lower_pointwise(struct lowering *l, const struct node *node,
                                      shares},
                        N_BUFFERS);
     if (p->is_delivered)
-        lower_settle(l, node, &p->delivery);
-    lower_planned_call(l, run_sum, node, &columns, p, (const int[]){shares}, 1);
+        lower_settle(l, &p->delivery);
+    lower_planned_call(l, run_sum, &columns, p, (const int[]){shares}, 1);
 }

@@ -108,12 +108,12 @@ void dense_lower_scatter(struct lowering *l, const struct node *node,
     if (!p || !lower_deliver(l, &p->delivery, node, 0, d->x.rows))
         return;
     p->d = d;
-    wt = dense_transposed_weights(l, node, d);
+    wt = dense_transposed_weights(l, d);
     lower_scratch(l, (d->x.rows * PANEL + MAX_ROWS * d->k + PANEL) * sizeof(real));
-    lower_planned_call(l, run_scatter, node, &examples, p,
+    lower_planned_call(l, run_scatter, &examples, p,
                        (const int[]){p->delivery.g, dz, wt, p->delivery.more,
                                      p->delivery.x.buffer, p->delivery.x.norm,
                                      p->delivery.sums.buffer},
                        N_BUFFERS);
-    lower_settle(l, node, &p->delivery);
+    lower_settle(l, &p->delivery);
 }

@@ -39,7 +39,8 @@ struct block {
 static void point_at_rows(const struct block *b, struct product *p, struct span rows)
 {
     const struct dense *d = b->d;
-    struct reading reading = reading_of(b->step, &d->x);
+    struct source source = {b->step->kernels, &d->patches, b->x,
+                            reading_of(b->step, &d->x)};
 
     p->a = b->patches;
     p->a_k = b->plan->pitch;
@@ -48,10 +49,10 @@ static void point_at_rows(const struct block *b, struct product *p, struct span 
     else if (d->direct)
         p->a = b->x + rows.first * d->k + b->inputs.first, p->a_k = d->k;
     else if (d->planar)
-        dense_gather_planar(b->patches, b->plan->pitch, b->x, &d->patches, rows);
+        dense_gather_planar(b->patches, b->plan->pitch, &source, rows);
     else
-        dense_gather(b->step->kernels, b->patches, b->plan->pitch, b->x, &reading,
-                     &d->patches, rows, d->tight ? (struct span){0, d->n_k} : b->inputs);
+        dense_gather(b->patches, b->plan->pitch, &source, rows,
+                     d->tight ? (struct span){0, d->n_k} : b->inputs);
 }
 
 /* The update of this slab wants the weights and what the optimiser remembers. */
@@ -231,8 +232,7 @@ static void split(struct weight_plan *plan, size_t rows)
     plan->slabs_at_once = (slabs + plan->n_parts - 1) / plan->n_parts;
 }
 
-void dense_lower_weight(struct lowering *l, const struct node *node,
-                        const struct dense *d, int dz)
+void dense_lower_weight(struct lowering *l, const struct dense *d, int dz)
 {
     struct weight_plan *plan = lower_plan(l, sizeof(*plan));
     struct partition blocks = {.columns_per_block = 1};
@@ -250,6 +250,6 @@ void dense_lower_weight(struct lowering *l, const struct node *node,
     lower_scratch(l, (plan->inputs_at_once * plan->panels_at_once * PANEL +
                       plan->rows_at_once * plan->pitch) *
                          sizeof(real));
-    lower_planned_call(l, run_weight, node, &blocks, plan,
+    lower_planned_call(l, run_weight, &blocks, plan,
                        (const int[]){dz, d->x.buffer, d->x.norm}, N_BUFFERS);
 }

@@ -109,7 +109,7 @@ void depthwise_lower_forward(struct lowering *l, const struct node *node,
         *lower_moments(l, node->out) = p->moments;
     }
     blocks = blocks_of(p);
-    lower_planned_call(l, run_forward, node, &blocks, p,
+    lower_planned_call(l, run_forward, &blocks, p,
                        (const int[]){p->out.buffer, p->x.buffer, p->x.norm,
                                      lower_value(l, node->in[1]),
                                      bias >= 0 ? lower_value(l, bias) : -1,
@@ -237,10 +237,10 @@ static void add_backward(struct lowering *l, const struct node *node,
                                      parts};
 
     lower_scratch(l, columns.columns_per_block * p->n_taps * sizeof(real));
-    lower_planned_call(l, run_backward, node, &blocks, p, buffers, N_BACKWARD);
+    lower_planned_call(l, run_backward, &blocks, p, buffers, N_BACKWARD);
     if (p->is_delivered)
-        lower_settle(l, node, &p->delivery);
-    lower_planned_call(l, run_weight, node, &columns, p, (const int[]){parts}, 1);
+        lower_settle(l, &p->delivery);
+    lower_planned_call(l, run_weight, &columns, p, (const int[]){parts}, 1);
 }
 
 void depthwise_lower_backward(struct lowering *l, const struct node *node,
@@ -253,7 +253,7 @@ void depthwise_lower_backward(struct lowering *l, const struct node *node,
     p->gradient = lower_output_gradient(l, node);
     p->out = p->gradient.z;
     if (node->n_in > 2)
-        lower_bias_gradient(l, node, node->in[2], &p->gradient);
+        lower_bias_gradient(l, node->in[2], &p->gradient);
     p->is_delivered =
         lower_deliver(l, &p->delivery, node, 0, p->examples_per_block * p->x.rows);
     p->share = lower_parameter(l, node->in[1]);

@@ -149,7 +149,7 @@ void grouped_lower_forward(struct lowering *l, const struct node *node,
 
     if (bias >= 0)
         lower_want_sums(l, node);
-    lower_planned_call(l, run_forward, node, &examples, p,
+    lower_planned_call(l, run_forward, &examples, p,
                        (const int[]){z, x, lower_value(l, node->in[1]),
                                      bias >= 0 ? lower_value(l, bias) : -1},
                        4);
@@ -167,14 +167,14 @@ void grouped_lower_backward(struct lowering *l, const struct node *node,
     if (!p)
         return;
     if (node->n_in > 2)
-        lower_bias_gradient(l, node, node->in[2], &g);
+        lower_bias_gradient(l, node->in[2], &g);
     dz = lower_plain_gradient(l, node);
     if (lower_deliver(l, &d, node, 0, 0)) {
-        lower_planned_call(l, run_input, node, &examples, p,
+        lower_planned_call(l, run_input, &examples, p,
                            (const int[]){dz, d.g, lower_value(l, node->in[1])}, 3);
-        lower_settle(l, node, &d);
+        lower_settle(l, &d);
     }
     p->share = lower_parameter(l, node->in[1]);
     dw = lower_workspace(l, (uint64_t)p->n_weights * sizeof(real));
-    lower_planned_call(l, run_weight, node, &whole, p, (const int[]){dz, x, dw}, 3);
+    lower_planned_call(l, run_weight, &whole, p, (const int[]){dz, x, dw}, 3);
 }

@@ -67,7 +67,7 @@ static void forward(struct lowering *l, const struct node *node)
 {
     struct partition rows = {.rows_per_block = ROWS_PER_BLOCK};
 
-    lower_call(l, run_forward, node, &rows,
+    lower_call(l, run_forward, &rows,
                (const int[]){lower_loss(l, node), lower_plain(l, node->in[0]).buffer,
                              lower_value(l, node->in[1])},
                3);
@@ -81,9 +81,9 @@ static void backward(struct lowering *l, const struct node *node)
 
     if (!lower_deliver(l, &d, node, 0, 0))
         return;
-    lower_call(l, run_backward, node, &rows,
-               (const int[]){d.g, z, lower_value(l, node->in[1])}, 3);
-    lower_settle(l, node, &d);
+    lower_call(l, run_backward, &rows, (const int[]){d.g, z, lower_value(l, node->in[1])},
+               3);
+    lower_settle(l, &d);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

@@ -140,7 +140,7 @@ static struct call *add_call(struct lowering *l, call_fn run, const int *buffers
     return call;
 }
 
-void lower_planned_call(struct lowering *l, call_fn run, const struct node *node,
+void lower_planned_call(struct lowering *l, call_fn run,
                         const struct partition *partition, const void *plan,
                         const int *buffers, size_t n_buffers)
 {
@@ -148,15 +148,15 @@ void lower_planned_call(struct lowering *l, call_fn run, const struct node *node
 
     if (!call)
         return;
-    call->node = node;
+    call->node = l->node < l->graph->n_nodes ? &l->graph->nodes[l->node] : NULL;
     call->partition = *partition;
     call->plan = plan;
 }
 
-void lower_call(struct lowering *l, call_fn run, const struct node *node,
-                const struct partition *partition, const int *buffers, size_t n_buffers)
+void lower_call(struct lowering *l, call_fn run, const struct partition *partition,
+                const int *buffers, size_t n_buffers)
 {
-    lower_planned_call(l, run, node, partition, NULL, buffers, n_buffers);
+    lower_planned_call(l, run, partition, NULL, buffers, n_buffers);
 }
 
 void lower_elementwise(struct lowering *l, call_fn run, size_t n, const int *buffers,
@@ -164,7 +164,7 @@ void lower_elementwise(struct lowering *l, call_fn run, size_t n, const int *buf
 {
     struct partition columns = {.n_columns = n, .columns_per_block = ELEMENTS_PER_BLOCK};
 
-    lower_call(l, run, NULL, &columns, buffers, n_buffers);
+    lower_call(l, run, &columns, buffers, n_buffers);
 }
 
 size_t lower_rows_for(size_t elements, size_t per_row)

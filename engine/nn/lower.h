@@ -165,7 +165,7 @@ bool lower_deliver(struct lowering *l, struct delivery *out, const struct node *
                    uint32_t i, size_t rows_per_slot);
 
 /* After the op's calls. */
-void lower_settle(struct lowering *l, const struct node *node, const struct delivery *d);
+void lower_settle(struct lowering *l, const struct delivery *d);
 
 /* The gradient of input i is that of the output, as it is. */
 void lower_pass_on(struct lowering *l, const struct node *node, uint32_t i);
@@ -190,16 +190,17 @@ int lower_workspace(struct lowering *l, uint64_t bytes);
 /* Each worker will have at least so much scratch. */
 void lower_scratch(struct lowering *l, uint64_t bytes);
 
-/* Appends a call over the buffers given (-1 stays -1). */
-void lower_call(struct lowering *l, call_fn run, const struct node *node,
-                const struct partition *partition, const int *buffers, size_t n_buffers);
+/* Appends a call of the node that is being lowered, over the buffers given (-1 stays
+ * -1). */
+void lower_call(struct lowering *l, call_fn run, const struct partition *partition,
+                const int *buffers, size_t n_buffers);
 
 /* The same with a plan. NULL is accepted: out of memory, no call. */
-void lower_planned_call(struct lowering *l, call_fn run, const struct node *node,
+void lower_planned_call(struct lowering *l, call_fn run,
                         const struct partition *partition, const void *plan,
                         const int *buffers, size_t n_buffers);
 
-/* As lower_call, elementwise over n elements (no node), columns of 16384. */
+/* As lower_call, elementwise over n elements, columns of 16384. */
 void lower_elementwise(struct lowering *l, call_fn run, size_t n, const int *buffers,
                        size_t n_buffers);
 

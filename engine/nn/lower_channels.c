@@ -256,7 +256,7 @@ static void make(struct lowering *l, const struct node *node, int y)
 
     if (!p)
         return;
-    lower_planned_call(l, run_gather, node, &blocks, p, (const int[]){y}, 1);
+    lower_planned_call(l, run_gather, &blocks, p, (const int[]){y}, 1);
     for (size_t i = 0; i < p->n_sources; i++) {
         lower_use(l, p->source[i].buffer);
         lower_use(l, p->source[i].norm);
@@ -534,7 +534,7 @@ static void scatter_panels(struct lowering *l, int tensor, int to,
     plan->g = l->tensors[tensor].stored;
     plan->sums = l->tensors[root].sums;
     lower_scratch(l, ROWS_AT_ONCE * PANEL * sizeof(real));
-    lower_planned_call(l, run_scatter, &l->graph->nodes[l->node], &blocks, plan,
+    lower_planned_call(l, run_scatter, &blocks, plan,
                        (const int[]){*grad, l->program->of[tensor].grad,
                                      x.act == ACT_NONE && x.norm < 0 ? -1 : x.buffer,
                                      x.norm, plan->sums.buffer},
@@ -546,19 +546,18 @@ static void scatter_rows(struct lowering *l, int tensor, int to,
                          const struct lanes *lanes)
 {
     struct gather_plan *p = lower_plan(l, sizeof(*p));
-    const struct node *node = &l->graph->nodes[l->node];
     struct operand *g = lower_plan(l, sizeof(*g));
     struct partition blocks = lower_row_blocks(&l->program->of[to].at);
     struct delivery d;
 
-    if (!p || !g || !cut(l, &p->pieces, lanes) || !lower_deliver_to(l, &d, node, to, 0))
+    if (!p || !g || !cut(l, &p->pieces, lanes) || !lower_deliver_to(l, &d, to, 0))
         return;
     *g = l->tensors[tensor].stored;
     g->buffer = l->program->of[tensor].grad;
     p->source = g;
     p->n_sources = 1;
-    lower_planned_call(l, run_gather, node, &blocks, p, (const int[]){d.g, g->buffer}, 2);
-    lower_settle(l, node, &d);
+    lower_planned_call(l, run_gather, &blocks, p, (const int[]){d.g, g->buffer}, 2);
+    lower_settle(l, &d);
 }
 
 static void scatter_layer(struct lowering *l, int tensor, int to,

@@ -51,8 +51,7 @@ static void run_pass(const struct call *call, const struct step *step, size_t bl
     step->kernels->gradient_pass(&pass, &k);
 }
 
-static void add_pass(struct lowering *l, const struct node *node,
-                     const struct delivery *d, int dy, int more)
+static void add_pass(struct lowering *l, const struct delivery *d, int dy, int more)
 {
     struct pass_plan *plan = lower_plan(l, sizeof(*plan));
     struct partition blocks = {.rows_per_block = ROWS_PER_SLOT};
@@ -65,7 +64,7 @@ static void add_pass(struct lowering *l, const struct node *node,
     blocks.rows_per_example = plan->at.rows;
     if (d->sums.buffer >= 0)
         blocks.rows_per_block = d->sums.rows_per_slot;
-    lower_planned_call(l, run_pass, node, &blocks, plan,
+    lower_planned_call(l, run_pass, &blocks, plan,
                        (const int[]){l->program->of[root].grad, dy, more, d->x.buffer,
                                      d->x.norm, d->sums.buffer},
                        N_PASS);
@@ -113,7 +112,7 @@ static void run_copy(const struct call *call, const struct step *step, size_t bl
 }
 
 /* Before a shared gradient is changed. */
-static void make_own(struct lowering *l, const struct node *node, int root)
+static void make_own(struct lowering *l, int root)
 {
     int *grad = &l->program->of[root].grad;
     struct operand *at;
@@ -131,7 +130,7 @@ static void make_own(struct lowering *l, const struct node *node, int root)
         return;
     *at = l->tensors[root].stored;
     blocks = lower_row_blocks(at);
-    lower_planned_call(l, run_copy, node, &blocks, at, (const int[]){own, *grad}, 2);
+    lower_planned_call(l, run_copy, &blocks, at, (const int[]){own, *grad}, 2);
     *grad = own;
 }
 
@@ -172,8 +171,8 @@ static bool is_wanted(struct lowering *l, int tensor)
     return true;
 }
 
-bool lower_deliver_to(struct lowering *l, struct delivery *d, const struct node *node,
-                      int tensor, size_t rows_per_slot)
+bool lower_deliver_to(struct lowering *l, struct delivery *d, int tensor,
+                      size_t rows_per_slot)
 {
     int root, *grad;
     size_t own_rows;
@@ -189,7 +188,7 @@ bool lower_deliver_to(struct lowering *l, struct delivery *d, const struct node 
     if (*grad < 0) {
         d->g = *grad = lower_new_gradient(l, root);
     } else {
-        make_own(l, node, root);
+        make_own(l, root);
         d->more = *grad;
         d->g = rows_per_slot > 0 ? *grad : lower_new_gradient(l, root);
     }
@@ -200,16 +199,16 @@ bool lower_deliver_to(struct lowering *l, struct delivery *d, const struct node 
 bool lower_deliver(struct lowering *l, struct delivery *d, const struct node *node,
                    uint32_t i, size_t rows_per_slot)
 {
-    return lower_deliver_to(l, d, node, node->in[i], rows_per_slot);
+    return lower_deliver_to(l, d, node->in[i], rows_per_slot);
 }
 
-void lower_settle(struct lowering *l, const struct node *node, const struct delivery *d)
+void lower_settle(struct lowering *l, const struct delivery *d)
 {
     bool is_as_it_should =
         d->more < 0 && (!d->finish || (d->x.act == ACT_NONE && d->sums.buffer < 0));
 
     if (!d->settled && !is_as_it_should)
-        add_pass(l, node, d, d->g, d->more);
+        add_pass(l, d, d->g, d->more);
 }
 
 /* The first share is the output's own gradient, and no activation is in between. */
@@ -235,11 +234,11 @@ void lower_pass_on(struct lowering *l, const struct node *node, uint32_t i)
         l->tensors[root].shared = l->tensors[from].shared = true;
         begin_delivery(l, &d, tensor, ROWS_PER_SLOT);
         d.g = l->program->of[root].grad;
-        lower_settle(l, node, &d);
+        lower_settle(l, &d);
         return;
     }
     (void)lower_deliver(l, &d, node, i, ROWS_PER_SLOT);
-    add_pass(l, node, &d, l->program->of[from].grad, d.more);
+    add_pass(l, &d, l->program->of[from].grad, d.more);
 }
 
 /* ---- What the producer is given ------------------------------------------ */
@@ -298,7 +297,7 @@ int lower_plain_gradient(struct lowering *l, const struct node *node)
         return g->g;
     dz = g->is_shared ? lower_new_gradient(l, root) : g->g;
     blocks = lower_row_blocks(&g->z);
-    lower_planned_call(l, run_norm_gradient, node, &blocks, g,
+    lower_planned_call(l, run_norm_gradient, &blocks, g,
                        (const int[]){dz, g->g, g->z.buffer, g->norm}, 4);
     l->program->of[root].grad = dz;
     l->tensors[root].norm = -1;
@@ -310,7 +309,7 @@ int lower_own_gradient(struct lowering *l, const struct node *node)
     int root = l->tensors[node->out].root;
 
     (void)lower_plain_gradient(l, node);
-    make_own(l, node, root);
+    make_own(l, root);
     return l->program->of[root].grad;
 }
 

@@ -84,8 +84,8 @@ int lower_new_gradient(struct lowering *l, int root);
 struct row_sums lower_gradient_sums(struct lowering *l, int tensor, size_t rows_per_slot);
 
 /* lower_deliver to a tensor, which need not be an input. */
-bool lower_deliver_to(struct lowering *l, struct delivery *d, const struct node *node,
-                      int tensor, size_t rows_per_slot);
+bool lower_deliver_to(struct lowering *l, struct delivery *d, int tensor,
+                      size_t rows_per_slot);
 
 /* The buffers that updates of the tensor need, and its group; -1 for those that are
  * not trained. */

@@ -138,11 +138,11 @@ void lower_update(struct lowering *l)
         if (is_trained(l, i) && !p->of[i].fused)
             update_tensor(l, i);
     }
-    for (size_t i = 0; i < l->graph->n_nodes; i++) {
-        const struct op *op = op_of(&l->graph->nodes[i]);
+    for (l->node = 0; l->node < l->graph->n_nodes; l->node++) {
+        const struct op *op = op_of(&l->graph->nodes[l->node]);
 
         if (op->update)
-            op->update(l, &l->graph->nodes[i]);
+            op->update(l, &l->graph->nodes[l->node]);
     }
     p->update.end = p->n_calls;
 }

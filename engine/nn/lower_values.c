@@ -149,7 +149,7 @@ static void lay_out_input(struct lowering *l, int tensor)
     struct partition examples = {.rows_per_block = 1};
     struct operand x = new_root(l, tensor, &like);
 
-    lower_planned_call(l, run_lay_out, &l->graph->nodes[l->node], &examples, t,
+    lower_planned_call(l, run_lay_out, &examples, t,
                        (const int[]){x.buffer, lower_value(l, l->graph->input)}, 2);
 }
 
@@ -299,8 +299,7 @@ static void add_read(struct lowering *l, int tensor, int y)
         return;
     plan->x = x;
     plan->width = padded(width_of(shape)) == x.channels ? width_of(shape) : x.channels;
-    lower_planned_call(l, run_read, &l->graph->nodes[l->node], &blocks, plan,
-                       (const int[]){y, x.buffer, x.norm}, 3);
+    lower_planned_call(l, run_read, &blocks, plan, (const int[]){y, x.buffer, x.norm}, 3);
 }
 
 struct operand lower_plain(struct lowering *l, int tensor)

@@ -63,7 +63,7 @@ static void forward(struct lowering *l, const struct node *node)
         p->in[i] = operand_of(l, node->in[i]);
     y = lower_output(l, node);
     blocks = lower_row_blocks(&y);
-    lower_planned_call(l, run_forward, node, &blocks, p,
+    lower_planned_call(l, run_forward, &blocks, p,
                        (const int[]){y.buffer, p->in[0].buffer, p->in[0].norm,
                                      p->in[1].buffer, p->in[1].norm},
                        N_BUFFERS);

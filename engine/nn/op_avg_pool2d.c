@@ -105,7 +105,7 @@ static void forward(struct lowering *l, const struct node *node)
     *x = lower_operand(l, node->in[0]);
     if (!lower_keeps_zero(x->act))
         *x = lower_plain(l, node->in[0]);
-    lower_planned_call(l, run_forward, node, &blocks, x,
+    lower_planned_call(l, run_forward, &blocks, x,
                        (const int[]){lower_output(l, node).buffer, x->buffer, x->norm},
                        3);
 }
@@ -118,8 +118,8 @@ static void backward(struct lowering *l, const struct node *node)
 
     if (!lower_deliver(l, &d, node, 0, 0))
         return;
-    lower_call(l, run_backward, node, &blocks, (const int[]){d.g, dy}, 2);
-    lower_settle(l, node, &d);
+    lower_call(l, run_backward, &blocks, (const int[]){d.g, dy}, 2);
+    lower_settle(l, &d);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

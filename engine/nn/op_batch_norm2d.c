@@ -230,13 +230,13 @@ static void run_moments(const struct call *call, const struct step *step, size_t
                            &k);
 }
 
-static void add_moments(struct lowering *l, const struct node *node, struct norm_plan *p)
+static void add_moments(struct lowering *l, struct norm_plan *p)
 {
     struct partition blocks = {.rows_per_block = ROWS_PER_SLOT,
                                .rows_per_example = p->z.rows};
 
     p->moments = lower_sums(l, &p->z, ROWS_PER_SLOT);
-    lower_planned_call(l, run_moments, node, &blocks, p,
+    lower_planned_call(l, run_moments, &blocks, p,
                        (const int[]){p->moments.buffer, p->z.buffer}, 2);
 }
 
@@ -263,9 +263,9 @@ static void forward(struct lowering *l, const struct node *node)
     p->z.norm = -1;
     p->moments = *lower_moments(l, node->out);
     if (p->moments.buffer < 0)
-        add_moments(l, node, p);
+        add_moments(l, p);
     columns = channel_columns(p);
-    lower_planned_call(l, run_forward, node, &columns, p,
+    lower_planned_call(l, run_forward, &columns, p,
                        (const int[]){norm, p->moments.buffer, lower_value(l, node->in[W]),
                                      lower_value(l, node->in[B]),
                                      lower_value(l, node->in[MEAN]),
@@ -289,7 +289,7 @@ static void backward(struct lowering *l, const struct node *node)
     p->bias = lower_parameter(l, node->in[B]);
     columns = channel_columns(p);
     lower_scratch(l, 2 * columns.columns_per_block * sizeof(real));
-    lower_planned_call(l, run_backward, node, &columns, p,
+    lower_planned_call(l, run_backward, &columns, p,
                        (const int[]){p->norm, p->sums.buffer,
                                      lower_value(l, node->in[W])},
                        3);
@@ -309,7 +309,7 @@ static void update(struct lowering *l, const struct node *node)
     p->params = &node->params.batch_norm;
     p->norm = lower_saved(l, node, 0);
     p->z = lower_shape(&lower_source(l)->tensors[node->out].shape);
-    lower_planned_call(l, run_update, node, &whole, p,
+    lower_planned_call(l, run_update, &whole, p,
                        (const int[]){p->norm, lower_value(l, node->in[MEAN]),
                                      lower_value(l, node->in[VARIANCE]),
                                      lower_value(l, node->in[COUNT])},

@@ -72,8 +72,7 @@ static void run(const struct call *call, const struct step *step, size_t block,
         drop_row(y + r * *elements, *elements, call->node, step, r);
 }
 
-static void add_call(struct lowering *l, const struct node *node, int y,
-                     const struct operand *at)
+static void add_call(struct lowering *l, int y, const struct operand *at)
 {
     struct partition rows = {
         .rows_per_block = lower_rows_for(ELEMENTS_PER_BLOCK, at->rows * at->channels)};
@@ -82,21 +81,21 @@ static void add_call(struct lowering *l, const struct node *node, int y,
     if (!elements)
         return;
     *elements = at->rows * at->channels;
-    lower_planned_call(l, run, node, &rows, elements, (const int[]){y}, 1);
+    lower_planned_call(l, run, &rows, elements, (const int[]){y}, 1);
 }
 
 static void forward(struct lowering *l, const struct node *node)
 {
     struct operand y = lower_copy(l, node);
 
-    add_call(l, node, y.buffer, &y);
+    add_call(l, y.buffer, &y);
 }
 
 static void backward(struct lowering *l, const struct node *node)
 {
     struct output_gradient g = lower_output_gradient(l, node);
 
-    add_call(l, node, lower_own_gradient(l, node), &g.z);
+    add_call(l, lower_own_gradient(l, node), &g.z);
     lower_pass_on(l, node, 0);
 }
 

@@ -130,7 +130,7 @@ static void forward(struct lowering *l, const struct node *node)
     struct partition rows = lower_row_blocks(&y);
 
     if (p)
-        lower_planned_call(l, run_forward, node, &rows, p,
+        lower_planned_call(l, run_forward, &rows, p,
                            (const int[]){y.buffer, p->x, lower_value(l, node->in[1])}, 3);
 }
 
@@ -146,7 +146,7 @@ static void backward(struct lowering *l, const struct node *node)
     symbols.n_columns = p->n_symbols;
     symbols.columns_per_block = p->per_block;
     lower_scratch(l, p->per_block * p->width * sizeof(real));
-    lower_planned_call(l, run_backward, node, &symbols, p, (const int[]){dy, p->x}, 2);
+    lower_planned_call(l, run_backward, &symbols, p, (const int[]){dy, p->x}, 2);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)

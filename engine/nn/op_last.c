@@ -59,7 +59,7 @@ static void forward(struct lowering *l, const struct node *node)
     if (!x)
         return;
     *x = lower_plain(l, node->in[0]);
-    lower_planned_call(l, run_forward, node, &whole, x,
+    lower_planned_call(l, run_forward, &whole, x,
                        (const int[]){lower_output(l, node).buffer, x->buffer}, 2);
 }
 
@@ -73,8 +73,8 @@ static void backward(struct lowering *l, const struct node *node)
     if (!x || !lower_deliver(l, &d, node, 0, 0))
         return;
     *x = lower_shape(node_input_shape(lower_source(l), node, 0));
-    lower_planned_call(l, run_backward, node, &examples, x, (const int[]){d.g, dy}, 2);
-    lower_settle(l, node, &d);
+    lower_planned_call(l, run_backward, &examples, x, (const int[]){d.g, dy}, 2);
+    lower_settle(l, &d);
 }
 
 /* The gradient of the earlier steps is 0, and is written too. */

@@ -69,7 +69,7 @@ static void make(struct lowering *l, const struct node *node, int y)
     struct scale_plan *p = new_plan(l, node);
 
     if (p)
-        lower_planned_call(l, run_forward, node, &examples, p,
+        lower_planned_call(l, run_forward, &examples, p,
                            (const int[]){y, p->x.buffer, p->x.norm, p->s.buffer},
                            N_FORWARD);
 }
@@ -113,13 +113,13 @@ static void backward(struct lowering *l, const struct node *node)
         return;
     for (uint32_t i = 0; i < 2; i++)
         wanted[i] = lower_deliver(l, &d[i], node, i, 0);
-    lower_planned_call(l, run_backward, node, &examples, p,
+    lower_planned_call(l, run_backward, &examples, p,
                        (const int[]){d[0].g, d[1].g, dy, p->x.buffer, p->x.norm,
                                      p->s.buffer},
                        N_BACKWARD);
     for (uint32_t i = 0; i < 2; i++) {
         if (wanted[i])
-            lower_settle(l, node, &d[i]);
+            lower_settle(l, &d[i]);
     }
 }
 

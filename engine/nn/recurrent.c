@@ -182,13 +182,13 @@ void recurrent_lower_forward(struct lowering *l, const struct node *node)
     examples.rows_per_block = p->per_block;
     lower_scratch(l, N_SUMS * p->width * sizeof(real));
     lower_scratch(l, p->per_block * dense_pitch(p->width) * sizeof(real));
-    lower_planned_call(l, run_project, node, &rows, p,
+    lower_planned_call(l, run_project, &rows, p,
                        (const int[]){p->saved, p->x.buffer,
                                      lower_value(l, node->in[RECURRENT_W_IH]),
                                      lower_value(l, node->in[RECURRENT_B_IH]),
                                      lower_value(l, node->in[RECURRENT_B_HH])},
                        N_PROJECT);
-    lower_planned_call(l, run_steps, node, &examples, p,
+    lower_planned_call(l, run_steps, &examples, p,
                        (const int[]){p->saved, p->h.buffer,
                                      lower_value(l, node->in[RECURRENT_W_HH])},
                        N_STEPS);

@@ -30,8 +30,7 @@ static void run_transpose(const struct call *call, const struct step *step, size
                              panels.n * PANEL, p->n_out);
 }
 
-static int transposed(struct lowering *l, const struct node *node, int w, size_t n_in,
-                      size_t n_out)
+static int transposed(struct lowering *l, int w, size_t n_in, size_t n_out)
 {
     struct transpose_plan *p = lower_plan(l, sizeof(*p));
     size_t panels = n_in / PANEL;
@@ -42,8 +41,8 @@ static int transposed(struct lowering *l, const struct node *node, int w, size_t
     if (!p)
         return -1;
     *p = (struct transpose_plan){n_in, n_out};
-    lower_planned_call(l, run_transpose, node, &blocks, p,
-                       (const int[]){wt, lower_value(l, w)}, 2);
+    lower_planned_call(l, run_transpose, &blocks, p, (const int[]){wt, lower_value(l, w)},
+                       2);
     return wt;
 }
 
@@ -161,9 +160,9 @@ static void add_input(struct lowering *l, const struct node *node,
 
     if (!lower_deliver(l, &d, node, RECURRENT_X, 0))
         return;
-    wt = transposed(l, node, node->in[RECURRENT_W_IH], p->in, p->n_gates * p->width);
-    lower_planned_call(l, run_input, node, &rows, p, (const int[]){d.g, p->saved, wt}, 3);
-    lower_settle(l, node, &d);
+    wt = transposed(l, node->in[RECURRENT_W_IH], p->in, p->n_gates * p->width);
+    lower_planned_call(l, run_input, &rows, p, (const int[]){d.g, p->saved, wt}, 3);
+    lower_settle(l, &d);
 }
 
 void recurrent_lower_backward(struct lowering *l, const struct node *node)
@@ -177,8 +176,8 @@ void recurrent_lower_backward(struct lowering *l, const struct node *node)
     p->h = lower_output_gradient(l, node).z;
     examples.rows_per_block = p->per_block;
     lower_scratch(l, memory_elements(p) * sizeof(real));
-    wt = transposed(l, node, node->in[RECURRENT_W_HH], p->width, p->n_gates * p->width);
-    lower_planned_call(l, run_steps, node, &examples, p,
+    wt = transposed(l, node->in[RECURRENT_W_HH], p->width, p->n_gates * p->width);
+    lower_planned_call(l, run_steps, &examples, p,
                        (const int[]){p->saved, p->h.buffer, dy, wt}, N_STEPS);
     add_input(l, node, p);
     recurrent_lower_weights(l, node, p);

@@ -125,7 +125,7 @@ static void add_weight(struct lowering *l, const struct node *node,
     plan->n_chunks = (panels + plan->panels_at_once - 1) / plan->panels_at_once;
     blocks.n_columns = plan->n_slabs * plan->n_chunks * p->n_gates;
     lower_scratch(l, plan->inputs_at_once * plan->panels_at_once * PANEL * sizeof(real));
-    lower_planned_call(l, run_weight, node, &blocks, plan,
+    lower_planned_call(l, run_weight, &blocks, plan,
                        (const int[]){p->saved, of_state ? p->h.buffer : p->x.buffer},
                        N_WEIGHT);
 }
@@ -203,5 +203,5 @@ void recurrent_lower_weights(struct lowering *l, const struct node *node,
     plan->layer = p;
     plan->ih = lower_parameter(l, node->in[RECURRENT_B_IH]);
     plan->hh = lower_parameter(l, node->in[RECURRENT_B_HH]);
-    lower_planned_call(l, run_biases, node, &columns, plan, (const int[]){p->saved}, 1);
+    lower_planned_call(l, run_biases, &columns, plan, (const int[]){p->saved}, 1);
 }

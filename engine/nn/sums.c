@@ -27,8 +27,7 @@ static void run_bias(const struct call *call, const struct step *step, size_t bl
     step_give_gradient(step, p->share.tensor, columns.first, g, columns.n, p->share.add);
 }
 
-void lower_bias_gradient(struct lowering *l, const struct node *node, int bias,
-                         const struct output_gradient *g)
+void lower_bias_gradient(struct lowering *l, int bias, const struct output_gradient *g)
 {
     struct bias_plan *plan = lower_plan(l, sizeof(*plan));
     struct partition columns = {.n_columns = g->z.channels,
@@ -40,6 +39,5 @@ void lower_bias_gradient(struct lowering *l, const struct node *node, int bias,
     plan->sums = g->sums;
     plan->at = g->z;
     lower_scratch(l, columns.columns_per_block * sizeof(real));
-    lower_planned_call(l, run_bias, node, &columns, plan, (const int[]){g->sums.buffer},
-                       1);
+    lower_planned_call(l, run_bias, &columns, plan, (const int[]){g->sums.buffer}, 1);
 }

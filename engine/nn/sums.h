@@ -5,7 +5,6 @@
 #include "engine/nn/lower.h"
 
 /* The calls that make a bias' gradient of the sums of the output's. */
-void lower_bias_gradient(struct lowering *l, const struct node *node, int bias,
-                         const struct output_gradient *g);
+void lower_bias_gradient(struct lowering *l, int bias, const struct output_gradient *g);
 
 #endif

@@ -51,12 +51,11 @@ static const struct architecture zoo[] = {
 };
 /* clang-format on */
 
-/* The first N_OFFERED can be trained; an op of each that follows has no kernels. */
-enum { ZOO_SIZE = sizeof(zoo) / sizeof(zoo[0]), N_OFFERED = 10 };
+enum { ZOO_SIZE = sizeof(zoo) / sizeof(zoo[0]) };
 
 const char *zoo_name(uint32_t index)
 {
-    return index < N_OFFERED ? zoo[index].name : NULL;
+    return index < ZOO_SIZE ? zoo[index].name : NULL;
 }
 
 /* ---- Reading a spec ------------------------------------------------------ */
@@ -198,7 +197,7 @@ static cygnet_status parse_spec(struct blueprint *b, char *spec, cygnet_error *e
 
 /* ---- Building ------------------------------------------------------------ */
 
-cygnet_status zoo_graph(struct graph *graph, const char *spec, const struct shape *input,
+cygnet_status zoo_build(struct graph *graph, const char *spec, const struct shape *input,
                         uint32_t n_classes, cygnet_error *err)
 {
     struct blueprint b = {.graph = graph, .n_classes = n_classes};
@@ -221,20 +220,4 @@ cygnet_status zoo_graph(struct graph *graph, const char *spec, const struct shap
         (void)graph_cross_entropy(graph, b.architecture->build(&b, in));
     st = graph_finish(graph, err);
     return st == CYGNET_OK ? st : fail_within(err, st, "%s", b.architecture->name);
-}
-
-/* An op without a forward pass has shapes and costs only. */
-cygnet_status zoo_build(struct graph *graph, const char *spec, const struct shape *input,
-                        uint32_t n_classes, cygnet_error *err)
-{
-    cygnet_status st = zoo_graph(graph, spec, input, n_classes, err);
-
-    for (size_t i = 0; st == CYGNET_OK && i < graph->n_nodes; i++) {
-        const struct op *op = op_of(&graph->nodes[i]);
-
-        if (!op->forward)
-            st = fail(err, CYGNET_EUNSUPPORTED, 0, "%.60s: %s: no kernels for %s", spec,
-                      graph->nodes[i].name, op->name);
-    }
-    return st;
 }

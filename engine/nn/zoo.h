@@ -7,19 +7,14 @@
 #define ZOO_MAX_SPEC 128        /* bytes of "name:key=value,..." */
 #define ZOO_MAX_CLASSES 1048576 /* 2^20 */
 
-/* Builds "name:key=value,..." into an initialised graph, as an IR that may have ops
- * that cannot be run.
+/* Builds "name:key=value,..." into an initialised graph.
  * input  shape of one example; n_dims 0: the architecture's own
  * Errors: ENOTFOUND (unknown name), EINVAL (arguments, n_classes), ESHAPE (the
  * input does not suit it), ENOMEM. */
-cygnet_status zoo_graph(struct graph *graph, const char *spec, const struct shape *input,
-                        uint32_t n_classes, cygnet_error *err);
-
-/* The same for a model. Errors: also EUNSUPPORTED (an op has no kernels). */
 cygnet_status zoo_build(struct graph *graph, const char *spec, const struct shape *input,
                         uint32_t n_classes, cygnet_error *err);
 
-/* Of those that can be trained; NULL past the end. */
+/* NULL past the end. */
 const char *zoo_name(uint32_t index);
 
 #endif

@@ -93,8 +93,11 @@ static void test_the_check_in_tells_what_this_build_can_do(void **state)
 
     assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
     assert_string_equal(b->coordinator.last_abilities,
-                        "logistic,mlp,lenet5,mcmahan_cnn,mcmahan_cifar_cnn,resnet18,"
-                        "resnet34,resnet50,mobilenet_v2,ds_cnn,;none,int8,");
+                        "logistic,mlp,lenet5,mcmahan_cnn,mcmahan_cifar_cnn,"
+                        "resnet18,resnet34,resnet50,mobilenet_v2,ds_cnn,"
+                        "mobilenet_v3_small,shufflenet_v2_x0_5,shufflenet_v2_x1_0,"
+                        "shufflenet_v2_x1_5,shufflenet_v2_x2_0,squeezenet1_1,"
+                        "char_lstm,gru,;none,int8,");
 }
 
 static void test_training_learns_and_epochs_are_told_apart(void **state)
