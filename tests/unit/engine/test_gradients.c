@@ -311,7 +311,10 @@ static void test_residual_gradient_is_the_slope(void **state)
 /* The same weights in two layers: their gradient is a sum. */
 static void test_shared_weights_gradient_is_the_slope(void **state)
 {
-    const struct layout layout = {LAYOUT_PANELS, 6, 6, 1, false, false};
+    const struct layout layout = {.kind = LAYOUT_PANELS,
+                                  .n_out = 6,
+                                  .n_in = 6,
+                                  .n_taps = 1};
     union op_params params = {.linear = {6, 6}};
     struct graph graph;
     struct setup s;
