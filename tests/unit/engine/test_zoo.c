@@ -474,25 +474,6 @@ static void test_each_failed_allocation_is_told(void **state)
     }
 }
 
-static void test_models_without_kernels_are_refused(void **state)
-{
-    static const char *const specs[] = {"mobilenet_v3_small", "shufflenet_v2_x1_0",
-                                        "char_lstm"};
-    cygnet_model_options options;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
-        cygnet_error err = {0};
-        cygnet_model *model;
-
-        cygnet_model_options_init(&options);
-        options.architecture = specs[i];
-        assert_int_equal(cygnet_model_create(&model, &options, &err),
-                         CYGNET_EUNSUPPORTED);
-        assert_non_null(strstr(err.message, "no kernels for"));
-    }
-}
-
 /* ---- First values -------------------------------------------------------- */
 
 struct moments {
@@ -632,7 +613,6 @@ int main(void)
         cmocka_unit_test(test_inputs_that_do_not_suit_are_explained),
         cmocka_unit_test(test_the_smallest_images_are_as_told),
         cmocka_unit_test(test_each_failed_allocation_is_told),
-        cmocka_unit_test(test_models_without_kernels_are_refused),
         cmocka_unit_test(test_first_values_have_the_distributions_of_the_graph),
         cmocka_unit_test(test_models_with_kernels_learn),
     };
