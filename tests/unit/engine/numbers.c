@@ -54,3 +54,10 @@ void check_near(const char *what, double found, double want, double bound)
     if (!(fabs(found - want) <= bound))
         fail_msg("%s: %.9g, not %.9g within %.3g", what, found, want, bound);
 }
+
+double slope_terms(enum activation act, double v)
+{
+    if (act == ACT_HARDSWISH)
+        return 1.5;
+    return act < ACT_SILU ? 0 : 2 * (1 + fabs(v) / (1 + exp(-v)));
+}

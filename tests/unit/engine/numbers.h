@@ -16,6 +16,11 @@ void check_guard(const real *v, size_t n);
 real *noise(size_t n, const char *name);
 real *grid(size_t n, const char *name);
 
+/* Sizes of the terms that a slope at v is a difference of, in units of 5 u:
+ * hardswish's v/3 + 1/2; 1 - s and v s (1 - s) of functions good to 3 units in the last
+ * place (vec_math.h). */
+double slope_terms(enum activation act, double v);
+
 void check_near(const char *what, double found, double want, double bound);
 
 #endif

@@ -349,14 +349,14 @@ static void check_sums(const struct gradient_pass *pass, const struct rows *rows
     }
 }
 
-/* Sizes of the terms that a slope is the sum of: hardswish's v/3 + 1/2 up to 1 and 1/2;
- * those of smooth functions up to 1, and their exponentials are good to a few units of
- * the last place, which the reference's are too. */
-static double terms_of_slope(enum activation act)
+static double value_at(const struct activations *a, size_t at)
 {
-    if (act == ACT_HARDSWISH)
-        return 1.5;
-    return act == ACT_SILU || act == ACT_SIGMOID || act == ACT_TANH ? 2 : 0;
+    size_t c = at % a->rows.pitch;
+    double z = (double)a->z[at];
+
+    return a->reading.scale
+               ? z * (double)a->reading.scale[c] + (double)a->reading.shift[c]
+               : z;
 }
 
 static void check_pass_with(const struct kernels *kernels, struct activations *a,
@@ -377,7 +377,6 @@ static void check_pass_with(const struct kernels *kernels, struct activations *a
                                  .mean = with_mean ? mean : NULL,
                                  .sums = sums,
                                  .sums_pitch = 4 * PANEL};
-    double cancelled = finish ? terms_of_slope(a->reading.act) : 0;
 
     for (size_t i = 0; i < 8 * PANEL; i++)
         sums[i] = i < 4 * PANEL ? 1 : 2; /* it adds */
@@ -388,6 +387,8 @@ static void check_pass_with(const struct kernels *kernels, struct activations *a
         size_t at = i / a->rows.channels * a->rows.pitch + i % a->rows.channels;
         double y = (double)dy[at] + (with_more ? (double)more[at] : 0);
         double by = finish ? (double)slope[at] : 1;
+        double v = value_at(a, at);
+        double cancelled = finish ? slope_terms(a->reading.act, v) : 0;
 
         /* one rounding of the sum, four of the slope and the product */
         check_near("g", (double)g[at], y * by,

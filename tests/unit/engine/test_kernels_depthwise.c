@@ -140,7 +140,8 @@ static void check_forward(const struct kernels *kernels, const struct image *m,
 {
     real *z = guarded(m->n_out * PITCH);
     real *scratch = guarded(kernels->depthwise_scratch(&m->shape));
-    struct depthwise_forward d = {.z = z,
+    struct depthwise_forward d = {.n_images = 1,
+                                  .z = z,
                                   .z_pitch = PITCH,
                                   .x = m->x,
                                   .x_pitch = PITCH,
@@ -211,7 +212,6 @@ static void check_weights(const struct image *m, const double *dw)
 
 static void check_inputs(const struct image *m, const struct gradient_pass *pass)
 {
-    double cancelled = m->reading.act == ACT_HARDSWISH ? 1.5 : 0;
     struct sums want, weights;
     size_t in;
 
@@ -229,6 +229,11 @@ static void check_inputs(const struct image *m, const struct gradient_pass *pass
     for (size_t i = 0; i < m->n_in * PANEL; i++) {
         double more = pass->more ? (double)m->more[i / PANEL * PITCH + i % PANEL] : 0;
         double slope = pass->finish ? (double)m->slope[i] : 1;
+        double x = (double)m->x[i / PANEL * PITCH + i % PANEL];
+        double v = m->reading.scale
+                       ? x * (double)m->scale[i % PANEL] + (double)m->shift[i % PANEL]
+                       : x;
+        double cancelled = pass->finish ? slope_terms(m->reading.act, v) : 0;
         double error = (double)(m->n_taps + 8) * u * (want.size[i] + fabs(more)) +
                        dz_error(m) * weights.size[i];
 
@@ -265,7 +270,8 @@ static void check_backward(const struct kernels *kernels, const struct image *m,
     real *dx = guarded(m->n_in * PITCH);
     real *scratch = guarded(kernels->depthwise_scratch(&m->shape));
     double dw[MAX_TAPS * PANEL], sums[2 * PITCH];
-    struct depthwise_backward d = {.g = m->g,
+    struct depthwise_backward d = {.n_images = 1,
+                                   .g = m->g,
                                    .g_pitch = PITCH,
                                    .z = m->z,
                                    .z_pitch = PITCH,
