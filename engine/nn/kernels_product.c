@@ -29,29 +29,29 @@ ALWAYS_INLINE real a_at(const struct row_pointers *at, const struct product *p, 
                       : at->group[i / ROW_GROUP][i % ROW_GROUP * p->a_row];
 }
 
-ALWAYS_INLINE void load_c(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
-                          const real *c, size_t rows, size_t panels)
+ALWAYS_INLINE void clear(vec acc[TILE_ROWS][TILE_VECS], size_t rows, size_t panels)
 {
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 16
         for (size_t j = 0; j < panels * PANEL_VECS; j++)
-            acc[i][j] = p->add ? vec_load(c + i * p->c_row + j / PANEL_VECS * p->c_panel +
-                                          j % PANEL_VECS * LANES)
-                               : vec_zero();
+            acc[i][j] = vec_zero();
     }
 }
 
+/* What is there already is added last: sums stay short, and their errors small. */
 ALWAYS_INLINE void store_c(const struct product *p, real *c,
                            vec acc[TILE_ROWS][TILE_VECS], size_t rows, size_t panels)
 {
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 16
-        for (size_t j = 0; j < panels * PANEL_VECS; j++)
-            vec_store(c + i * p->c_row + j / PANEL_VECS * p->c_panel +
-                          j % PANEL_VECS * LANES,
-                      acc[i][j]);
+        for (size_t j = 0; j < panels * PANEL_VECS; j++) {
+            real *at =
+                c + i * p->c_row + j / PANEL_VECS * p->c_panel + j % PANEL_VECS * LANES;
+
+            vec_store(at, p->add ? vec_load(at) + acc[i][j] : acc[i][j]);
+        }
     }
 }
 
@@ -115,7 +115,7 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
     size_t a_k = rows_touch ? p->a_k : 1;
     struct ahead hints = *ahead;
 
-    load_c(acc, p, c, rows, panels);
+    clear(acc, rows, panels);
 #pragma GCC unroll 4
     for (size_t g = 0; g < N_GROUPS; g++)
         at.group[g] = a + g * ROW_GROUP * p->a_row;
