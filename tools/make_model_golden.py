@@ -93,7 +93,7 @@ ROWS = (
     Row("mcmahan_cnn", "mcmahan_cnn", "mcmahan_cnn:act=silu",
         (DIGITS, (2, 11, 13), (1, 16, 14))),
     image_row("resnet18", "resnet18"),
-    image_row("resnet34", "resnet34"),
+    image_row("resnet34", "resnet34", streams=(0, 20, 0)),
     image_row("resnet50", "resnet50", batches=WIDE, streams=(0, 1, 0)),
     image_row("mobilenet_v2", "mobilenet_v2:dropout=0", batches=WIDE),
     image_row("mobilenet_v2_half", "mobilenet_v2:width_mult=0.5,dropout=0", batches=WIDE,
