@@ -108,7 +108,7 @@ static enum way way_of(enum activation act)
 {
     if (act == ACT_NONE || act == ACT_RELU || act == ACT_RELU6)
         return WAY_CLIP;
-    return act == ACT_HARDSWISH ? WAY_HARDSWISH : WAY_ANY;
+    return act == ACT_HARDSWISH && !FEW_VARIANTS ? WAY_HARDSWISH : WAY_ANY;
 }
 
 static struct reader reader_of(const struct reading *r, size_t c)
@@ -269,6 +269,8 @@ static int common_geometry(const struct conv2d_shape *s)
 
     if (!plain || (s->k_h != 3 && s->k_h != 5) || s->stride_h > 2)
         return 0;
+    if (FEW_VARIANTS && s->k_h == 5)
+        return 0;
     return (int)(10 * s->k_h + s->stride_h);
 }
 
@@ -291,12 +293,14 @@ static void run_line(const struct ahead_pass *f, real *z, const real *in,
     case 32:
         forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){3, 2});
         break;
+#if !FEW_VARIANTS
     case 51:
         forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){5, 1});
         break;
     case 52:
         forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){5, 2});
         break;
+#endif
     default:
         forward_row_any(z, f->d, in, f->in_row, f->c, f->bias);
         break;
@@ -531,7 +535,7 @@ ALWAYS_INLINE void backward_inputs(struct back *b, const struct inputs *in, stru
             backward_inputs(b, in, t, WAY_CLIP);                                         \
             break;                                                                       \
         case WAY_HARDSWISH:                                                              \
-            backward_inputs(b, in, t, WAY_HARDSWISH);                                    \
+            backward_inputs(b, in, t, FEW_VARIANTS ? WAY_ANY : WAY_HARDSWISH);           \
             break;                                                                       \
         default:                                                                         \
             backward_inputs(b, in, t, WAY_ANY);                                          \
@@ -541,23 +545,27 @@ ALWAYS_INLINE void backward_inputs(struct back *b, const struct inputs *in, stru
 
 BACKWARD_INPUTS(3, 1)
 BACKWARD_INPUTS(3, 2)
+#if !FEW_VARIANTS
 BACKWARD_INPUTS(5, 1)
 BACKWARD_INPUTS(5, 2)
+#endif
 
 static void run_inputs(struct back *b, const struct inputs *in)
 {
     switch (common_geometry(b->d->shape)) {
-    case 31:
-        backward_inputs_3_1(b, in);
-        break;
-    case 32:
-        backward_inputs_3_2(b, in);
-        break;
+#if !FEW_VARIANTS
     case 51:
         backward_inputs_5_1(b, in);
         break;
-    default:
+    case 52:
         backward_inputs_5_2(b, in);
+        break;
+#endif
+    case 31:
+        backward_inputs_3_1(b, in);
+        break;
+    default:
+        backward_inputs_3_2(b, in);
         break;
     }
 }
