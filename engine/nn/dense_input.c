@@ -91,48 +91,54 @@ static size_t same_stretch(const struct patches *p, size_t t, size_t end)
     return n;
 }
 
-/* From the transposed copy, all panels of the block. */
-static void multiply_taps(const struct block *b, struct product *p, size_t first,
-                          size_t end)
+/* One product a stretch, so that sums are the same wherever the panels come from: tap t
+ * is at wt + (number of t) c_out PANEL, its number in the weights or in the block. */
+static void multiply_stretches(const struct block *b, const struct product *like,
+                               struct span taps, const real *wt, bool by_weight)
 {
     const struct dense *d = b->d;
-    const real *wt = step_buffer(b->step, b->call, WT);
     const struct patches *s = &b->plan->patches;
+    size_t end = taps.first + taps.n;
+    struct product p = *like;
 
-    p->b_panel = d->patches.n_taps * d->c_out * PANEL;
-    for (size_t t = first, n; t < end; t += n) {
+    for (size_t t = taps.first, n; t < end; t += n) {
         n = same_stretch(s, t, end);
-        p->k = n * d->c_out;
-        p->b =
-            wt + b->columns.first / PANEL * p->b_panel + s->taps[t].w * d->c_out * PANEL;
-        b->step->kernels->product(p);
-        p->a += p->k;
-        p->add = true;
+        p.k = n * d->c_out;
+        p.b = wt + (by_weight ? s->taps[t].w : t - taps.first) * d->c_out * PANEL;
+        b->step->kernels->product(&p);
+        p.a += p.k;
+        p.add = true;
     }
 }
 
+/* From the transposed copy, all panels of the block. */
+static void multiply_taps(const struct block *b, struct product *p, struct span taps)
+{
+    const struct dense *d = b->d;
+    const real *wt = step_buffer(b->step, b->call, WT);
+
+    p->b_panel = d->patches.n_taps * d->c_out * PANEL;
+    multiply_stretches(b, p, taps, wt + b->columns.first / PANEL * p->b_panel, true);
+}
+
 /* Two panels at a time, transposed on the way. */
-static void multiply_panels(const struct block *b, struct product *p, size_t first,
-                            size_t end)
+static void multiply_panels(const struct block *b, struct product *p, struct span taps)
 {
     const struct dense *d = b->d;
     const struct patches *s = &b->plan->patches;
     size_t n_panels = b->columns.n / PANEL;
 
-    p->k = (end - first) * d->c_out;
-    p->b = b->squares;
-    p->b_panel = p->k * PANEL;
+    p->b_panel = taps.n * d->c_out * PANEL;
     for (size_t panel = 0; panel < n_panels; panel += 2) {
         p->n_panels = n_panels - panel < 2 ? 1 : 2;
         for (size_t i = 0; i < p->n_panels; i++) {
-            for (size_t t = first; t < end; t++)
-                transpose_tap(b->squares + i * p->b_panel +
-                                  (t - first) * d->c_out * PANEL,
-                              b->step, d, b->columns.first / PANEL + panel + i,
-                              s->taps[t].w);
+            for (size_t t = 0; t < taps.n; t++)
+                transpose_tap(b->squares + i * p->b_panel + t * d->c_out * PANEL, b->step,
+                              d, b->columns.first / PANEL + panel + i,
+                              s->taps[taps.first + t].w);
         }
         p->c = b->dx + panel * PANEL;
-        b->step->kernels->product(p);
+        multiply_stretches(b, p, taps, b->squares, false);
     }
 }
 
@@ -165,9 +171,9 @@ static void multiply(const struct block *b)
             dense_gather(b->patches, b->plan->pitch, &source, b->rows,
                          (struct span){t * d->c_out, (end - t) * d->c_out});
         if (b->plan->transposed)
-            multiply_taps(b, &p, t, end);
+            multiply_taps(b, &p, (struct span){t, end - t});
         else
-            multiply_panels(b, &p, t, end);
+            multiply_panels(b, &p, (struct span){t, end - t});
         p.add = true;
     }
 }

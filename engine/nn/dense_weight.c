@@ -243,7 +243,9 @@ void dense_lower_weight(struct lowering *l, const struct dense *d, int dz)
     plan->share = lower_parameter(l, d->w);
     split(plan, lower_max_batch(l) * d->shape.h_out * d->shape.w_out);
     plan->pitch = dense_pitch(plan->inputs_at_once + (d->tight ? PANEL : 0));
-    plan->rows_at_once = dense_rows(plan->pitch);
+    /* whatever the slabs are: where sums are cut must not depend on max_batch */
+    plan->rows_at_once =
+        dense_rows(in_one_slab(d) ? plan->pitch : dense_pitch(MAX_INPUTS));
     blocks.n_columns =
         plan->n_parts *
         ((panels_of(d->shape.c_out) + plan->panels_at_once - 1) / plan->panels_at_once);
