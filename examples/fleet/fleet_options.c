@@ -17,7 +17,7 @@ const char FLEET_LIVE_HELP[] =
     "\n"
     "  --data SPEC          digits, idx:DIR or cifar10:DIR (digits)\n"
     "  --classes N          labels of the data are below N (10)\n"
-    "  --model NAME         logistic, mlp, lenet5, mcmahan_cnn (lenet5)\n"
+    "  --model NAME         of the zoo, such as mlp, lenet5, resnet18 (lenet5)\n"
     "  --input CxHxW        pictures are resized to this (what the model wants)\n"
     "  --clients N          client processes (10)\n"
     "  --participants K     updates that make a round (all clients)\n"

@@ -39,7 +39,7 @@ typedef struct cygnet_lr_multiplier {
 
 /* What to build. Set by cygnet_model_options_init, then changed by the caller.
  *
- * architecture  zoo name: "logistic", "mlp", "lenet5", "mcmahan_cnn", with
+ * architecture  zoo name: "lenet5", "resnet18", "mobilenet_v2", ..., with
  *               optional arguments "name:key=value,key=value" (docs/models.md)
  * n_classes     outputs of the last layer (default 10)
  * input         shape of one example, without the batch: C, H, W (images) or N
