@@ -215,13 +215,6 @@ static struct partition partition_of(const struct lowering *l, const struct dens
                               .columns_per_block = (per_block + per_block % 2) * PANEL};
 }
 
-static bool feeds_norm(const struct lowering *l, const struct node *node)
-{
-    const struct node *reader = lower_only_reader(l, node->out);
-
-    return reader && reader->kind == OP_BATCH_NORM2D;
-}
-
 void dense_lower_forward(struct lowering *l, const struct node *node,
                          const struct conv2d_shape *shape)
 {
@@ -239,7 +232,7 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
     rows_per_block = d->by_position ? 0 : dense_rows(plan->pitch);
     if (d->bias >= 0) {
         lower_want_sums(l, node);
-    } else if (feeds_norm(l, node)) {
+    } else if (lower_wants_moments(l, node)) {
         d->moments = lower_sums(l, &d->out,
                                 rows_per_block > 0 ? rows_per_block
                                                    : lower_max_batch(l) * d->out.rows);

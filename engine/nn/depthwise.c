@@ -95,7 +95,6 @@ void depthwise_lower_forward(struct lowering *l, const struct node *node,
                              const struct conv2d_shape *shape)
 {
     struct depthwise_plan *p = new_plan(l, node, shape);
-    const struct node *reader = lower_only_reader(l, node->out);
     int bias = node->n_in > 2 ? node->in[2] : -1;
     struct partition blocks;
 
@@ -104,7 +103,7 @@ void depthwise_lower_forward(struct lowering *l, const struct node *node,
     p->out = lower_output(l, node);
     if (bias >= 0) {
         lower_want_sums(l, node);
-    } else if (reader && reader->kind == OP_BATCH_NORM2D) {
+    } else if (lower_wants_moments(l, node)) {
         p->moments = lower_sums(l, &p->out, p->examples_per_block * p->out.rows);
         *lower_moments(l, node->out) = p->moments;
     }

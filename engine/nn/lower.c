@@ -104,8 +104,11 @@ void lower_scratch(struct lowering *l, uint64_t bytes)
 /* Extends the buffer's life to call `at`. */
 static void use_buffer(struct buffer *buffer, uint32_t at)
 {
+    assert(!buffer->away);
     if (!buffer->used)
         buffer->first = buffer->last = at;
+    if (buffer->gap > 0 && buffer->resumed == 0)
+        buffer->resumed = at;
     buffer->used = true;
     if (at > buffer->last)
         buffer->last = at;
@@ -227,6 +230,7 @@ static void lower_backward(struct lowering *l)
     list->begin = l->program->n_calls;
     for (size_t i = 0; i < l->graph->n_tensors; i++)
         l->tensors[i].plain = -1; /* read again, rather than kept */
+    lower_forget(l);
     lower_count_moves(l);
     for (l->node = l->graph->n_nodes; l->node-- > 0 && !l->out_of_memory;) {
         const struct node *node = &l->graph->nodes[l->node];
@@ -278,13 +282,14 @@ static bool begin_lowering(struct lowering *l)
 
 cygnet_status lower_graph(struct program *out, const struct graph *graph,
                           const struct kernels *kernels, size_t max_batch,
-                          size_t n_workers, cygnet_error *err)
+                          size_t n_workers, const bool *remade, cygnet_error *err)
 {
     struct lowering l = {.program = out,
                          .graph = graph,
                          .kernels = kernels,
                          .max_batch = max_batch,
-                         .n_workers = n_workers};
+                         .n_workers = n_workers,
+                         .remade = remade};
 
     memset(out, 0, sizeof(*out));
     out->alloc = graph->alloc;

@@ -5,6 +5,8 @@
  * Values. An activation is stored once, in the buffer of its root, and read as its
  * operand says: batch norms and activations that follow a layer with no other reader
  * store nothing (lower_read_as). Moves of channels store nothing either (lower_move).
+ * A root that is not to be kept for the backward pass is made again there, by its op's
+ * `forward`, into the same buffer.
  * Gradients. Each root has one gradient buffer, for
  * what is stored but behind its norm and activation: whoever brings the last share
  * multiplies by act' and takes the sums that the norm or the bias wants. */
@@ -63,7 +65,7 @@ struct operand lower_operand(struct lowering *l, int tensor);
 /* The same with nothing to be done on reading: z as it is, its padding 0. */
 struct operand lower_plain(struct lowering *l, int tensor);
 
-/* A new buffer for the node's output. */
+/* A new buffer for the node's output; the one it had if it is made again. */
 struct operand lower_output(struct lowering *l, const struct node *node);
 
 /* The same for the loss: a number per example, side by side. */
@@ -122,6 +124,9 @@ bool lower_keeps_zero(enum activation act);
 
 /* The node that alone reads the tensor; NULL: none, or several. */
 const struct node *lower_only_reader(const struct lowering *l, int tensor);
+
+/* True if a batch norm wants the moments of the node's output, and has not had them. */
+bool lower_wants_moments(const struct lowering *l, const struct node *node);
 
 /* Where the moments of a tensor's rows are; set by its producer. */
 struct row_sums *lower_moments(struct lowering *l, int tensor);

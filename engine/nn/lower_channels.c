@@ -239,6 +239,8 @@ static const struct gather_plan *gather_of(struct lowering *l, int tensor)
     struct lowered_tensor *t = &l->tensors[tensor];
     struct gather_plan *p;
 
+    for (size_t c = 0; c < t->from->n; c++) /* the plan itself may be there already */
+        lower_bring_back(l, l->tensors[t->from->channel[c].tensor].root);
     if (t->gather)
         return t->gather;
     p = lower_plan(l, sizeof(*p));
@@ -518,7 +520,7 @@ static void scatter_panels(struct lowering *l, int tensor, int to,
 {
     struct scatter_plan *plan = lower_plan(l, sizeof(*plan));
     int root = l->tensors[to].root, *grad = &l->program->of[root].grad;
-    struct operand x = l->program->of[to].at;
+    struct operand x = lower_operand(l, to);
     struct partition blocks = {.rows_per_block = ROWS_PER_SLOT,
                                .rows_per_example = x.rows};
     bool is_first = *grad < 0;

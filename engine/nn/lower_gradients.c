@@ -259,6 +259,7 @@ struct output_gradient lower_output_gradient(struct lowering *l, const struct no
     const struct lowered_tensor *t = &l->tensors[root];
     struct output_gradient g;
 
+    lower_bring_back(l, root);
     g.g = l->program->of[root].grad;
     g.norm = t->norm;
     g.is_shared = t->shared && is_still_read(l, root);

@@ -54,7 +54,9 @@ struct lowering {
     size_t n_workers;
     int *saved; /* [n_nodes] */
     struct lowered_tensor *tensors;
-    size_t node; /* that is being lowered */
+    const bool *remade; /* [n_nodes]; NULL: nothing is */
+    size_t node;        /* that is being lowered */
+    bool is_remaking;   /* the node's output, in the backward pass */
     bool out_of_memory;
 };
 
@@ -70,6 +72,12 @@ int lower_external(struct lowering *l);
 
 /* The call that was added last uses this buffer too. -1 is accepted. */
 void lower_use(struct lowering *l, int buffer);
+
+/* Before the backward pass: what is not kept for it is gone. */
+void lower_forget(struct lowering *l);
+
+/* What the root of an activation stores is there again. */
+void lower_bring_back(struct lowering *l, int root);
 
 /* Who reads what, and which of it leads to the loss. */
 void lower_readers(struct lowering *l);

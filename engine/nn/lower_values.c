@@ -104,8 +104,11 @@ static struct operand new_root(struct lowering *l, int tensor, const struct oper
 struct operand lower_output(struct lowering *l, const struct node *node)
 {
     struct operand like = lower_shape(&l->graph->tensors[node->out].shape);
-    struct operand x = new_root(l, node->out, &like);
+    struct operand x;
 
+    if (l->is_remaking)
+        return l->tensors[node->out].stored;
+    x = new_root(l, node->out, &like);
     l->program->of[node->out].value = x.buffer;
     return x;
 }
@@ -182,6 +185,7 @@ struct operand lower_operand(struct lowering *l, int tensor)
         return made(l, tensor);
     if (l->tensors[tensor].root < 0)
         lay_out_input(l, tensor);
+    lower_bring_back(l, l->tensors[tensor].root);
     return l->program->of[tensor].at;
 }
 
@@ -240,6 +244,13 @@ bool lower_is_copy(const struct lowering *l, const struct node *node)
 bool lower_keeps_zero(enum activation act)
 {
     return act != ACT_SIGMOID && act != ACT_HARDSIGMOID;
+}
+
+bool lower_wants_moments(const struct lowering *l, const struct node *node)
+{
+    const struct node *reader = lower_only_reader(l, node->out);
+
+    return !l->is_remaking && reader && reader->kind == OP_BATCH_NORM2D;
 }
 
 struct row_sums *lower_moments(struct lowering *l, int tensor)
@@ -332,4 +343,48 @@ struct operand lower_copy(struct lowering *l, const struct node *node)
     else
         add_read(l, in, x.buffer);
     return x;
+}
+
+/* ---- Making again -------------------------------------------------------- */
+
+void lower_forget(struct lowering *l)
+{
+    for (size_t i = 0; l->remade && i < l->graph->n_nodes; i++) {
+        struct buffer *buffer;
+
+        if (!l->remade[i])
+            continue;
+        buffer = &l->program->buffers[l->tensors[l->graph->nodes[i].out].stored.buffer];
+        buffer->away = true;
+        buffer->gap = buffer->last + 1;
+    }
+}
+
+/* Read only to make something again, values would live for as long as that: whoever
+ * comes next reads them once more. */
+static void forget_plain(struct lowering *l, size_t first_buffer)
+{
+    for (size_t i = 0; i < l->graph->n_tensors; i++) {
+        if (l->tensors[i].plain >= (int)first_buffer)
+            l->tensors[i].plain = -1;
+    }
+}
+
+/* Weights are still those of the forward pass: a layer's change in its own backward
+ * calls, before which its output is there again; shared ones after the pass. */
+void lower_bring_back(struct lowering *l, int root)
+{
+    int at = l->tensors[root].stored.buffer;
+    size_t node = l->node, first_buffer = l->program->n_buffers;
+    bool is_remaking = l->is_remaking;
+
+    if (at < 0 || l->out_of_memory || !l->program->buffers[at].away)
+        return;
+    l->program->buffers[at].away = false;
+    l->node = (size_t)(producer_of(l, root) - l->graph->nodes);
+    l->is_remaking = true;
+    op_of(producer_of(l, root))->forward(l, producer_of(l, root));
+    forget_plain(l, first_buffer);
+    l->is_remaking = is_remaking;
+    l->node = node;
 }

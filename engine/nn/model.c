@@ -7,6 +7,7 @@
 #include "base/sized.h"
 #include "engine/nn/model_parts.h"
 #include "engine/nn/op.h"
+#include "engine/nn/remake.h"
 #include "engine/nn/training.h"
 #include "engine/nn/zoo.h"
 
@@ -106,6 +107,15 @@ static void draw_weights(cygnet_model *model, uint64_t seed)
     }
 }
 
+/* Of all but the program. */
+static uint64_t bytes_beside(const cygnet_model *model)
+{
+    const struct graph *g = &model->graph;
+
+    return sizeof(*model) + g->cap_tensors * sizeof(*g->tensors) +
+           g->cap_nodes * sizeof(*g->nodes) + model->input_bytes + model->executor_bytes;
+}
+
 static cygnet_status check_limit(const cygnet_model *model, uint64_t max_bytes,
                                  cygnet_error *err)
 {
@@ -114,8 +124,9 @@ static cygnet_status check_limit(const cygnet_model *model, uint64_t max_bytes,
     if (max_bytes == 0 || needed <= max_bytes)
         return CYGNET_OK;
     return fail(err, CYGNET_ENOMEM, 0,
-                "the model needs %" PRIu64 " bytes, the limit is %" PRIu64, needed,
-                max_bytes);
+                "the model needs at least %" PRIu64 " bytes, the limit is %" PRIu64
+                ": %" PRIu64 " too few",
+                needed, max_bytes, needed - max_bytes);
 }
 
 static cygnet_status allocate_input(cygnet_model *model, cygnet_error *err)
@@ -136,13 +147,24 @@ static uint64_t input_bytes(const cygnet_model *model)
                      (uint64_t)model->max_batch * sizeof(real);
 }
 
+/* What a limit leaves for the program, which is all of the model but `rest`. */
+static uint64_t program_limit(uint64_t max_bytes, uint64_t rest)
+{
+    if (max_bytes == 0)
+        return UINT64_MAX;
+    return max_bytes > rest ? max_bytes - rest : 0;
+}
+
 static cygnet_status plan_and_allocate(cygnet_model *model, uint64_t max_bytes,
                                        cygnet_error *err)
 {
-    cygnet_status st = lower_graph(&model->program, &model->graph, &model->kernels,
-                                   model->max_batch, model->executor->n_workers, err);
+    uint64_t limit;
+    cygnet_status st;
 
     model->input_bytes = input_bytes(model);
+    limit = program_limit(max_bytes, bytes_beside(model));
+    st = remake_lower(&model->program, &model->graph, &model->kernels, model->max_batch,
+                      model->executor->n_workers, limit, err);
     if (st == CYGNET_OK)
         st = check_limit(model, max_bytes, err);
     if (st == CYGNET_OK)
@@ -263,11 +285,7 @@ uint32_t cygnet_model_n_classes(const cygnet_model *model)
 
 uint64_t cygnet_model_planned_bytes(const cygnet_model *model)
 {
-    const struct graph *g = &model->graph;
-
-    return sizeof(*model) + g->cap_tensors * sizeof(*g->tensors) +
-           g->cap_nodes * sizeof(*g->nodes) + program_bytes(&model->program) +
-           model->input_bytes + model->executor_bytes;
+    return bytes_beside(model) + program_bytes(&model->program);
 }
 
 uint64_t cygnet_model_n_parameters(const cygnet_model *model)

@@ -18,11 +18,13 @@ struct op_cost {
 };
 
 /* infer         shape of the output from the inputs' (err: reason, no name)
- * forward       adds the calls; called once, in node order
+ * forward       adds the calls; called in node order
  * backward      adds the calls that write the gradients of inputs that need
  *               one; called once, in reverse node order
  * update        NULL, or adds the calls that a training step ends with: the op's
  *               buffers change here and nowhere else
+ * can_remake    forward may be called again, in the backward pass: it makes the output
+ *               that lower_output gives, each time
  * min_batch     NULL (1), or the examples it needs to be trained */
 struct op {
     const char *name;
@@ -31,6 +33,7 @@ struct op {
     void (*forward)(struct lowering *l, const struct node *node);
     void (*backward)(struct lowering *l, const struct node *node);
     void (*update)(struct lowering *l, const struct node *node);
+    bool can_remake;
     size_t (*min_batch)(const struct node *node);
     void (*cost)(struct op_cost *out, const struct graph *graph, const struct node *node);
 };

@@ -90,5 +90,6 @@ const struct op op_add = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .can_remake = true,
     .cost = cost,
 };

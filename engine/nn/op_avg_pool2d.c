@@ -139,5 +139,6 @@ const struct op op_avg_pool2d = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .can_remake = true,
     .cost = cost,
 };

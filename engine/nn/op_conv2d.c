@@ -178,5 +178,6 @@ const struct op op_conv2d = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .can_remake = true,
     .cost = cost,
 };

@@ -179,5 +179,6 @@ const struct op op_max_pool2d = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .can_remake = true,
     .cost = cost,
 };

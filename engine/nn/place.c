@@ -22,9 +22,20 @@ static struct buffer *largest_unplaced(struct buffer *buffers, size_t n)
     return largest;
 }
 
+/* True if the buffer holds something in one of the calls [first, last]. */
+static bool lives_in(const struct buffer *b, uint32_t first, uint32_t last)
+{
+    if (b->resumed == 0)
+        return b->first <= last && first <= b->last;
+    return (b->first <= last && first < b->gap) ||
+           (b->resumed <= last && first <= b->last);
+}
+
 static bool live_together(const struct buffer *a, const struct buffer *b)
 {
-    return a->first <= b->last && b->first <= a->last;
+    if (a->resumed == 0)
+        return lives_in(b, a->first, a->last);
+    return lives_in(b, a->first, a->gap - 1) || lives_in(b, a->resumed, a->last);
 }
 
 /* The lowest place that is free for as long as the buffer lives. `lowest` begins the

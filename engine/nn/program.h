@@ -67,13 +67,18 @@ struct operand {
     size_t channels;
 };
 
-/* A piece of memory and the calls [first, last] between which it holds something.
- * External buffers belong to the caller of the step. */
+/* A piece of memory and the calls [first, last] between which it holds something; if
+ * it is made again, all but those in [gap, resumed), which are others' to use.
+ * External buffers belong to the caller of the step.
+ *
+ * resumed  0: it is not made again
+ * away     while it is lowered: what it held is gone */
 struct buffer {
     uint64_t size;
     uint64_t offset;
     uint32_t first, last;
-    bool used, placed;
+    uint32_t gap, resumed;
+    bool used, placed, away;
     bool external;
     int next; /* while places are found */
     void *data;
@@ -145,10 +150,12 @@ struct step {
 };
 
 /* Places the buffers and lists the calls; allocates everything but the arena.
+ * remade  per node: its output is not kept for the backward pass, but made again when
+ *         that needs it; only for nodes that can_remake. NULL: none
  * Errors: ENOMEM. On failure *out is cleared. */
 cygnet_status lower_graph(struct program *out, const struct graph *graph,
                           const struct kernels *kernels, size_t max_batch,
-                          size_t n_workers, cygnet_error *err);
+                          size_t n_workers, const bool *remade, cygnet_error *err);
 
 /* Allocates the arena, zeroed. Errors: ENOMEM. */
 cygnet_status program_allocate(struct program *program, cygnet_error *err);

@@ -50,7 +50,10 @@ typedef struct cygnet_lr_multiplier {
  *               cygnet_model_set_threads; ignored by those who supply their own
  *               executor
  * seed          of the initial weights (default 0)
- * max_bytes     limit on the planned memory; 0 means no limit
+ * max_bytes     limit on the planned memory; 0 means no limit. A model that needs
+ *               more does not keep all activations for the backward pass, but makes
+ *               some of them again there: only as many as it takes. Steps take
+ *               longer then; results are the same, bit by bit
  * frozen        parameters not to train, "prefix,prefix", each as in
  *               cygnet_lr_multiplier: no update, no memory of the optimiser, and
  *               no gradient unless a layer makes it together with another (running
@@ -186,8 +189,8 @@ CYGNET_API double cygnet_schedule_lr(const cygnet_schedule *schedule, uint64_t s
  * out  receives the model; destroy with cygnet_model_destroy
  * Errors: EINVAL (unknown option value; a prefix that no parameter has), ENOTFOUND
  * (unknown architecture; the message lists the known ones), ESHAPE (the input is too
- * small for it), ENOMEM (max_bytes or the allocator; the message says how much is
- * needed). */
+ * small for it), ENOMEM (the allocator; or max_bytes, and the message says how much is
+ * needed at least and by how much the limit misses it). */
 CYGNET_API cygnet_status cygnet_model_create(cygnet_model **out,
                                              const cygnet_model_options *options,
                                              cygnet_error *err);
