@@ -23,6 +23,9 @@ struct op_cost {
  *               one; called once, in reverse node order
  * update        NULL, or adds the calls that a training step ends with: the op's
  *               buffers change here and nowhere else
+ * between       NULL, or adds the calls that come after each piece of a batch but the
+ *               last, of a training step that takes one in pieces: `update` begins
+ *               with what they leave
  * min_batch     NULL (1), or the examples it needs to be trained */
 struct op {
     const char *name;
@@ -31,6 +34,7 @@ struct op {
     void (*forward)(struct lowering *l, const struct node *node);
     void (*backward)(struct lowering *l, const struct node *node);
     void (*update)(struct lowering *l, const struct node *node);
+    void (*between)(struct lowering *l, const struct node *node);
     size_t (*min_batch)(const struct node *node);
     void (*cost)(struct op_cost *out, const struct graph *graph, const struct node *node);
 };

@@ -102,18 +102,38 @@ static cygnet_status check_batch(const cygnet_model *model, const float *x,
     return st;
 }
 
+/* Where a batch is cut: pieces are as long as planned, but for the last. */
+static uint32_t piece_from(const cygnet_model *model, uint32_t first, uint32_t n)
+{
+    return n - first < model->piece ? n - first : model->piece;
+}
+
+/* The shortest of them. */
+static uint32_t last_piece(const cygnet_model *model, uint32_t n)
+{
+    return n % model->piece == 0 ? model->piece : n % model->piece;
+}
+
 /* Batch statistics of a single value are refused, as PyTorch does. */
 static cygnet_status check_min_batch(const cygnet_model *model, uint32_t n,
                                      cygnet_error *err)
 {
+    uint32_t last = last_piece(model, n);
+
     for (size_t i = 0; i < model->graph.n_nodes; i++) {
         const struct node *node = &model->graph.nodes[i];
         const struct op *op = op_of(node);
 
-        if (op->min_batch && n < op->min_batch(node))
+        if (!op->min_batch || last >= op->min_batch(node))
+            continue;
+        if (last == n)
             return fail(err, CYGNET_EINVAL, 0,
                         "a batch of %u examples: layer %s needs %zu to be trained", n,
                         node->name, op->min_batch(node));
+        return fail(err, CYGNET_EINVAL, 0,
+                    "a batch of %u examples in pieces of %u: the last has %u, layer %s "
+                    "needs %zu to be trained",
+                    n, model->piece, last, node->name, op->min_batch(node));
     }
     return CYGNET_OK;
 }
@@ -134,26 +154,43 @@ static void bind(cygnet_model *model, int tensor, const void *data)
     memcpy(&p->buffers[p->of[tensor].value].data, &data, sizeof(data));
 }
 
-static struct step begin(cygnet_model *model, enum step_mode mode, const float *x,
-                         const int64_t *y, size_t n)
+/* A checked batch. */
+struct batch {
+    const float *x;
+    const int64_t *y;
+    uint32_t n;
+};
+
+static struct step begin(cygnet_model *model, enum step_mode mode,
+                         const struct batch *batch)
 {
-    struct step step = {.program = &model->program,
-                        .kernels = &model->kernels,
-                        .mode = mode,
-                        .n = n,
-                        .seed = model->seed,
-                        .index = model->n_steps};
+    memset(model->program.buffers[model->program.flags].data, 0, model->graph.n_tensors);
+    return (struct step){.program = &model->program,
+                         .kernels = &model->kernels,
+                         .mode = mode,
+                         .total = batch->n,
+                         .seed = model->seed,
+                         .index = model->n_steps};
+}
+
+/* The step is now about the piece that begins with example `first`. */
+static void bind_piece(cygnet_model *model, struct step *step, const struct batch *batch,
+                       uint32_t first)
+{
+    size_t elements = input_elements(model);
+    const float *x = batch->x + first * elements;
     const void *input = x;
 
+    step->first = first;
+    step->n = piece_from(model, first, batch->n);
+    step->piece = first / model->piece;
     if (model->input) {
-        for (size_t i = 0; i < n * input_elements(model); i++)
+        for (size_t i = 0; i < step->n * elements; i++)
             model->input[i] = x[i];
         input = model->input;
     }
     bind(model, model->graph.input, input);
-    bind(model, model->graph.labels, y);
-    memset(model->program.buffers[model->program.flags].data, 0, model->graph.n_tensors);
-    return step;
+    bind(model, model->graph.labels, batch->y ? batch->y + first : NULL);
 }
 
 /* As the row is read: a norm stores what is finite still. */
@@ -220,7 +257,7 @@ static cygnet_status fail_numeric(cygnet_model *model, const struct step *step,
         if (row < step->n)
             return fail(err, CYGNET_ENUMERIC, 0,
                         "layer %s gives NaN or infinity for example %zu of the batch",
-                        node->name, row);
+                        node->name, step->first + row);
     }
     return fail(err, CYGNET_ENUMERIC, 0, "the loss is NaN or infinity");
 }
@@ -236,27 +273,26 @@ static size_t first_largest(const real *row, size_t n)
     return best;
 }
 
-/* Sums up the forward pass: metrics->loss is the sum, not the mean. */
-static void read_metrics(cygnet_model *model, cygnet_metrics *metrics, const int64_t *y,
-                         size_t n)
+/* Adds the piece's forward pass up: metrics->loss is the sum, not the mean. */
+static void read_metrics(cygnet_model *model, const struct step *step,
+                         cygnet_metrics *metrics, const int64_t *y)
 {
     const real *loss = model_value(model, (size_t)model->graph.loss);
     const real *logits = model->program.buffers[model->program.logits].data;
     float *copy = model->program.buffers[model->program.losses].data;
 
-    memset(metrics, 0, sizeof(*metrics));
-    metrics->struct_size = sizeof(*metrics);
-    metrics->n = n;
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = 0; r < step->n; r++) {
         const real *row = logits + r * padded(model->n_classes);
 
-        copy[r] = (float)loss[r];
+        copy[step->first + r] = (float)loss[r];
         metrics->loss += (double)loss[r];
-        metrics->correct += (int64_t)first_largest(row, model->n_classes) == y[r];
+        metrics->correct +=
+            (int64_t)first_largest(row, model->n_classes) == y[step->first + r];
     }
+    metrics->n += step->n;
 }
 
-/* Forward pass and its sums. */
+/* Forward pass of a piece, added to `sums`. */
 static cygnet_status run_forward(cygnet_model *model, const struct step *step,
                                  cygnet_metrics *sums, const int64_t *y,
                                  cygnet_error *err)
@@ -266,7 +302,7 @@ static cygnet_status run_forward(cygnet_model *model, const struct step *step,
 
     if (st != CYGNET_OK)
         return st;
-    read_metrics(model, sums, y, step->n);
+    read_metrics(model, step, sums, y);
     return isfinite(sums->loss) ? CYGNET_OK : fail_numeric(model, step, err);
 }
 
@@ -320,19 +356,38 @@ static bool is_fused(const cygnet_model *model)
     return false;
 }
 
-static cygnet_status run_to_gradients(cygnet_model *model, const struct step *step,
-                                      cygnet_metrics *sums, const int64_t *y,
-                                      cygnet_error *err)
+/* Backward pass of a piece. What ops keep of it is wanted in training only. */
+static cygnet_status run_backward(cygnet_model *model, const struct step *step,
+                                  cygnet_error *err)
 {
-    cygnet_status st = run_forward(model, step, sums, y, err);
+    const struct program *p = &model->program;
+    bool is_last = step->first + step->n == step->total;
+    cygnet_status st = program_run(step, &p->backward, model->executor, model->stop, err);
 
-    if (st != CYGNET_OK)
-        return st;
-    st = program_run(step, &model->program.backward, model->executor, model->stop, err);
-    if (st == CYGNET_OK)
+    if (st == CYGNET_OK && !is_last && step->mode == STEP_TRAIN)
+        st = program_run(step, &p->between, model->executor, model->stop, err);
+    if (st == CYGNET_OK && is_last)
         st = check_gradients(model, step, err);
     if (st != CYGNET_OK && step->mode == STEP_TRAIN)
         model->is_torn = is_fused(model);
+    return st;
+}
+
+/* All pieces; the step is left as it was for the last. */
+static cygnet_status run_to_gradients(cygnet_model *model, struct step *step,
+                                      cygnet_metrics *sums, const struct batch *batch,
+                                      cygnet_error *err)
+{
+    cygnet_status st = CYGNET_OK;
+
+    *sums = (cygnet_metrics){.struct_size = sizeof(*sums)};
+    for (uint32_t first = 0; st == CYGNET_OK && first < batch->n;
+         first += (uint32_t)step->n) {
+        bind_piece(model, step, batch, first);
+        st = run_forward(model, step, sums, batch->y, err);
+        if (st == CYGNET_OK)
+            st = run_backward(model, step, err);
+    }
     return st;
 }
 
@@ -340,6 +395,7 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
                              const int64_t *y, uint32_t n, cygnet_error *err)
 {
     cygnet_status st = check_metrics(metrics, err);
+    struct batch batch = {x, y, n};
     cygnet_metrics sums;
     struct step step;
 
@@ -349,8 +405,8 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
         return st;
     if (!model_bind_gradients(model))
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for the gradients");
-    step = begin(model, STEP_GRADIENTS, x, y, n);
-    st = run_to_gradients(model, &step, &sums, y, err);
+    step = begin(model, STEP_GRADIENTS, &batch);
+    st = run_to_gradients(model, &step, &sums, &batch, err);
     if (st == CYGNET_OK)
         report(metrics, &sums);
     return st;
@@ -375,20 +431,20 @@ static cygnet_status find_clip(cygnet_model *model, struct step *step, double *n
 
 /* A step with checked settings. */
 static cygnet_status take_step(cygnet_model *model, cygnet_metrics *metrics,
-                               const float *x, const int64_t *y, uint32_t n,
-                               const cygnet_optimizer *o, cygnet_error *err)
+                               const struct batch *batch, const cygnet_optimizer *o,
+                               cygnet_error *err)
 {
     cygnet_metrics sums;
     struct step step;
     cygnet_status st = check_metrics(metrics, err);
 
     if (st == CYGNET_OK)
-        st = check_training_batch(model, x, y, n, err);
+        st = check_training_batch(model, batch->x, batch->y, batch->n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, STEP_TRAIN, x, y, n);
+    step = begin(model, STEP_TRAIN, batch);
     optimizer_settings(&step.update, o, model->n_moments + 1);
-    st = run_to_gradients(model, &step, &sums, y, err);
+    st = run_to_gradients(model, &step, &sums, batch, err);
     if (st == CYGNET_OK && o->max_grad_norm > 0)
         st = find_clip(model, &step, &sums.grad_norm, o->max_grad_norm, err);
     if (st != CYGNET_OK)
@@ -406,8 +462,9 @@ cygnet_status cygnet_model_step(cygnet_model *model, cygnet_metrics *metrics,
 {
     cygnet_optimizer o;
     cygnet_status st = optimizer_read(&o, optimizer, &model->graph.update, err);
+    struct batch batch = {x, y, n};
 
-    return st == CYGNET_OK ? take_step(model, metrics, x, y, n, &o, err) : st;
+    return st == CYGNET_OK ? take_step(model, metrics, &batch, &o, err) : st;
 }
 
 cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metrics,
@@ -416,19 +473,24 @@ cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metri
 {
     cygnet_optimizer o;
     cygnet_status st = optimizer_read_sgd(&o, sgd, &model->graph.update, err);
+    struct batch batch = {x, y, n};
 
-    return st == CYGNET_OK ? take_step(model, metrics, x, y, n, &o, err) : st;
+    return st == CYGNET_OK ? take_step(model, metrics, &batch, &o, err) : st;
 }
 
-/* One chunk of an evaluation, added to `total`. */
-static cygnet_status evaluate_chunk(cygnet_model *model, cygnet_metrics *total,
-                                    const float *x, const int64_t *y, size_t n,
-                                    cygnet_error *err)
+/* One batch of an evaluation, added to `total`. */
+static cygnet_status evaluate_batch(cygnet_model *model, cygnet_metrics *total,
+                                    const struct batch *batch, cygnet_error *err)
 {
-    struct step step = begin(model, STEP_EVALUATE, x, y, n);
-    cygnet_metrics sums;
-    cygnet_status st = run_forward(model, &step, &sums, y, err);
+    struct step step = begin(model, STEP_EVALUATE, batch);
+    cygnet_metrics sums = {.struct_size = sizeof(sums)};
+    cygnet_status st = CYGNET_OK;
 
+    for (uint32_t first = 0; st == CYGNET_OK && first < batch->n;
+         first += (uint32_t)step.n) {
+        bind_piece(model, &step, batch, first);
+        st = run_forward(model, &step, &sums, batch->y, err);
+    }
     if (st != CYGNET_OK)
         return st;
     total->loss += sums.loss;
@@ -455,9 +517,11 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
         st = check_inputs(model, x, n, err);
     for (uint64_t at = 0; st == CYGNET_OK && at < n; at += model->max_batch) {
         uint64_t left = n - at;
-        size_t chunk = left < model->max_batch ? (size_t)left : model->max_batch;
+        struct batch batch = {x + at * elements, y + at,
+                              left < model->max_batch ? (uint32_t)left
+                                                      : model->max_batch};
 
-        st = evaluate_chunk(model, &total, x + at * elements, y + at, chunk, err);
+        st = evaluate_batch(model, &total, &batch, err);
         if (st == CYGNET_ENUMERIC && at > 0)
             return fail_within(err, st, "the batch from example %" PRIu64 " on", at);
     }
@@ -466,10 +530,23 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
     return st;
 }
 
+/* Rows of the piece, without their padding. */
+static void copy_logits(const cygnet_model *model, const struct step *step, float *out)
+{
+    const real *row = model->program.buffers[model->program.logits].data;
+
+    out += step->first * model->n_classes;
+    for (size_t r = 0; r < step->n; r++, row += padded(model->n_classes)) {
+        for (size_t c = 0; c < model->n_classes; c++)
+            *out++ = (float)row[c];
+    }
+}
+
 cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const float *x,
                                   uint32_t n, cygnet_error *err)
 {
     cygnet_status st = model_check_whole(model, err);
+    struct batch batch = {x, NULL, n};
     struct step step;
 
     if (st == CYGNET_OK)
@@ -478,13 +555,13 @@ cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const floa
         st = check_inputs(model, x, n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, STEP_EVALUATE, x, NULL, n);
-    st = program_run(&step, &model->program.predict, model->executor, model->stop, err);
-    for (size_t r = 0; st == CYGNET_OK && r < n; r++) {
-        const real *row = model->program.buffers[model->program.logits].data;
-
-        for (size_t c = 0; c < model->n_classes; c++)
-            *logits++ = (float)row[r * padded(model->n_classes) + c];
+    step = begin(model, STEP_EVALUATE, &batch);
+    for (uint32_t first = 0; st == CYGNET_OK && first < n; first += (uint32_t)step.n) {
+        bind_piece(model, &step, &batch, first);
+        st = program_run(&step, &model->program.predict, model->executor, model->stop,
+                         err);
+        if (st == CYGNET_OK)
+            copy_logits(model, &step, logits);
     }
     return st;
 }
