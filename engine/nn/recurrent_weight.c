@@ -183,23 +183,40 @@ static void sum_panel(real out[PANEL], const struct recurrent *p, const struct s
         out[i] = (real)sum[i];
 }
 
-/* Units one after the other; then the panel of the gradient is handed over. */
-static void give_panel(const struct bias_plan *plan, const struct step *step,
-                       const struct parameter_share *share, size_t c, const real *g)
+/* A panel of a bias's gradient on its way. */
+struct bias_panel {
+    struct parameter_share share;
+    bool goes_on;
+    real total[PANEL];
+};
+
+static void add_unit(struct bias_panel *b, const real sum[PANEL], bool is_first)
+{
+    for (size_t i = 0; i < PANEL; i++)
+        b->total[i] = b->goes_on || !is_first ? b->total[i] + sum[i] : sum[i];
+}
+
+/* The panel at c of one bias or of both: units one after the other. */
+static void give_panel(const struct bias_plan *plan, const struct step *step, size_t c,
+                       const real *g, struct bias_panel *biases, size_t n_biases)
 {
     size_t n = step->n * plan->layer->steps;
     struct span rows = {0, plan->rows_per_unit > 0 ? plan->rows_per_unit : n};
-    real total[PANEL], sum[PANEL];
-    bool goes_on = step_take_gradient(step, share->tensor, c, total, PANEL);
+    real sum[PANEL];
 
+    for (size_t i = 0; i < n_biases; i++)
+        biases[i].goes_on =
+            step_take_gradient(step, biases[i].share.tensor, c, biases[i].total, PANEL);
     for (; rows.first < n; rows.first += rows.n) {
         if (rows.n > n - rows.first)
             rows.n = n - rows.first;
         sum_panel(sum, plan->layer, step, g, rows);
-        for (size_t i = 0; i < PANEL; i++)
-            total[i] = goes_on || rows.first > 0 ? total[i] + sum[i] : sum[i];
+        for (size_t i = 0; i < n_biases; i++)
+            add_unit(&biases[i], sum, rows.first == 0);
     }
-    step_give_gradient(step, share->tensor, c, total, PANEL, share->add && !goes_on);
+    for (size_t i = 0; i < n_biases; i++)
+        step_give_gradient(step, biases[i].share.tensor, c, biases[i].total, PANEL,
+                           biases[i].share.add && !biases[i].goes_on);
 }
 
 /* Columns are those of the gates. */
@@ -215,8 +232,11 @@ static void run_biases(const struct call *call, const struct step *step, size_t 
     for (size_t c = columns.first; c < columns.first + columns.n; c += PANEL) {
         size_t of_state = recurrent_part(p, c / p->width) + c % p->width;
 
-        give_panel(plan, step, &plan->ih, c, g + c);
-        give_panel(plan, step, &plan->hh, c, g + of_state);
+        struct bias_panel biases[] = {{.share = plan->ih}, {.share = plan->hh}};
+
+        give_panel(plan, step, c, g + c, biases, of_state == c ? 2 : 1);
+        if (of_state != c)
+            give_panel(plan, step, c, g + of_state, biases + 1, 1);
     }
 }
 
