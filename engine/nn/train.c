@@ -1,7 +1,7 @@
 /* Steps and evaluations: checks the batch, binds it to the program, runs the
  * lists. Invariant: what was planned to be updated separately changes only in the
  * update list, which runs when nothing can go wrong any more. */
-#include "engine/nn/model_parts.h"
+#include "engine/nn/batch.h"
 
 #include "base/error.h"
 #include "base/sized.h"
@@ -12,93 +12,17 @@
 #include <math.h>
 #include <string.h>
 
-static size_t input_elements(const cygnet_model *model)
-{
-    return shape_elements(&model->graph.tensors[model->graph.input].shape);
-}
-
-static bool floats_finite(const float *x, size_t n)
-{
-    int bad = 0; /* no early exit, so that it vectorises */
-
-    for (size_t i = 0; i < n; i++)
-        bad |= !(x[i] >= -FLT_MAX && x[i] <= FLT_MAX);
-    return !bad;
-}
-
-/* What an embedding of the input looks up; 0: there is none. */
-static size_t n_symbols(const cygnet_model *model)
-{
-    for (size_t i = 0; i < model->graph.n_nodes; i++) {
-        const struct node *node = &model->graph.nodes[i];
-
-        if (node->kind == OP_EMBEDDING && node->in[0] == model->graph.input)
-            return node->params.embedding.n_symbols;
-    }
-    return 0;
-}
-
-static cygnet_status check_symbols(const cygnet_model *model, const float *x, uint64_t n,
-                                   cygnet_error *err)
-{
-    size_t elements = input_elements(model), limit = n_symbols(model);
-
-    for (uint64_t i = 0; limit > 0 && i < n * elements; i++) {
-        if (!(x[i] >= 0 && x[i] < (float)limit) || x[i] != (float)(uint32_t)x[i])
-            return fail(err, CYGNET_EDATA, 0,
-                        "symbol %" PRIu64 " of example %" PRIu64
-                        " is %g: want a whole number from 0 to %zu",
-                        i % elements, i / elements, (double)x[i], limit - 1);
-    }
-    return CYGNET_OK;
-}
-
-static cygnet_status check_inputs(const cygnet_model *model, const float *x, uint64_t n,
-                                  cygnet_error *err)
-{
-    size_t elements = input_elements(model);
-
-    if (floats_finite(x, (size_t)n * elements))
-        return check_symbols(model, x, n, err);
-    for (uint64_t row = 0; row < n; row++) {
-        if (!floats_finite(x + row * elements, elements))
-            return fail(err, CYGNET_ENUMERIC, 0,
-                        "example %" PRIu64 " of the batch holds NaN or infinity", row);
-    }
-    return CYGNET_OK;
-}
-
-static cygnet_status check_labels(const cygnet_model *model, const int64_t *y, uint64_t n,
-                                  cygnet_error *err)
-{
-    for (uint64_t row = 0; row < n; row++) {
-        if (y[row] < 0 || y[row] >= (int64_t)model->n_classes)
-            return fail(err, CYGNET_EDATA, 0,
-                        "label of example %" PRIu64 " is %" PRId64 ": want 0 to %u", row,
-                        y[row], model->n_classes - 1);
-    }
-    return CYGNET_OK;
-}
-
-static cygnet_status check_count(const cygnet_model *model, uint32_t n, cygnet_error *err)
-{
-    if (n >= 1 && n <= model->max_batch)
-        return CYGNET_OK;
-    return fail(err, CYGNET_EINVAL, 0, "a batch of %u examples: want 1 to %u", n,
-                model->max_batch);
-}
-
 static cygnet_status check_batch(const cygnet_model *model, const float *x,
                                  const int64_t *y, uint32_t n, cygnet_error *err)
 {
     cygnet_status st = model_check_whole(model, err);
 
     if (st == CYGNET_OK)
-        st = check_count(model, n, err);
+        st = batch_check_count(model, n, err);
     if (st == CYGNET_OK)
-        st = check_labels(model, y, n, err);
+        st = batch_check_labels(model, y, n, err);
     if (st == CYGNET_OK)
-        st = check_inputs(model, x, n, err);
+        st = batch_check_inputs(model, x, n, err);
     return st;
 }
 
@@ -108,42 +32,12 @@ static uint32_t piece_from(const cygnet_model *model, uint32_t first, uint32_t n
     return n - first < model->piece ? n - first : model->piece;
 }
 
-/* The shortest of them. */
-static uint32_t last_piece(const cygnet_model *model, uint32_t n)
-{
-    return n % model->piece == 0 ? model->piece : n % model->piece;
-}
-
-/* Batch statistics of a single value are refused, as PyTorch does. */
-static cygnet_status check_min_batch(const cygnet_model *model, uint32_t n,
-                                     cygnet_error *err)
-{
-    uint32_t last = last_piece(model, n);
-
-    for (size_t i = 0; i < model->graph.n_nodes; i++) {
-        const struct node *node = &model->graph.nodes[i];
-        const struct op *op = op_of(node);
-
-        if (!op->min_batch || last >= op->min_batch(node))
-            continue;
-        if (last == n)
-            return fail(err, CYGNET_EINVAL, 0,
-                        "a batch of %u examples: layer %s needs %zu to be trained", n,
-                        node->name, op->min_batch(node));
-        return fail(err, CYGNET_EINVAL, 0,
-                    "a batch of %u examples in pieces of %u: the last has %u, layer %s "
-                    "needs %zu to be trained",
-                    n, model->piece, last, node->name, op->min_batch(node));
-    }
-    return CYGNET_OK;
-}
-
 static cygnet_status check_training_batch(const cygnet_model *model, const float *x,
                                           const int64_t *y, uint32_t n, cygnet_error *err)
 {
     cygnet_status st = check_batch(model, x, y, n, err);
 
-    return st == CYGNET_OK ? check_min_batch(model, n, err) : st;
+    return st == CYGNET_OK ? batch_check_min_batch(model, n, err) : st;
 }
 
 /* Points an external buffer at the caller's memory, which no call writes. */
@@ -177,7 +71,7 @@ static struct step begin(cygnet_model *model, enum step_mode mode,
 static void bind_piece(cygnet_model *model, struct step *step, const struct batch *batch,
                        uint32_t first)
 {
-    size_t elements = input_elements(model);
+    size_t elements = model_input_elements(model);
     const float *x = batch->x + first * elements;
     const void *input = x;
 
@@ -503,7 +397,7 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
                                     cygnet_error *err)
 {
     cygnet_metrics total = {.struct_size = sizeof(total), .n = n};
-    size_t elements = input_elements(model);
+    size_t elements = model_input_elements(model);
     cygnet_status st;
 
     if (n == 0 || n > SIZE_MAX / sizeof(float) / elements)
@@ -512,9 +406,9 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
     if (st == CYGNET_OK)
         st = check_metrics(metrics, err);
     if (st == CYGNET_OK)
-        st = check_labels(model, y, n, err);
+        st = batch_check_labels(model, y, n, err);
     if (st == CYGNET_OK)
-        st = check_inputs(model, x, n, err);
+        st = batch_check_inputs(model, x, n, err);
     for (uint64_t at = 0; st == CYGNET_OK && at < n; at += model->max_batch) {
         uint64_t left = n - at;
         struct batch batch = {x + at * elements, y + at,
@@ -550,9 +444,9 @@ cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const floa
     struct step step;
 
     if (st == CYGNET_OK)
-        st = check_count(model, n, err);
+        st = batch_check_count(model, n, err);
     if (st == CYGNET_OK)
-        st = check_inputs(model, x, n, err);
+        st = batch_check_inputs(model, x, n, err);
     if (st != CYGNET_OK)
         return st;
     step = begin(model, STEP_EVALUATE, &batch);
