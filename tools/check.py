@@ -61,15 +61,15 @@ RELEASE = ("-Dbench=enabled",)
 SANITIZER = ("--buildtype=debugoptimized", "-Db_lundef=false")
 
 STAGES = (
-    Stage("release", "build-check", 4, LIBRARY_SUITES + ("lint", "abi"),
+    Stage("release", "build-check", 5, LIBRARY_SUITES + ("lint", "abi"),
           RELEASE),
-    Stage("asan", "build-asan", 5, LIBRARY_SUITES,
+    Stage("asan", "build-asan", 8, LIBRARY_SUITES,
           SANITIZER + ("-Db_sanitize=address,undefined",), "asan"),
-    Stage("tsan", "build-tsan", 3, ("threads",),
+    Stage("tsan", "build-tsan", 4, ("threads",),
           SANITIZER + ("-Db_sanitize=thread",), "tsan"),
-    Stage("arm64", "build-arm64", 3, ("unit", "kernels"),
+    Stage("arm64", "build-arm64", 5, ("unit", "kernels"),
           ("--buildtype=debugoptimized", "--cross-file=build-arm64/arm64.ini",
-           "-Drooms=engine", "-Dblas=disabled"), "emulated",
+           "-Drooms=engine"), "emulated",
           without=(NATIVE_SUITE,),
           needs=("aarch64-linux-gnu-gcc", "qemu-aarch64", "build-arm64/sysroot/.done")),
     Stage("e2e", "build-check", 6, ("e2e",), RELEASE),

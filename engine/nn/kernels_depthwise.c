@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* AHEAD: a channel's pixels lie too far apart for the hardware to see a stream. */
-enum { BAND_ELEMENTS = 32768, MAX_TAPS_IN_REGISTERS = 25, AHEAD = 48 };
+enum { BAND_ELEMENTS = 32768, MAX_TAPS_IN_REGISTERS = 25, AHEAD = 48, SMALL_IMAGE = 16 };
 
 /* Rows and columns of the padded band.
  *
@@ -92,7 +92,7 @@ static size_t depthwise_scratch(const struct conv2d_shape *s)
     size_t forward = forward_rows(s, forward_band(s, &f)) * f.width;
     size_t backward = backward_rows(s, backward_band(s, &b)) * b.width;
 
-    return larger(forward, backward) * LANES;
+    return larger(larger(forward, backward) * LANES, BAND_ELEMENTS);
 }
 
 /* Three ways to apply an activation: none, relu and relu6 clip to [low, high];
@@ -108,7 +108,7 @@ static enum way way_of(enum activation act)
 {
     if (act == ACT_NONE || act == ACT_RELU || act == ACT_RELU6)
         return WAY_CLIP;
-    return act == ACT_HARDSWISH ? WAY_HARDSWISH : WAY_ANY;
+    return act == ACT_HARDSWISH && !FEW_VARIANTS ? WAY_HARDSWISH : WAY_ANY;
 }
 
 static struct reader reader_of(const struct reading *r, size_t c)
@@ -137,9 +137,11 @@ ALWAYS_INLINE vec gradient_of(vec g, vec v, const struct reader *r, enum way way
     return act_gradient(g, v, way == WAY_HARDSWISH ? ACT_HARDSWISH : r->act);
 }
 
-static void zero_vecs(real *to, size_t n)
+/* Mostly one or two: a call would take longer. */
+ALWAYS_INLINE void zero_vecs(real *to, size_t n)
 {
-    memset(to, 0, n * LANES * sizeof(*to));
+    for (size_t i = 0; i < n; i++)
+        vec_store(to + i * LANES, vec_zero());
 }
 
 ALWAYS_INLINE void read_row(real *to, const real *x, size_t pitch, size_t n,
@@ -188,11 +190,19 @@ struct taps {
     size_t k, stride;
 };
 
-/* Outputs [ox, ox + N_AT_ONCE) of a row: neighbours share their inputs. */
+/* Outputs that are computed alike, steps apart: a row of an image, or one position of
+ * several images. */
+struct line {
+    size_t n;
+    size_t z_step, in_step;
+};
+
+/* Some outputs at a time: their products do not wait for each other. */
 enum { N_AT_ONCE = 4 };
 
-ALWAYS_INLINE void forward_pixels(real *z, size_t z_pitch, const real *in, size_t in_row,
-                                  const vec *w, vec bias, size_t n, struct taps t)
+ALWAYS_INLINE void forward_pixels(real *z, const real *in, size_t in_row, const vec *w,
+                                  vec bias, size_t n, const struct line *line,
+                                  struct taps t)
 {
     vec acc[N_AT_ONCE];
 
@@ -207,28 +217,28 @@ ALWAYS_INLINE void forward_pixels(real *z, size_t z_pitch, const real *in, size_
 
 #pragma GCC unroll 4
             for (size_t i = 0; i < n; i++)
-                acc[i] = vec_fma(vec_load(at + i * t.stride * LANES), w[kh * t.k + kw],
-                                 acc[i]);
+                acc[i] =
+                    vec_fma(vec_load(at + i * line->in_step), w[kh * t.k + kw], acc[i]);
         }
     }
 #pragma GCC unroll 4
     for (size_t i = 0; i < n; i++) {
-        vec_store(z + i * z_pitch, acc[i]);
-        __builtin_prefetch(z + (i + AHEAD) * z_pitch, 1);
+        vec_store(z + i * line->z_step, acc[i]);
+        __builtin_prefetch(z + (i + AHEAD) * line->z_step, 1);
     }
 }
 
-ALWAYS_INLINE void forward_row(real *z, const struct depthwise_forward *d, const real *in,
-                               size_t in_row, const vec *w, vec bias, struct taps t)
+ALWAYS_INLINE void forward_line(real *z, const real *in, size_t in_row, const vec *w,
+                                vec bias, const struct line *line, struct taps t)
 {
-    size_t ox = 0;
+    size_t i = 0;
 
-    for (; ox + N_AT_ONCE <= d->shape->w_out; ox += N_AT_ONCE)
-        forward_pixels(z + ox * d->z_pitch, d->z_pitch, in + ox * t.stride * LANES,
-                       in_row, w, bias, N_AT_ONCE, t);
-    for (; ox < d->shape->w_out; ox++)
-        forward_pixels(z + ox * d->z_pitch, d->z_pitch, in + ox * t.stride * LANES,
-                       in_row, w, bias, 1, t);
+    for (; i + N_AT_ONCE <= line->n; i += N_AT_ONCE)
+        forward_pixels(z + i * line->z_step, in + i * line->in_step, in_row, w, bias,
+                       N_AT_ONCE, line, t);
+    for (; i < line->n; i++)
+        forward_pixels(z + i * line->z_step, in + i * line->in_step, in_row, w, bias, 1,
+                       line, t);
 }
 
 /* Any geometry. */
@@ -259,61 +269,122 @@ static int common_geometry(const struct conv2d_shape *s)
 
     if (!plain || (s->k_h != 3 && s->k_h != 5) || s->stride_h > 2)
         return 0;
+    if (FEW_VARIANTS && s->k_h == 5)
+        return 0;
     return (int)(10 * s->k_h + s->stride_h);
 }
 
-/* One image. */
-static void forward_channels(const struct depthwise_forward *d, size_t c)
+/* What the images of a vector of channels share. */
+struct ahead_pass {
+    const struct depthwise_forward *d;
+    struct padding padding;
+    size_t c, in_row;
+    vec bias;
+    vec w[MAX_TAPS_IN_REGISTERS];
+};
+
+static void run_line(const struct ahead_pass *f, real *z, const real *in,
+                     const struct line *line)
+{
+    switch (common_geometry(f->d->shape)) {
+    case 31:
+        forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){3, 1});
+        break;
+    case 32:
+        forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){3, 2});
+        break;
+#if !FEW_VARIANTS
+    case 51:
+        forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){5, 1});
+        break;
+    case 52:
+        forward_line(z, in, f->in_row, f->w, f->bias, line, (struct taps){5, 2});
+        break;
+#endif
+    default:
+        forward_row_any(z, f->d, in, f->in_row, f->c, f->bias);
+        break;
+    }
+}
+
+/* One image, band by band, row by row. */
+static void forward_image(const struct ahead_pass *f, const struct depthwise_forward *d)
 {
     const struct conv2d_shape *s = d->shape;
-    struct padding p = forward_padding(s);
-    size_t band = forward_band(s, &p), in_row = p.width * LANES, n_taps = s->k_h * s->k_w;
-    vec bias = d->bias ? vec_load(d->bias + c) : vec_zero();
-    vec w[MAX_TAPS_IN_REGISTERS];
+    size_t band = forward_band(s, &f->padding);
+    const struct line row = {s->w_out, d->z_pitch, s->stride_w * LANES};
 
-    for (size_t t = 0; t < n_taps && t < MAX_TAPS_IN_REGISTERS; t++)
-        w[t] = vec_load(d->w + t * PANEL + c);
     for (size_t first = 0; first < s->h_out; first += band) {
         size_t n = s->h_out - first < band ? s->h_out - first : band;
 
         for (size_t r = 0; r < forward_rows(s, n); r++)
-            pad_input_row(d->scratch + r * in_row, d, c, &p, first * s->stride_h + r);
-        for (size_t oy = 0; oy < n; oy++) {
-            real *z = d->z + (first + oy) * s->w_out * d->z_pitch + c;
-            const real *in = d->scratch + oy * s->stride_h * in_row;
+            pad_input_row(d->scratch + r * f->in_row, d, f->c, &f->padding,
+                          first * s->stride_h + r);
+        for (size_t oy = 0; oy < n; oy++)
+            run_line(f, d->z + (first + oy) * s->w_out * d->z_pitch + f->c,
+                     d->scratch + oy * s->stride_h * f->in_row, &row);
+    }
+}
 
-            switch (common_geometry(s)) {
-            case 31:
-                forward_row(z, d, in, in_row, w, bias, (struct taps){3, 1});
-                break;
-            case 32:
-                forward_row(z, d, in, in_row, w, bias, (struct taps){3, 2});
-                break;
-            case 51:
-                forward_row(z, d, in, in_row, w, bias, (struct taps){5, 1});
-                break;
-            case 52:
-                forward_row(z, d, in, in_row, w, bias, (struct taps){5, 2});
-                break;
-            default:
-                forward_row_any(z, d, in, in_row, c, bias);
-                break;
-            }
-        }
+/* Small images: position by position, over all images. */
+static void forward_images(const struct ahead_pass *f, const struct depthwise_forward *d,
+                           size_t n_images)
+{
+    const struct conv2d_shape *s = d->shape;
+    size_t out = s->h_out * s->w_out, padded_image = f->padding.height * f->in_row;
+    const struct line line = {n_images, out * d->z_pitch, padded_image};
+    struct depthwise_forward image = *d;
+
+    for (size_t i = 0; i < n_images; i++) {
+        for (size_t r = 0; r < f->padding.height; r++)
+            pad_input_row(d->scratch + i * padded_image + r * f->in_row, &image, f->c,
+                          &f->padding, r);
+        image.x += s->h_in * s->w_in * d->x_pitch;
+    }
+    for (size_t o = 0; o < out; o++)
+        run_line(f, d->z + o * d->z_pitch + f->c,
+                 d->scratch + o / s->w_out * s->stride_h * f->in_row +
+                     o % s->w_out * s->stride_w * LANES,
+                 &line);
+}
+
+/* Images that are gone through together; 1: one by one. */
+static size_t images_at_once(const struct conv2d_shape *s, const struct padding *p)
+{
+    size_t padded_image = p->height * p->width * LANES;
+
+    if (s->h_in * s->w_in > SMALL_IMAGE || common_geometry(s) == 0)
+        return 1;
+    return padded_image < BAND_ELEMENTS ? BAND_ELEMENTS / padded_image : 1;
+}
+
+static void forward_channels(const struct depthwise_forward *d, size_t c)
+{
+    const struct conv2d_shape *s = d->shape;
+    struct ahead_pass f = {.d = d, .padding = forward_padding(s), .c = c};
+    size_t at_once = images_at_once(s, &f.padding), n_taps = s->k_h * s->k_w;
+    struct depthwise_forward image = *d;
+
+    f.in_row = f.padding.width * LANES;
+    f.bias = d->bias ? vec_load(d->bias + c) : vec_zero();
+    for (size_t t = 0; t < n_taps && t < MAX_TAPS_IN_REGISTERS; t++)
+        f.w[t] = vec_load(d->w + t * PANEL + c);
+    for (size_t i = 0; i < d->n_images; i += at_once) {
+        size_t n = d->n_images - i < at_once ? d->n_images - i : at_once;
+
+        if (at_once > 1)
+            forward_images(&f, &image, n);
+        else
+            forward_image(&f, &image);
+        image.z += n * s->h_out * s->w_out * d->z_pitch;
+        image.x += n * s->h_in * s->w_in * d->x_pitch;
     }
 }
 
 static void depthwise_forward(const struct depthwise_forward *d)
 {
-    const struct conv2d_shape *s = d->shape;
-    struct depthwise_forward image = *d;
-
-    for (size_t i = 0; i < d->n_images; i++) {
-        for (size_t c = 0; c < PANEL; c += LANES)
-            forward_channels(&image, c);
-        image.z += s->h_out * s->w_out * d->z_pitch;
-        image.x += s->h_in * s->w_in * d->x_pitch;
-    }
+    for (size_t c = 0; c < PANEL; c += LANES)
+        forward_channels(d, c);
 }
 
 /* ---- Backward ------------------------------------------------------------ */
@@ -362,6 +433,7 @@ struct back {
     vec dw[MAX_TAPS_IN_REGISTERS];
     vec w[MAX_TAPS_IN_REGISTERS];
     size_t c;
+    size_t pixels; /* since the last flush */
 };
 
 /* The gradient of one input goes on its way. */
@@ -383,17 +455,28 @@ ALWAYS_INLINE void pass_pixel(const struct depthwise_backward *d, size_t c, size
     vec_store(p->g + pixel * d->pass_pitch + c, g);
 }
 
-/* The inputs of one row, from ix0 in steps of the stride: all meet the same taps, kh0,
- * kh0 + stride, ... dz points at the output that the first tap meets the first input
- * for. What the loop needs is copied, so that it can live in registers. */
-ALWAYS_INLINE void backward_pixels(struct back *b, size_t iy, size_t ix0, const real *dz,
-                                   size_t dz_row, size_t kh0, size_t kw0, struct taps t,
-                                   enum way way)
+/* Inputs that meet the same taps, kh0, kh0 + stride, ...: those of a row in steps of
+ * the stride, or one position of several images. dz points at the output that the
+ * first tap meets the first input for. */
+struct inputs {
+    size_t n;
+    size_t pixel, pixel_step;
+    const real *dz;
+    size_t dz_step, dz_row;
+    size_t kh0, kw0;
+};
+
+/* What the loop needs is copied, so that it can live in registers. */
+ALWAYS_INLINE void backward_pixels(struct back *b, const struct inputs *in, size_t kh0,
+                                   size_t kw0, struct taps t, enum way way)
 {
     const struct depthwise_backward *d = b->d;
     const struct reader reader = b->reader;
     const vec mean = b->mean;
-    const size_t c = b->c, w_in = d->shape->w_in;
+    const size_t c = b->c, dz_row = in->dz_row, n = in->n, dz_step = in->dz_step;
+    const size_t pixel_step = in->pixel_step;
+    const real *dz = in->dz;
+    size_t pixel = in->pixel;
     vec w[MAX_TAPS_IN_REGISTERS], dw[MAX_TAPS_IN_REGISTERS], sums[2] = {b->sum, b->sum_z};
 
 #pragma GCC unroll 25
@@ -401,8 +484,7 @@ ALWAYS_INLINE void backward_pixels(struct back *b, size_t iy, size_t ix0, const 
         w[i] = b->w[i];
         dw[i] = b->dw[i];
     }
-    for (size_t ix = ix0; ix < w_in; ix += t.stride, dz += LANES) {
-        size_t pixel = iy * w_in + ix;
+    for (size_t i = 0; i < n; i++, pixel += pixel_step, dz += dz_step) {
         vec x = vec_load(d->x + pixel * d->x_pitch + c);
         vec v = vec_fma(x, reader.scale, reader.shift);
         vec y = value_of(v, &reader, way);
@@ -429,51 +511,64 @@ ALWAYS_INLINE void backward_pixels(struct back *b, size_t iy, size_t ix0, const 
     b->sum_z = sums[1];
 }
 
-/* One row of inputs; dz is the band's row for output 0 of the row's first tap. */
-ALWAYS_INLINE void backward_row(struct back *b, size_t iy, const real *dz, size_t dz_row,
-                                struct taps t, enum way way)
+/* Constant taps. */
+ALWAYS_INLINE void backward_inputs(struct back *b, const struct inputs *in, struct taps t,
+                                   enum way way)
 {
-    const struct conv2d_shape *s = b->d->shape;
-    size_t kh0 = (iy + s->pad_h) % t.stride;
-
-    for (size_t ix0 = 0; ix0 < t.stride && ix0 < s->w_in; ix0++) {
-        size_t kw0 = (ix0 + s->pad_w) % t.stride;
-        const real *at = dz + (ix0 + s->pad_w - kw0) / t.stride * LANES;
-
-        if (kh0 == 0 && kw0 == 0)
-            backward_pixels(b, iy, ix0, at, dz_row, 0, 0, t, way);
-        else if (kh0 == 0)
-            backward_pixels(b, iy, ix0, at, dz_row, 0, 1, t, way);
-        else if (kw0 == 0)
-            backward_pixels(b, iy, ix0, at, dz_row, 1, 0, t, way);
-        else
-            backward_pixels(b, iy, ix0, at, dz_row, 1, 1, t, way);
-    }
+    if (in->kh0 == 0 && in->kw0 == 0)
+        backward_pixels(b, in, 0, 0, t, way);
+    else if (in->kh0 == 0)
+        backward_pixels(b, in, 0, 1, t, way);
+    else if (in->kw0 == 0)
+        backward_pixels(b, in, 1, 0, t, way);
+    else
+        backward_pixels(b, in, 1, 1, t, way);
 }
 
-#define BACKWARD_ROW(k, stride)                                                          \
-    static void backward_row_##k##_##stride(struct back *b, size_t iy, const real *dz,   \
-                                            size_t dz_row)                               \
+#define BACKWARD_INPUTS(k, stride)                                                       \
+    static void backward_inputs_##k##_##stride(struct back *b, const struct inputs *in)  \
     {                                                                                    \
         const struct taps t = {k, stride};                                               \
                                                                                          \
         switch (way_of(b->reader.act)) {                                                 \
         case WAY_CLIP:                                                                   \
-            backward_row(b, iy, dz, dz_row, t, WAY_CLIP);                                \
+            backward_inputs(b, in, t, WAY_CLIP);                                         \
             break;                                                                       \
         case WAY_HARDSWISH:                                                              \
-            backward_row(b, iy, dz, dz_row, t, WAY_HARDSWISH);                           \
+            backward_inputs(b, in, t, FEW_VARIANTS ? WAY_ANY : WAY_HARDSWISH);           \
             break;                                                                       \
         default:                                                                         \
-            backward_row(b, iy, dz, dz_row, t, WAY_ANY);                                 \
+            backward_inputs(b, in, t, WAY_ANY);                                          \
             break;                                                                       \
         }                                                                                \
     }
 
-BACKWARD_ROW(3, 1)
-BACKWARD_ROW(3, 2)
-BACKWARD_ROW(5, 1)
-BACKWARD_ROW(5, 2)
+BACKWARD_INPUTS(3, 1)
+BACKWARD_INPUTS(3, 2)
+#if !FEW_VARIANTS
+BACKWARD_INPUTS(5, 1)
+BACKWARD_INPUTS(5, 2)
+#endif
+
+static void run_inputs(struct back *b, const struct inputs *in)
+{
+    switch (common_geometry(b->d->shape)) {
+#if !FEW_VARIANTS
+    case 51:
+        backward_inputs_5_1(b, in);
+        break;
+    case 52:
+        backward_inputs_5_2(b, in);
+        break;
+#endif
+    case 31:
+        backward_inputs_3_1(b, in);
+        break;
+    default:
+        backward_inputs_3_2(b, in);
+        break;
+    }
+}
 
 /* Any geometry: the weights' gradient goes to doubles at once. */
 static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t dz_row)
@@ -512,24 +607,44 @@ static void backward_row_any(struct back *b, size_t iy, const real *dz, size_t d
     b->sum_z = sums[1];
 }
 
-static void backward_one_row(struct back *b, size_t iy, const real *dz, size_t dz_row)
+/* Where dz is: `first` is that of output row 0 - above, column 0. */
+struct gradient_rows {
+    const real *first;
+    size_t pitch, above;
+};
+
+/* Input (iy, ix) and those that follow it. */
+static struct inputs inputs_at(const struct conv2d_shape *s, size_t iy, size_t ix,
+                               const struct gradient_rows *dz)
 {
-    switch (common_geometry(b->d->shape)) {
-    case 31:
-        backward_row_3_1(b, iy, dz, dz_row);
-        break;
-    case 32:
-        backward_row_3_2(b, iy, dz, dz_row);
-        break;
-    case 51:
-        backward_row_5_1(b, iy, dz, dz_row);
-        break;
-    case 52:
-        backward_row_5_2(b, iy, dz, dz_row);
-        break;
-    default:
-        backward_row_any(b, iy, dz, dz_row);
-        break;
+    struct inputs in = {.pixel = iy * s->w_in + ix, .dz_row = dz->pitch};
+
+    in.kh0 = (iy + s->pad_h) % s->stride_h;
+    in.kw0 = (ix + s->pad_w) % s->stride_w;
+    in.dz = dz->first + ((iy + s->pad_h - in.kh0) / s->stride_h + dz->above) * dz->pitch +
+            (ix + s->pad_w - in.kw0) / s->stride_w * LANES;
+    return in;
+}
+
+/* One row of inputs. */
+static void backward_row(struct back *b, size_t iy, const struct gradient_rows *dz)
+{
+    const struct conv2d_shape *s = b->d->shape;
+
+    if (common_geometry(s) == 0) {
+        backward_row_any(b, iy,
+                         dz->first +
+                             ((iy + s->pad_h) / s->stride_h + dz->above) * dz->pitch,
+                         dz->pitch);
+        return;
+    }
+    for (size_t ix = 0; ix < s->stride_w && ix < s->w_in; ix++) {
+        struct inputs in = inputs_at(s, iy, ix, dz);
+
+        in.n = (s->w_in - ix + s->stride_w - 1) / s->stride_w;
+        in.pixel_step = s->stride_w;
+        in.dz_step = LANES;
+        run_inputs(b, &in);
     }
 }
 
@@ -539,6 +654,7 @@ static void begin_back(struct back *b, const struct depthwise_backward *d, size_
 
     b->d = d;
     b->c = c;
+    b->pixels = 0;
     b->reader = reader_of(&d->reading, c);
     b->mean = d->pass.mean ? vec_load(d->pass.mean + c) : vec_zero();
     b->sum = b->sum_z = vec_zero();
@@ -568,43 +684,76 @@ static void flush_back(struct back *b)
     b->sum = b->sum_z = vec_zero();
 }
 
-/* One image; `pixels` counts those whose sums have not been flushed. */
-static void backward_image(struct back *b, size_t *pixels)
+/* Sums of at most so many pixels stay in vectors. */
+enum { PIXELS_OF_A_SUM = 512 };
+
+static void count_pixels(struct back *b, size_t n)
 {
-    enum { PIXELS_OF_A_SUM = 512 };
+    b->pixels += n;
+    if (b->pixels < PIXELS_OF_A_SUM)
+        return;
+    flush_back(b);
+    b->pixels = 0;
+}
+
+/* One image, band by band. */
+static void backward_image(struct back *b, const struct padding *p)
+{
     const struct depthwise_backward *d = b->d;
     const struct conv2d_shape *s = d->shape;
-    struct padding p = backward_padding(s);
-    size_t band = backward_band(s, &p), dz_row = p.width * LANES;
+    size_t band = backward_band(s, p), dz_row = p->width * LANES;
 
     for (size_t first = 0; first < s->h_in; first += band) {
         size_t n = s->h_in - first < band ? s->h_in - first : band;
         /* padded rows: that of output oy is before_h + oy */
-        size_t low =
-            (first + s->pad_h + p.before_h * s->stride_h - (s->k_h - 1) * s->dilation_h) /
-            s->stride_h;
-        size_t high = (first + n - 1 + s->pad_h) / s->stride_h + p.before_h;
+        size_t low = (first + s->pad_h + p->before_h * s->stride_h -
+                      (s->k_h - 1) * s->dilation_h) /
+                     s->stride_h;
+        size_t high = (first + n - 1 + s->pad_h) / s->stride_h + p->before_h;
+        /* above may be negative: it is added to more, modulo what a size can hold */
+        struct gradient_rows dz = {d->scratch + p->before_w * LANES, dz_row,
+                                   p->before_h - low};
 
         for (size_t r = low; r <= high; r++)
-            pad_gradient_row(d->scratch + (r - low) * dz_row, d, b->c, &p, r);
+            pad_gradient_row(d->scratch + (r - low) * dz_row, d, b->c, p, r);
         for (size_t iy = first; iy < first + n; iy++) {
-            size_t row = (iy + s->pad_h) / s->stride_h + p.before_h - low;
-
-            backward_one_row(b, iy, d->scratch + row * dz_row + p.before_w * LANES,
-                             dz_row);
-            *pixels += s->w_in;
-            if (*pixels >= PIXELS_OF_A_SUM) {
-                flush_back(b);
-                *pixels = 0;
-            }
+            backward_row(b, iy, &dz);
+            count_pixels(b, s->w_in);
         }
     }
 }
 
-static void next_image(struct depthwise_backward *d)
+/* Small images: position by position, over all images. */
+static void backward_images(struct back *b, const struct padding *p, size_t n_images)
 {
-    size_t in = d->shape->h_in * d->shape->w_in;
-    size_t out = d->shape->h_out * d->shape->w_out;
+    const struct depthwise_backward *d = b->d;
+    const struct conv2d_shape *s = d->shape;
+    size_t dz_row = p->width * LANES, padded_image = p->height * dz_row;
+    struct gradient_rows dz = {d->scratch + p->before_w * LANES, dz_row, p->before_h};
+    struct depthwise_backward image = *d;
+
+    for (size_t i = 0; i < n_images; i++) {
+        for (size_t r = 0; r < p->height; r++)
+            pad_gradient_row(d->scratch + i * padded_image + r * dz_row, &image, b->c, p,
+                             r);
+        image.g += s->h_out * s->w_out * d->g_pitch;
+        image.z += s->h_out * s->w_out * d->z_pitch;
+    }
+    for (size_t i = 0; i < s->h_in * s->w_in; i++) {
+        struct inputs in = inputs_at(s, i / s->w_in, i % s->w_in, &dz);
+
+        in.n = n_images;
+        in.pixel_step = s->h_in * s->w_in;
+        in.dz_step = padded_image;
+        run_inputs(b, &in);
+        count_pixels(b, n_images);
+    }
+}
+
+static void skip_images(struct depthwise_backward *d, size_t n)
+{
+    size_t in = n * d->shape->h_in * d->shape->w_in;
+    size_t out = n * d->shape->h_out * d->shape->w_out;
 
     d->g += out * d->g_pitch;
     d->z += out * d->z_pitch;
@@ -617,15 +766,22 @@ static void next_image(struct depthwise_backward *d)
 
 static void depthwise_backward(const struct depthwise_backward *d)
 {
+    struct padding p = backward_padding(d->shape);
+    size_t at_once = images_at_once(d->shape, &p);
+
     for (size_t c = 0; c < PANEL; c += LANES) {
-        struct depthwise_backward image = *d;
-        size_t pixels = 0;
+        struct depthwise_backward images = *d;
         struct back b;
 
-        begin_back(&b, &image, c);
-        for (size_t i = 0; i < d->n_images; i++) {
-            backward_image(&b, &pixels);
-            next_image(&image);
+        begin_back(&b, &images, c);
+        for (size_t i = 0; i < d->n_images; i += at_once) {
+            size_t n = d->n_images - i < at_once ? d->n_images - i : at_once;
+
+            if (at_once > 1)
+                backward_images(&b, &p, n);
+            else
+                backward_image(&b, &p);
+            skip_images(&images, n);
         }
         flush_back(&b);
     }

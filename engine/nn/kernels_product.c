@@ -2,7 +2,9 @@
  * registers; nothing is packed: a is read number by number, b by whole vectors. */
 #include "engine/nn/kernels_class.h"
 
-#if LANES == 16
+#if LANES > 1 && FEW_VARIANTS
+enum { TILE_ROWS = 3, TILE_PANELS = LANES == 16 ? 2 : 1 };
+#elif LANES == 16
 enum { TILE_ROWS = 12, TILE_PANELS = 2 };
 #elif LANES == 8
 enum { TILE_ROWS = 6, TILE_PANELS = 1 };
@@ -154,7 +156,7 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
         }                                                                                \
     }
 
-#if LANES == 16
+#if LANES == 16 && !FEW_VARIANTS
 #define TILE_CASES(panels)                                                               \
     TILE_OF(1, panels)                                                                   \
     TILE_OF(2, panels)                                                                   \
@@ -168,7 +170,7 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
     TILE_OF(10, panels)                                                                  \
     TILE_OF(11, panels)                                                                  \
     TILE_OF(12, panels)
-#elif LANES == 8 || (LANES == 4 && defined(__ARM_NEON))
+#elif (LANES == 8 || (LANES == 4 && defined(__ARM_NEON))) && !FEW_VARIANTS
 #define TILE_CASES(panels)                                                               \
     TILE_OF(1, panels)                                                                   \
     TILE_OF(2, panels)                                                                   \
@@ -176,7 +178,7 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
     TILE_OF(4, panels)                                                                   \
     TILE_OF(5, panels)                                                                   \
     TILE_OF(6, panels)
-#elif LANES == 4
+#elif LANES > 1
 #define TILE_CASES(panels)                                                               \
     TILE_OF(1, panels)                                                                   \
     TILE_OF(2, panels)                                                                   \

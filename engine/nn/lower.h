@@ -145,7 +145,8 @@ size_t lower_slot_end(const struct row_sums *sums, size_t row);
 
 /* Examples of a unit; 0: all of a batch. The gradient of a parameter is the sum of
  * those of the units, in their order, in real: so that a batch can be cut between units
- * and give the same bits. Only batch norms want all examples at once. */
+ * and give the same bits, but for parameters of several readers. Only batch norms want
+ * all examples at once. */
 size_t lower_unit(const struct lowering *l);
 
 /* Blocks of about so many rows, of an activation with so many rows an example: whole

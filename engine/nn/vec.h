@@ -34,6 +34,14 @@ typedef real vec_loose
     __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real))));
 #endif
 
+/* Sanitizers make much of unrolled code: compiling all of its variants would take them
+ * minutes. Fewer sizes are unrolled there; the rest takes the general path. */
+#if defined(__SANITIZE_ADDRESS__)
+#define FEW_VARIANTS 1
+#else
+#define FEW_VARIANTS 0
+#endif
+
 /* Vectors of one panel. */
 enum { PANEL_VECS = PANEL / LANES };
 

@@ -113,7 +113,7 @@ def test_a_step_of_pytorch_has_the_fields_that_are_compared():
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--model", "mlp", "--input", "784")]
+    "arguments", [(), ("--model", "mlp", "--input", "3x")]
 )
 def test_a_bad_command_line_is_refused(arguments):
     done = run_step(*arguments)
