@@ -81,68 +81,57 @@ struct block {
     real *patches;
 };
 
-/* Taps that follow each other in the weights, from t on, not past `end`. */
-static size_t same_stretch(const struct patches *p, size_t t, size_t end)
+/* Taps that follow each other in the weights, from t on, at most so many. */
+static size_t same_stretch(const struct patches *p, size_t t, size_t most)
 {
     size_t n = 1;
 
-    while (t + n < end && p->taps[t + n].w == p->taps[t].w + n)
+    while (n < most && t + n < p->n_taps && p->taps[t + n].w == p->taps[t].w + n)
         n++;
     return n;
 }
 
-/* One product a stretch, so that sums are the same wherever the panels come from: tap t
- * is at wt + (number of t) c_out PANEL, its number in the weights or in the block. */
-static void multiply_stretches(const struct block *b, const struct product *like,
-                               struct span taps, const real *wt, bool by_weight)
-{
-    const struct dense *d = b->d;
-    const struct patches *s = &b->plan->patches;
-    size_t end = taps.first + taps.n;
-    struct product p = *like;
-
-    for (size_t t = taps.first, n; t < end; t += n) {
-        n = same_stretch(s, t, end);
-        p.k = n * d->c_out;
-        p.b = wt + (by_weight ? s->taps[t].w : t - taps.first) * d->c_out * PANEL;
-        b->step->kernels->product(&p);
-        p.a += p.k;
-        p.add = true;
-    }
-}
-
 /* From the transposed copy, all panels of the block. */
-static void multiply_taps(const struct block *b, struct product *p, struct span taps)
+static void multiply_taps(const struct block *b, struct product *p, size_t first,
+                          size_t end)
 {
     const struct dense *d = b->d;
     const real *wt = step_buffer(b->step, b->call, WT);
+    size_t at = b->plan->patches.taps[first].w * d->c_out * PANEL;
 
     p->b_panel = d->patches.n_taps * d->c_out * PANEL;
-    multiply_stretches(b, p, taps, wt + b->columns.first / PANEL * p->b_panel, true);
+    p->k = (end - first) * d->c_out;
+    p->b = wt + b->columns.first / PANEL * p->b_panel + at;
+    b->step->kernels->product(p);
 }
 
 /* Two panels at a time, transposed on the way. */
-static void multiply_panels(const struct block *b, struct product *p, struct span taps)
+static void multiply_panels(const struct block *b, struct product *p, size_t first,
+                            size_t end)
 {
     const struct dense *d = b->d;
     const struct patches *s = &b->plan->patches;
     size_t n_panels = b->columns.n / PANEL;
 
-    p->b_panel = taps.n * d->c_out * PANEL;
+    p->k = (end - first) * d->c_out;
+    p->b = b->squares;
+    p->b_panel = p->k * PANEL;
     for (size_t panel = 0; panel < n_panels; panel += 2) {
         p->n_panels = n_panels - panel < 2 ? 1 : 2;
         for (size_t i = 0; i < p->n_panels; i++) {
-            for (size_t t = 0; t < taps.n; t++)
-                transpose_tap(b->squares + i * p->b_panel + t * d->c_out * PANEL, b->step,
-                              d, b->columns.first / PANEL + panel + i,
-                              s->taps[taps.first + t].w);
+            for (size_t t = first; t < end; t++)
+                transpose_tap(b->squares + i * p->b_panel +
+                                  (t - first) * d->c_out * PANEL,
+                              b->step, d, b->columns.first / PANEL + panel + i,
+                              s->taps[t].w);
         }
         p->c = b->dx + panel * PANEL;
-        multiply_stretches(b, p, taps, b->squares, false);
+        b->step->kernels->product(p);
     }
 }
 
-/* dx (rows, columns) of the block. */
+/* dx (rows, columns) of the block. The sum is cut where a stretch of the weights ends,
+ * transposed or not: which of the two it is must not change a bit. */
 static void multiply(const struct block *b)
 {
     const struct dense *d = b->d;
@@ -160,9 +149,8 @@ static void multiply(const struct block *b)
 
     if (s->n_taps == 0)
         memset(b->dx, 0, b->rows.n * b->columns.n * sizeof(*b->dx));
-    for (size_t t = 0; t < s->n_taps; t += taps_at_once) {
-        size_t end = s->n_taps - t < taps_at_once ? s->n_taps : t + taps_at_once;
-
+    for (size_t t = 0, end; t < s->n_taps; t = end) {
+        end = t + same_stretch(s, t, taps_at_once);
         p.a = b->patches;
         p.a_row = b->plan->pitch;
         if (b->plan->direct)
@@ -171,9 +159,9 @@ static void multiply(const struct block *b)
             dense_gather(b->patches, b->plan->pitch, &source, b->rows,
                          (struct span){t * d->c_out, (end - t) * d->c_out});
         if (b->plan->transposed)
-            multiply_taps(b, &p, (struct span){t, end - t});
+            multiply_taps(b, &p, t, end);
         else
-            multiply_panels(b, &p, (struct span){t, end - t});
+            multiply_panels(b, &p, t, end);
         p.add = true;
     }
 }
@@ -224,13 +212,11 @@ static void finish_rows(const struct block *b, const real *dx, size_t dx_pitch,
     }
     if (v->means)
         pass.mean = norm_of(b->step, v->x.norm, pitch).mean + b->columns.first;
-    if (sums) {
-        pass.sums =
-            sums + b->rows.first / v->sums.rows_per_slot * 2 * pitch + b->columns.first;
-        memset(pass.sums, 0, b->columns.n * sizeof(*sums));
-        memset(pass.sums + pitch, 0, b->columns.n * sizeof(*sums));
-    }
-    b->step->kernels->gradient_pass(&pass, &rows);
+    if (sums)
+        lower_pass_slots(b->step->kernels, pass, &rows, &v->sums, sums + b->columns.first,
+                         b->rows.first);
+    else
+        b->step->kernels->gradient_pass(&pass, &rows);
 }
 
 static struct block begin_block(const struct call *call, const struct step *step,
@@ -388,9 +374,15 @@ static size_t k_at_once(const struct dense *d)
     return n * d->c_out;
 }
 
+static struct partition row_partition(const struct lowering *l, size_t rows_per_example,
+                                      size_t pitch)
+{
+    return lower_unit_blocks(l, rows_per_example, dense_rows(pitch));
+}
+
 static size_t row_blocks(const struct lowering *l, size_t rows_per_example, size_t pitch)
 {
-    size_t rows_per_block = dense_rows(pitch);
+    size_t rows_per_block = row_partition(l, rows_per_example, pitch).rows_per_block;
 
     return (lower_max_batch(l) * rows_per_example + rows_per_block - 1) / rows_per_block;
 }
@@ -400,7 +392,7 @@ static void add_rows(struct lowering *l, const struct input_plan *like, size_t f
 {
     struct input_plan *plan = lower_plan(l, sizeof(*plan));
     const struct dense *d = like->d;
-    struct partition blocks = {.n_columns = d->c_in};
+    struct partition blocks;
     size_t rows, n_columns, panels = d->c_in / PANEL;
 
     if (!plan)
@@ -408,8 +400,8 @@ static void add_rows(struct lowering *l, const struct input_plan *like, size_t f
     *plan = *like;
     if (!make_grid(l, plan, first_h, first_w))
         return;
-    blocks.rows_per_example = plan->patches.h_dst * plan->patches.w_dst;
-    blocks.rows_per_block = dense_rows(plan->pitch);
+    blocks = row_partition(l, plan->patches.h_dst * plan->patches.w_dst, plan->pitch);
+    blocks.n_columns = d->c_in;
     rows = row_blocks(l, blocks.rows_per_example, plan->pitch);
     n_columns = rows < BLOCKS ? BLOCKS / rows : 1;
     blocks.columns_per_block = (panels + n_columns - 1) / n_columns;
@@ -451,7 +443,8 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
     plan.k_at_once = k_at_once(d);
     plan.pitch = dense_pitch(plan.k_at_once);
     plan.direct = d->pointwise;
-    rows_per_slot = by_position ? lower_max_batch(l) * d->x.rows : dense_rows(plan.pitch);
+    rows_per_slot = by_position ? lower_max_batch(l) * d->x.rows
+                                : row_partition(l, d->x.rows, plan.pitch).rows_per_block;
     if (is_strided)
         rows_per_slot = 0;
     if (d->tight) {

@@ -183,11 +183,14 @@ static void run_sum(const struct call *call, const struct step *step, size_t blo
     size_t chunks = (n_rows + plan->rows_per_chunk - 1) / plan->rows_per_chunk;
     const real *shares = (const real *)step_buffer(step, call, 0) + e.first;
     real *g = step_scratch(step, worker);
+    bool goes_on = step_take_gradient(step, plan->share.tensor, e.first, g, e.n);
 
-    memcpy(g, shares, e.n * sizeof(*g));
-    for (size_t c = 1; c < chunks; c++)
+    if (!goes_on)
+        memcpy(g, shares, e.n * sizeof(*g));
+    for (size_t c = goes_on ? 0 : 1; c < chunks; c++)
         step->kernels->add(g, shares + c * n, e.n);
-    step_give_gradient(step, plan->share.tensor, e.first, g, e.n, plan->share.add);
+    step_give_gradient(step, plan->share.tensor, e.first, g, e.n,
+                       plan->share.add && !goes_on);
 }
 
 bool dense_is_pointwise(const struct dense *d)
@@ -205,7 +208,7 @@ static struct pointwise_plan *new_plan(struct lowering *l, const struct node *no
         return NULL;
     p->d = d;
     p->gradient = lower_output_gradient(l, node);
-    p->rows_per_chunk = lower_rows_for(CHUNK_ROWS, d->x.rows) * d->x.rows;
+    p->rows_per_chunk = lower_unit_part(l, d->x.rows, CHUNK_ROWS) * d->x.rows;
     p->in_pitch = dense_pitch(d->c_in);
     p->out_pitch = dense_pitch(d->c_out);
     p->rows_at_once = dense_rows(p->in_pitch + p->out_pitch);

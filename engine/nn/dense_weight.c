@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { MAX_INPUTS = 96, MAX_PANELS = 16, FEW_PANELS = 2, BLOCKS = 16 };
+enum { MAX_INPUTS = 96, MAX_PANELS = 16, FEW_PANELS = 2, BLOCKS = 16, MIN_UNIT = 64 };
 
 enum { DZ, X, NORM, N_BUFFERS };
 
@@ -14,7 +14,9 @@ enum { DZ, X, NORM, N_BUFFERS };
  *
  * panels_at_once  of a block
  * inputs_at_once  of a slab
- * slabs_at_once   of a block; n_parts blocks make up all inputs */
+ * slabs_at_once   of a block; n_parts blocks make up all inputs
+ * unit            examples, of which the sum is added; 0: all
+ * rows_per_unit   0: one sum over all rows, which is the same for any blocks of them */
 struct weight_plan {
     const struct dense *d;
     struct parameter_share share;
@@ -22,6 +24,7 @@ struct weight_plan {
     size_t inputs_at_once, slabs_at_once;
     size_t n_parts;
     size_t rows_at_once;
+    size_t unit, rows_per_unit;
     size_t pitch; /* of the gathered rows */
 };
 
@@ -84,20 +87,31 @@ static struct product product_of(const struct block *b)
                             .n_panels = b->panels.n};
 }
 
-static void multiply_rows(const struct block *b)
+/* Rows of the product at `first`: they end with a unit. */
+static size_t rows_from(const struct weight_plan *plan, size_t first, size_t n)
+{
+    size_t unit = plan->rows_per_unit;
+    size_t left = unit > 0 ? unit - first % unit : plan->rows_at_once;
+
+    if (left > plan->rows_at_once)
+        left = plan->rows_at_once;
+    return left < n - first ? left : n - first;
+}
+
+static void multiply_rows(const struct block *b, bool goes_on)
 {
     const struct dense *d = b->d;
     size_t n = b->step->n * d->shape.h_out * d->shape.w_out;
     struct product p = product_of(b);
-    struct span rows = {0, b->plan->rows_at_once};
+    struct span rows = {0, 0};
 
     for (; rows.first < n; rows.first += rows.n) {
-        if (rows.n > n - rows.first)
-            rows.n = n - rows.first;
+        rows.n = rows_from(b->plan, rows.first, n);
         point_at_rows(b, &p, rows);
         p.b = b->dz + rows.first * d->c_out + b->panels.first * PANEL;
         p.k = rows.n;
-        p.add = rows.first > 0;
+        p.add = goes_on || rows.first > 0;
+        p.goes_on = p.add && b->plan->unit > 0 && b->plan->rows_per_unit == 0;
         p.n_ahead = 0;
         if (rows.first + rows.n >= n)
             hint_update(b, &p);
@@ -105,32 +119,42 @@ static void multiply_rows(const struct block *b)
     }
 }
 
-/* The inputs are of one tap: all examples of one position at a time. */
-static void multiply_positions(const struct block *b)
+/* The inputs are of one tap: some examples of one position at a time. */
+static void multiply_examples(const struct block *b, struct product *p,
+                              struct span examples)
 {
     const struct dense *d = b->d;
     const struct patches *s = &d->patches;
     size_t positions = s->h_dst * s->w_dst, sources = s->h_src * s->w_src;
     size_t tap = b->inputs.first / d->c_in, channel = b->inputs.first % d->c_in;
-    struct product p = product_of(b);
-
-    p.a_k = sources * d->c_in;
-    p.b_k = positions * d->c_out;
-    p.k = b->step->n;
+    p->a_k = sources * d->c_in;
+    p->b_k = positions * d->c_out;
+    p->k = examples.n;
     for (size_t o = 0; o < positions; o++) {
         size_t source;
 
         if (!dense_source(s, o, &s->taps[tap], &source))
             continue;
-        p.a = b->x + source * d->c_in + channel;
-        p.b = b->dz + o * d->c_out + b->panels.first * PANEL;
-        if (!p.add)
-            hint_update(b, &p);
+        p->a = b->x + examples.first * p->a_k + source * d->c_in + channel;
+        p->b = b->dz + examples.first * p->b_k + o * d->c_out + b->panels.first * PANEL;
+        if (!p->add)
+            hint_update(b, p);
         else
-            p.n_ahead = 0;
-        b->step->kernels->product(&p);
-        p.add = true;
+            p->n_ahead = 0;
+        b->step->kernels->product(p);
+        p->add = true;
     }
+}
+
+static void multiply_positions(const struct block *b, bool goes_on)
+{
+    size_t n = b->step->n, unit = b->plan->unit > 0 ? b->plan->unit : n;
+    struct product p = product_of(b);
+
+    p.add = goes_on;
+    for (size_t first = 0; first < n; first += unit)
+        multiply_examples(b, &p,
+                          (struct span){first, n - first < unit ? n - first : unit});
     if (!p.add)
         memset(b->dw, 0, b->panels.n * p.c_panel * sizeof(*b->dw));
 }
@@ -144,22 +168,31 @@ static struct span part(size_t index, size_t at_once, size_t total)
     return s;
 }
 
+/* Where panel p of the slab is in the weights. */
+static size_t place_of(const struct block *b, size_t p)
+{
+    return ((b->panels.first + p) * b->d->k + b->inputs.first) * PANEL;
+}
+
 static void do_slab(const struct block *b)
 {
     const struct weight_plan *plan = b->plan;
+    size_t n = b->inputs.n * PANEL;
+    bool goes_on = false;
 
+    for (size_t p = 0; p < b->panels.n; p++)
+        goes_on = step_take_gradient(b->step, plan->share.tensor, place_of(b, p),
+                                     b->dw + p * n, n);
     if (b->d->by_position)
-        multiply_positions(b);
+        multiply_positions(b, goes_on);
     else
-        multiply_rows(b);
+        multiply_rows(b, goes_on);
     for (size_t p = 0; p < b->panels.n && b->d->tight; p++)
         memset(b->dw + (p * b->d->k + b->d->n_k) * PANEL, 0,
                (b->d->k - b->d->n_k) * PANEL * sizeof(*b->dw));
     for (size_t p = 0; p < b->panels.n; p++)
-        step_give_gradient(b->step, plan->share.tensor,
-                           ((b->panels.first + p) * b->d->k + b->inputs.first) * PANEL,
-                           b->dw + p * b->inputs.n * PANEL, b->inputs.n * PANEL,
-                           plan->share.add);
+        step_give_gradient(b->step, plan->share.tensor, place_of(b, p), b->dw + p * n, n,
+                           plan->share.add && !goes_on);
 }
 
 /* A column is a block. */
@@ -232,6 +265,12 @@ static void split(struct weight_plan *plan, size_t rows)
     plan->slabs_at_once = (slabs + plan->n_parts - 1) / plan->n_parts;
 }
 
+static size_t rows_at_once(const struct weight_plan *plan)
+{
+    /* where sums are cut must not depend on what batch is planned for */
+    return dense_rows(in_one_slab(plan->d) ? plan->pitch : dense_pitch(MAX_INPUTS));
+}
+
 void dense_lower_weight(struct lowering *l, const struct dense *d, int dz)
 {
     struct weight_plan *plan = lower_plan(l, sizeof(*plan));
@@ -243,9 +282,11 @@ void dense_lower_weight(struct lowering *l, const struct dense *d, int dz)
     plan->share = lower_parameter(l, d->w);
     split(plan, lower_max_batch(l) * d->shape.h_out * d->shape.w_out);
     plan->pitch = dense_pitch(plan->inputs_at_once + (d->tight ? PANEL : 0));
-    /* whatever the slabs are: where sums are cut must not depend on max_batch */
-    plan->rows_at_once =
-        dense_rows(in_one_slab(d) ? plan->pitch : dense_pitch(MAX_INPUTS));
+    plan->unit = lower_unit(l);
+    plan->rows_at_once = rows_at_once(plan);
+    plan->rows_per_unit = plan->unit * d->shape.h_out * d->shape.w_out;
+    if (plan->rows_per_unit < MIN_UNIT)
+        plan->rows_per_unit = 0;
     blocks.n_columns =
         plan->n_parts *
         ((panels_of(d->shape.c_out) + plan->panels_at_once - 1) / plan->panels_at_once);

@@ -21,6 +21,7 @@ struct depthwise_plan {
     bool is_delivered;
     size_t examples_per_block;
     size_t n_taps;
+    size_t unit; /* examples of lower_unit */
 };
 
 static struct depthwise_plan *new_plan(struct lowering *l, const struct node *node,
@@ -34,7 +35,9 @@ static struct depthwise_plan *new_plan(struct lowering *l, const struct node *no
     p->x = lower_operand(l, node->in[0]);
     p->moments.buffer = -1;
     p->n_taps = shape->k_h * shape->k_w;
-    p->examples_per_block = lower_rows_for(PIXELS_PER_BLOCK, shape->h_out * shape->w_out);
+    p->unit = lower_unit(l);
+    p->examples_per_block =
+        lower_unit_part(l, shape->h_out * shape->w_out, PIXELS_PER_BLOCK);
     lower_scratch(l, lower_kernels(l)->depthwise_scratch(shape) * sizeof(real));
     return p;
 }
@@ -189,6 +192,20 @@ static void run_backward(const struct call *call, const struct step *step, size_
     step->kernels->depthwise_backward(&d);
 }
 
+/* A panel of the sum of some slots. */
+static void sum_parts(real out[PANEL], const double *parts, struct span slots,
+                      size_t pitch)
+{
+    double sum[PANEL] = {0};
+
+    for (size_t s = slots.first; s < slots.first + slots.n; s++) {
+        for (size_t i = 0; i < PANEL; i++)
+            sum[i] += parts[s * pitch + i];
+    }
+    for (size_t i = 0; i < PANEL; i++)
+        out[i] = (real)sum[i];
+}
+
 /* Columns are channels. */
 static void run_weight(const struct call *call, const struct step *step, size_t block,
                        size_t worker)
@@ -198,21 +215,22 @@ static void run_weight(const struct call *call, const struct step *step, size_t 
     size_t n_slots = (step->n + p->examples_per_block - 1) / p->examples_per_block;
     const double *parts = step_buffer(step, call, 0);
     size_t first = columns.first * p->n_taps, n = columns.n * p->n_taps;
-    real *g = step_scratch(step, worker);
+    size_t at_once = p->unit > 0 ? p->unit / p->examples_per_block : n_slots;
+    size_t pitch = p->x.channels * p->n_taps;
+    real *g = step_scratch(step, worker), sum[PANEL];
+    bool goes_on = step_take_gradient(step, p->share.tensor, first, g, n);
 
-    for (size_t at = 0; at < n; at += PANEL) {
-        double sum[PANEL] = {0};
-
-        for (size_t s = 0; s < n_slots; s++) {
-            const double *of_slot = parts + s * p->x.channels * p->n_taps + first + at;
-
+    for (struct span slots = {0, at_once}; slots.first < n_slots;
+         slots.first += at_once) {
+        if (slots.n > n_slots - slots.first)
+            slots.n = n_slots - slots.first;
+        for (size_t at = 0; at < n; at += PANEL) {
+            sum_parts(sum, parts + first + at, slots, pitch);
             for (size_t i = 0; i < PANEL; i++)
-                sum[i] += of_slot[i];
+                g[at + i] = goes_on || slots.first > 0 ? g[at + i] + sum[i] : sum[i];
         }
-        for (size_t i = 0; i < PANEL; i++)
-            g[at + i] = (real)sum[i];
     }
-    step_give_gradient(step, p->share.tensor, first, g, n, p->share.add);
+    step_give_gradient(step, p->share.tensor, first, g, n, p->share.add && !goes_on);
 }
 
 static void add_backward(struct lowering *l, const struct node *node,

@@ -239,6 +239,24 @@ int graph_node(struct graph *graph, enum op_kind kind, const char *name,
     return node->out;
 }
 
+size_t graph_unit(const struct graph *graph)
+{
+    enum { UNIT = 8 };
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].kind == OP_BATCH_NORM2D)
+            return 0;
+    }
+    return UNIT;
+}
+
+size_t graph_piece(const struct graph *graph, size_t batch)
+{
+    size_t piece = graph->update.piece;
+
+    return piece > 0 && piece < batch ? piece : batch;
+}
+
 size_t shape_elements(const struct shape *shape)
 {
     size_t elements = 1;

@@ -80,12 +80,14 @@ enum update_state { STATE_NONE, STATE_VELOCITY, STATE_MOMENTS };
  *
  * reference  a copy of the weights, for the proximal term
  * clips      all gradients must be there before the first update
- * separate   the same, for whatever reason: a step that fails changes nothing */
+ * separate   the same, for whatever reason: a step that fails changes nothing
+ * piece      examples that go through the graph at once; 0: all of a batch */
 struct update_plan {
     enum update_state state;
     bool reference;
     bool clips;
     bool separate;
+    size_t piece;
 };
 
 /* Add a row in op_table.c for each. */
@@ -327,6 +329,13 @@ int graph_batch_norm2d_with(struct graph *graph, const char *name, int in, doubl
                             double momentum);
 /* Ends the model: mean cross-entropy of the logits against the labels. */
 int graph_cross_entropy(struct graph *graph, int logits);
+
+/* Examples of a unit: what sums over a batch are made of (lower_unit); 0 for graphs with
+ * batch norms, for which a batch is more than its examples. */
+size_t graph_unit(const struct graph *graph);
+
+/* Examples that go through the graph at once, of a batch of so many. */
+size_t graph_piece(const struct graph *graph, size_t batch);
 
 /* Product of the dimensions. Shapes in a graph never exceed GRAPH_MAX_ELEMENTS. */
 size_t shape_elements(const struct shape *shape);

@@ -127,16 +127,20 @@ static void run_weight(const struct call *call, const struct step *step, size_t 
 {
     const struct grouped_plan *p = call->plan;
     real *dw = step_buffer(step, call, W);
+    bool goes_on;
 
     (void)block;
     (void)worker;
-    memset(dw, 0, p->n_weights * sizeof(*dw));
+    goes_on = step_take_gradient(step, p->share.tensor, 0, dw, p->n_weights);
+    if (!goes_on)
+        memset(dw, 0, p->n_weights * sizeof(*dw));
     for (size_t e = 0; e < step->n; e++) {
         struct arrays a = arrays_of(call, step, e);
 
         add_example(&a, TO_W);
     }
-    step_give_gradient(step, p->share.tensor, 0, dw, p->n_weights, p->share.add);
+    step_give_gradient(step, p->share.tensor, 0, dw, p->n_weights,
+                       p->share.add && !goes_on);
 }
 
 void grouped_lower_forward(struct lowering *l, const struct node *node,

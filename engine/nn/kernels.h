@@ -24,6 +24,9 @@
  * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
  * the order of k.
  *
+ * add       c += a b: the sum of this product is added to what is there
+ * goes_on   the same, but the sum begins with what is there: products of parts of k
+ *           are that of all of it, bit by bit
  * ahead     n_ahead lines of PANEL from each of these will be wanted soon: a hint to
  *           fetch them while the product is computed
  * c_is_far  a hint that c is not in a near cache */
@@ -38,6 +41,7 @@ struct product {
     size_t b_k, b_panel;
     size_t m, k, n_panels;
     bool add;
+    bool goes_on;
     const real *ahead[PRODUCT_STREAMS];
     size_t n_ahead;
     bool c_is_far;

@@ -31,13 +31,17 @@ ALWAYS_INLINE real a_at(const struct row_pointers *at, const struct product *p, 
                       : at->group[i / ROW_GROUP][i % ROW_GROUP * p->a_row];
 }
 
-ALWAYS_INLINE void clear(vec acc[TILE_ROWS][TILE_VECS], size_t rows, size_t panels)
+ALWAYS_INLINE void begin(vec acc[TILE_ROWS][TILE_VECS], const struct product *p,
+                         const real *c, size_t rows, size_t panels)
 {
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++) {
 #pragma GCC unroll 16
         for (size_t j = 0; j < panels * PANEL_VECS; j++)
-            acc[i][j] = vec_zero();
+            acc[i][j] = p->goes_on
+                            ? vec_load(c + i * p->c_row + j / PANEL_VECS * p->c_panel +
+                                       j % PANEL_VECS * LANES)
+                            : vec_zero();
     }
 }
 
@@ -52,7 +56,7 @@ ALWAYS_INLINE void store_c(const struct product *p, real *c,
             real *at =
                 c + i * p->c_row + j / PANEL_VECS * p->c_panel + j % PANEL_VECS * LANES;
 
-            vec_store(at, p->add ? vec_load(at) + acc[i][j] : acc[i][j]);
+            vec_store(at, p->add && !p->goes_on ? vec_load(at) + acc[i][j] : acc[i][j]);
         }
     }
 }
@@ -117,7 +121,7 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
     size_t a_k = rows_touch ? p->a_k : 1;
     struct ahead hints = *ahead;
 
-    clear(acc, rows, panels);
+    begin(acc, p, c, rows, panels);
 #pragma GCC unroll 4
     for (size_t g = 0; g < N_GROUPS; g++)
         at.group[g] = a + g * ROW_GROUP * p->a_row;

@@ -60,7 +60,8 @@ static void run_backward(const struct call *call, const struct step *step, size_
     step->kernels->cross_entropy_backward(dz + rows.first * padded(p->n_classes),
                                           z + rows.first * padded(p->n_classes),
                                           label + rows.first, p->smoothing,
-                                          1.0 / (double)step->n, rows.n, p->n_classes);
+                                          1.0 / (double)step->total, rows.n,
+                                          p->n_classes);
 }
 
 static void forward(struct lowering *l, const struct node *node)

@@ -28,6 +28,44 @@ size_t lower_max_batch(const struct lowering *l)
     return l->max_batch;
 }
 
+size_t lower_unit(const struct lowering *l)
+{
+    return graph_unit(l->graph);
+}
+
+static size_t ceil_div(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+struct partition lower_unit_blocks(const struct lowering *l, size_t rows_per_example,
+                                   size_t rows)
+{
+    size_t unit = lower_unit(l) * rows_per_example;
+    struct partition p = {.rows_per_block = rows, .rows_per_example = rows_per_example};
+
+    if (unit == 0)
+        return p;
+    if (unit <= rows) {
+        p.rows_per_block = rows / unit * unit;
+        return p;
+    }
+    p.rows_per_block = ceil_div(unit, ceil_div(unit, rows));
+    p.rows_per_unit = unit;
+    return p;
+}
+
+size_t lower_unit_part(const struct lowering *l, size_t rows_per_example, size_t rows)
+{
+    size_t examples = lower_rows_for(rows, rows_per_example), part = lower_unit(l);
+
+    if (part == 0)
+        return examples;
+    while (part / 2 >= examples)
+        part /= 2;
+    return part;
+}
+
 void *lower_plan(struct lowering *l, size_t size)
 {
     void *plan = l->out_of_memory ? NULL : arena_alloc(l->program->plans, size);
@@ -74,6 +112,11 @@ int lower_external(struct lowering *l)
 int lower_value(struct lowering *l, int tensor)
 {
     return l->program->of[tensor].value;
+}
+
+int lower_pending(struct lowering *l, int tensor)
+{
+    return l->program->of[tensor].pending;
 }
 
 int lower_saved(struct lowering *l, const struct node *node, uint64_t bytes)
@@ -244,17 +287,17 @@ static void lower_backward(struct lowering *l)
     list->end = l->program->n_calls;
 }
 
-static void lower_lists(struct lowering *l)
+static void lower_lists(struct lowering *l, size_t whole_batch)
 {
     struct program *p = l->program;
     static void (*const parts[])(
         struct lowering *) = {create_tensor_buffers, lower_readers, lower_forward,
                               lower_backward,        lower_check,   lower_norm,
-                              lower_update};
+                              lower_update,          lower_between};
 
     p->scratch = lower_persistent(l, 0);
     p->flags = lower_persistent(l, l->graph->n_tensors);
-    p->losses = lower_persistent(l, l->max_batch * sizeof(float));
+    p->losses = lower_persistent(l, whole_batch * sizeof(float));
     p->square_sums = l->graph->update.clips ? lower_persistent(l, 0) : -1;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !l->out_of_memory; i++)
         parts[i](l);
@@ -287,7 +330,7 @@ cygnet_status lower_graph(struct program *out, const struct graph *graph,
     struct lowering l = {.program = out,
                          .graph = graph,
                          .kernels = kernels,
-                         .max_batch = max_batch,
+                         .max_batch = graph_piece(graph, max_batch),
                          .n_workers = n_workers,
                          .remade = remade};
 
@@ -295,7 +338,7 @@ cygnet_status lower_graph(struct program *out, const struct graph *graph,
     out->alloc = graph->alloc;
     l.out_of_memory = !begin_lowering(&l);
     if (!l.out_of_memory)
-        lower_lists(&l);
+        lower_lists(&l, max_batch);
     mem_free(out->alloc, l.saved);
     mem_free(out->alloc, l.tensors);
     if (l.out_of_memory) {

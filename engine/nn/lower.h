@@ -18,10 +18,12 @@
 struct lowering;
 
 /* Sums over rows that a forward or backward pass leaves per slot, 2 doubles a channel.
- * A slot is so many rows of the batch. buffer -1: none. */
+ * A slot is so many rows of the batch, and ends with a unit. buffer -1: none.
+ * rows_per_unit  of lower_unit; 0: no units */
 struct row_sums {
     int buffer;
     size_t rows_per_slot;
+    size_t rows_per_unit;
 };
 
 /* How to deliver the gradient of an input.
@@ -53,6 +55,10 @@ void *lower_plan(struct lowering *l, size_t size);
 
 /* Buffer of a parameter, a buffer, the input or the labels. */
 int lower_value(struct lowering *l, int tensor);
+
+/* What a buffer will be when the step ends, kept between pieces of a batch; -1: steps
+ * have one piece. */
+int lower_pending(struct lowering *l, int tensor);
 
 /* ---- Activations --------------------------------------------------------- */
 
@@ -136,6 +142,26 @@ struct row_sums lower_sums(struct lowering *l, const struct operand *x,
                            size_t rows_per_slot);
 size_t lower_slots(const struct row_sums *sums, size_t rows);
 
+/* The slot that begins with this row or has it, and where that slot ends. */
+size_t lower_slot_of(const struct row_sums *sums, size_t row);
+size_t lower_slot_end(const struct row_sums *sums, size_t row);
+
+/* ---- Sums over a batch ---------------------------------------------------- */
+
+/* Examples of a unit; 0: all of a batch. The gradient of a parameter is the sum of
+ * those of the units, in their order, in real: so that a batch can be cut between units
+ * and give the same bits, but for parameters of several readers. Only batch norms want
+ * all examples at once. */
+size_t lower_unit(const struct lowering *l);
+
+/* Blocks of about so many rows, of an activation with so many rows an example: whole
+ * units, or equal parts of one. */
+struct partition lower_unit_blocks(const struct lowering *l, size_t rows_per_example,
+                                   size_t rows);
+
+/* Examples of a block of about so many rows: a unit or a part of it. */
+size_t lower_unit_part(const struct lowering *l, size_t rows_per_example, size_t rows);
+
 /* ---- Gradients ----------------------------------------------------------- */
 
 /* The gradient of what the node's output root stores, complete: `g` behind the norm
@@ -168,6 +194,12 @@ bool lower_wants_sums(const struct lowering *l, int tensor);
  *                shares only, and lower_settle does the rest */
 bool lower_deliver(struct lowering *l, struct delivery *out, const struct node *node,
                    uint32_t i, size_t rows_per_slot);
+
+/* While it runs: a gradient pass over rows from `first` of the batch on, with the sums
+ * of each slot. `sums` and the pass are those of the pass's first channel. */
+void lower_pass_slots(const struct kernels *kernels, struct gradient_pass pass,
+                      const struct rows *rows, const struct row_sums *slots, double *sums,
+                      size_t first);
 
 /* After the op's calls. */
 void lower_settle(struct lowering *l, const struct delivery *d);

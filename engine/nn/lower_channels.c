@@ -521,8 +521,7 @@ static void scatter_panels(struct lowering *l, int tensor, int to,
     struct scatter_plan *plan = lower_plan(l, sizeof(*plan));
     int root = l->tensors[to].root, *grad = &l->program->of[root].grad;
     struct operand x = lower_operand(l, to);
-    struct partition blocks = {.rows_per_block = ROWS_PER_SLOT,
-                               .rows_per_example = x.rows};
+    struct partition blocks = lower_unit_blocks(l, x.rows, ROWS_PER_SLOT);
     bool is_first = *grad < 0;
 
     if (!plan || !cut(l, &plan->pieces, lanes) ||
@@ -530,8 +529,10 @@ static void scatter_panels(struct lowering *l, int tensor, int to,
         return;
     if (is_first) {
         *grad = lower_new_gradient(l, root);
-        l->tensors[root].sums = lower_gradient_sums(l, to, ROWS_PER_SLOT);
+        l->tensors[root].sums = lower_gradient_sums(l, to, blocks.rows_per_block);
     }
+    if (l->tensors[root].sums.buffer >= 0) /* a block is a slot */
+        blocks.rows_per_block = l->tensors[root].sums.rows_per_slot;
     plan->x = x;
     plan->g = l->tensors[tensor].stored;
     plan->sums = l->tensors[root].sums;

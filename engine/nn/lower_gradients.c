@@ -15,6 +15,40 @@ struct pass_plan {
     struct operand at; /* the root's rows */
 };
 
+static void shift_pass(struct gradient_pass *p, size_t rows, size_t pitch)
+{
+    p->g += rows * pitch;
+    p->dy += rows * p->dy_pitch;
+    if (p->more)
+        p->more += rows * p->more_pitch;
+    if (p->z)
+        p->z += rows * p->z_pitch;
+}
+
+void lower_pass_slots(const struct kernels *kernels, struct gradient_pass pass,
+                      const struct rows *rows, const struct row_sums *slots, double *sums,
+                      size_t first)
+{
+    struct rows part = *rows;
+
+    for (size_t done = 0; done < rows->n; done += part.n) {
+        size_t left = lower_slot_end(slots, first + done) - first - done;
+
+        part.n = rows->n - done < left ? rows->n - done : left;
+        pass.sums = sums + lower_slot_of(slots, first + done) * 2 * pass.sums_pitch;
+        memset(pass.sums, 0, rows->channels * sizeof(*sums));
+        memset(pass.sums + pass.sums_pitch, 0, rows->channels * sizeof(*sums));
+        kernels->gradient_pass(&pass, &part);
+        shift_pass(&pass, part.n, rows->pitch);
+    }
+}
+
+/* Blocks of a generic pass. */
+static struct partition pass_blocks(const struct lowering *l, int root)
+{
+    return lower_unit_blocks(l, l->tensors[root].stored.rows, ROWS_PER_SLOT);
+}
+
 enum { PASS_G, PASS_DY, PASS_MORE, PASS_Z, PASS_NORM, PASS_SUMS, N_PASS };
 
 static void run_pass(const struct call *call, const struct step *step, size_t block,
@@ -44,26 +78,22 @@ static void run_pass(const struct call *call, const struct step *step, size_t bl
     (void)worker;
     if (p->d.means)
         pass.mean = norm_of(step, p->d.x.norm, pitch).mean;
-    if (sums) {
-        pass.sums = sums + block * 2 * pitch;
-        memset(pass.sums, 0, 2 * pitch * sizeof(*sums));
-    }
-    step->kernels->gradient_pass(&pass, &k);
+    if (sums)
+        lower_pass_slots(step->kernels, pass, &k, &p->d.sums, sums, rows.first);
+    else
+        step->kernels->gradient_pass(&pass, &k);
 }
 
 static void add_pass(struct lowering *l, const struct delivery *d, int dy, int more)
 {
     struct pass_plan *plan = lower_plan(l, sizeof(*plan));
-    struct partition blocks = {.rows_per_block = ROWS_PER_SLOT};
     int root = l->tensors[d->tensor].root;
+    struct partition blocks = pass_blocks(l, root);
 
     if (!plan)
         return;
     plan->d = *d;
     plan->at = l->tensors[root].stored;
-    blocks.rows_per_example = plan->at.rows;
-    if (d->sums.buffer >= 0)
-        blocks.rows_per_block = d->sums.rows_per_slot;
     lower_planned_call(l, run_pass, &blocks, plan,
                        (const int[]){l->program->of[root].grad, dy, more, d->x.buffer,
                                      d->x.norm, d->sums.buffer},
@@ -137,7 +167,7 @@ static void make_own(struct lowering *l, int root)
 struct row_sums lower_gradient_sums(struct lowering *l, int tensor, size_t rows_per_slot)
 {
     int root = l->tensors[tensor].root;
-    struct row_sums none = {-1, rows_per_slot};
+    struct row_sums none = {-1, rows_per_slot, 0};
 
     if (!wants_sums(l, root, &l->program->of[tensor].at))
         return none;
@@ -183,7 +213,9 @@ bool lower_deliver_to(struct lowering *l, struct delivery *d, int tensor,
     own_rows = l->tensors[root].stored.rows;
     if (own_rows != l->program->of[tensor].at.rows)
         rows_per_slot = 0; /* seen through a flatten */
-    begin_delivery(l, d, tensor, rows_per_slot > 0 ? rows_per_slot : ROWS_PER_SLOT);
+    begin_delivery(l, d, tensor,
+                   rows_per_slot > 0 ? rows_per_slot
+                                     : pass_blocks(l, root).rows_per_block);
     grad = &l->program->of[root].grad;
     if (*grad < 0) {
         d->g = *grad = lower_new_gradient(l, root);
@@ -232,12 +264,13 @@ void lower_pass_on(struct lowering *l, const struct node *node, uint32_t i)
 
         l->program->of[root].grad = l->program->of[from].grad;
         l->tensors[root].shared = l->tensors[from].shared = true;
-        begin_delivery(l, &d, tensor, ROWS_PER_SLOT);
+        begin_delivery(l, &d, tensor, pass_blocks(l, root).rows_per_block);
         d.g = l->program->of[root].grad;
         lower_settle(l, &d);
         return;
     }
-    (void)lower_deliver(l, &d, node, i, ROWS_PER_SLOT);
+    (void)lower_deliver(l, &d, node, i,
+                        pass_blocks(l, l->tensors[tensor].root).rows_per_block);
     add_pass(l, &d, l->program->of[from].grad, d.more);
 }
 

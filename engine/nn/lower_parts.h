@@ -46,6 +46,7 @@ struct lowered_tensor {
     struct panel_gradient *panels;
 };
 
+/* max_batch  examples of a piece: of what runs at once */
 struct lowering {
     struct program *program;
     const struct graph *graph;
@@ -110,5 +111,8 @@ void lower_norm(struct lowering *l);
 /* The update list: every trained parameter that is not fused, then what the ops
  * update. */
 void lower_update(struct lowering *l);
+
+/* The list between the pieces of a batch: what the ops change there. */
+void lower_between(struct lowering *l);
 
 #endif

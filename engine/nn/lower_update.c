@@ -65,7 +65,9 @@ void lower_update_buffers(struct lowering *l, size_t tensor)
     of->group = (struct update_group){t->shape.n_dims <= 1, t->lr_scale};
     of->state[0] = n_state > 0 ? lower_persistent(l, bytes) : -1;
     of->state[1] = n_state > 1 ? lower_persistent(l, bytes) : -1;
-    of->reference = -1;
+    of->reference = of->pending = -1;
+    if (t->kind == TENSOR_BUFFER && plan->piece > 0)
+        of->pending = lower_persistent(l, bytes);
     if (t->kind == TENSOR_PARAMETER && !t->frozen && plan->reference)
         of->reference = lower_persistent(l, bytes);
 }
@@ -145,4 +147,19 @@ void lower_update(struct lowering *l)
             op->update(l, &l->graph->nodes[l->node]);
     }
     p->update.end = p->n_calls;
+}
+
+void lower_between(struct lowering *l)
+{
+    struct program *p = l->program;
+
+    p->between.begin = p->n_calls;
+    for (l->node = 0; l->graph->update.piece > 0 && l->node < l->graph->n_nodes;
+         l->node++) {
+        const struct op *op = op_of(&l->graph->nodes[l->node]);
+
+        if (op->between)
+            op->between(l, &l->graph->nodes[l->node]);
+    }
+    p->between.end = p->n_calls;
 }

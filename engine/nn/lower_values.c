@@ -258,17 +258,43 @@ struct row_sums *lower_moments(struct lowering *l, int tensor)
     return &l->tensors[l->tensors[tensor].root].moments;
 }
 
-size_t lower_slots(const struct row_sums *sums, size_t rows)
+static size_t slots_of(const struct row_sums *sums, size_t rows)
 {
     return (rows + sums->rows_per_slot - 1) / sums->rows_per_slot;
+}
+
+size_t lower_slot_of(const struct row_sums *sums, size_t row)
+{
+    size_t unit = sums->rows_per_unit;
+
+    if (unit == 0)
+        return row / sums->rows_per_slot;
+    return row / unit * slots_of(sums, unit) + row % unit / sums->rows_per_slot;
+}
+
+size_t lower_slot_end(const struct row_sums *sums, size_t row)
+{
+    size_t unit = sums->rows_per_unit, begin = unit > 0 ? row / unit * unit : 0;
+    size_t end = ((row - begin) / sums->rows_per_slot + 1) * sums->rows_per_slot;
+
+    return begin + (unit > 0 && end > unit ? unit : end);
+}
+
+size_t lower_slots(const struct row_sums *sums, size_t rows)
+{
+    return rows > 0 ? lower_slot_of(sums, rows - 1) + 1 : 0;
 }
 
 struct row_sums lower_sums(struct lowering *l, const struct operand *x,
                            size_t rows_per_slot)
 {
-    struct row_sums sums = {-1, rows_per_slot};
-    uint64_t slots = lower_slots(&sums, l->max_batch * x->rows);
+    size_t unit = lower_unit(l) * x->rows;
+    struct row_sums sums = {-1, rows_per_slot, unit};
+    uint64_t slots;
 
+    if (unit > 0 && rows_per_slot > unit)
+        sums.rows_per_slot = unit;
+    slots = lower_slots(&sums, l->max_batch * x->rows);
     sums.buffer = lower_buffer(l, slots * 2 * x->channels * sizeof(double));
     return sums;
 }

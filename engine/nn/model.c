@@ -144,7 +144,7 @@ static uint64_t input_bytes(const cygnet_model *model)
     return sizeof(real) == sizeof(float)
                ? 0
                : shape_elements(&model->graph.tensors[model->graph.input].shape) *
-                     (uint64_t)model->max_batch * sizeof(real);
+                     (uint64_t)model->piece * sizeof(real);
 }
 
 /* What a limit leaves for the program, which is all of the model but `rest`. */
@@ -196,6 +196,7 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
     model->n_classes =
         (uint32_t)shape_elements(&model->graph.tensors[model->graph.logits].shape);
     st = training_apply(&model->graph, options, err);
+    model->piece = (uint32_t)graph_piece(&model->graph, model->max_batch);
     if (st == CYGNET_OK)
         st = plan_and_allocate(model, options->max_bytes, err);
     if (st != CYGNET_OK) {

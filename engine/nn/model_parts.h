@@ -18,6 +18,7 @@ struct cygnet_model {
     uint64_t n_steps;   /* since the weights were set */
     uint64_t n_moments; /* of those, steps of Adam */
     uint32_t max_batch;
+    uint32_t piece; /* examples that the program runs at once */
     uint32_t n_classes;
     real *input;     /* x as real; NULL when real is float */
     real *gradients; /* of what is updated as it comes; NULL until somebody asks */

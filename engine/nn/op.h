@@ -25,6 +25,9 @@ struct op_cost {
  *               buffers change here and nowhere else
  * can_remake    forward may be called again, in the backward pass: it makes the output
  *               that lower_output gives, each time
+ * between       NULL, or adds the calls that come after each piece of a batch but the
+ *               last, of a training step that takes one in pieces: `update` begins
+ *               with what they leave
  * min_batch     NULL (1), or the examples it needs to be trained */
 struct op {
     const char *name;
@@ -34,6 +37,7 @@ struct op {
     void (*backward)(struct lowering *l, const struct node *node);
     void (*update)(struct lowering *l, const struct node *node);
     bool can_remake;
+    void (*between)(struct lowering *l, const struct node *node);
     size_t (*min_batch)(const struct node *node);
     void (*cost)(struct op_cost *out, const struct graph *graph, const struct node *node);
 };

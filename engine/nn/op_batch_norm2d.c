@@ -178,8 +178,9 @@ static void run_backward(const struct call *call, const struct step *step, size_
         }
     }
     step_give_gradient(step, p->weight.tensor, columns.first, dw, columns.n,
-                       p->weight.add);
-    step_give_gradient(step, p->bias.tensor, columns.first, db, columns.n, p->bias.add);
+                       p->weight.add || step->first > 0);
+    step_give_gradient(step, p->bias.tensor, columns.first, db, columns.n,
+                       p->bias.add || step->first > 0);
 }
 
 /* (1 - momentum) old + momentum new, kept within the range of the type. */
@@ -191,26 +192,48 @@ static real mix(real old, double new, double momentum)
     return (real)(mixed < (double)REAL_MAX ? mixed : (double)REAL_MAX);
 }
 
-/* Running statistics of the step's batch, the variance unbiased. */
-static void run_update(const struct call *call, const struct step *step, size_t block,
-                       size_t worker)
+enum { U_MEAN = 1, U_VARIANCE, U_COUNT, PENDING_MEAN, PENDING_VARIANCE, N_UPDATE };
+
+/* Running statistics after this piece of the batch, the variance unbiased; those of
+ * earlier pieces are pending. */
+static void mix_in(const struct call *call, const struct step *step, real *mean,
+                   real *variance)
 {
     const struct norm_plan *p = call->plan;
     double values = (double)step->n * (double)p->z.rows, momentum = p->params->momentum;
     struct norm_vectors v = norm_of(step, p->norm, p->z.channels);
-    real *mean = step_buffer(step, call, 1);
-    real *variance = step_buffer(step, call, 2);
-    int64_t *count = step_buffer(step, call, 3);
+    bool goes_on = step->first > 0;
+    const real *old_mean = step_buffer(step, call, goes_on ? PENDING_MEAN : U_MEAN);
+    const real *old_variance =
+        step_buffer(step, call, goes_on ? PENDING_VARIANCE : U_VARIANCE);
+
+    for (size_t c = 0; c < p->params->channels; c++) {
+        mean[c] = mix(old_mean[c], v.exact_mean[c], momentum);
+        variance[c] =
+            mix(old_variance[c], v.exact_variance[c] * (values / (values - 1)), momentum);
+    }
+}
+
+static void run_between(const struct call *call, const struct step *step, size_t block,
+                        size_t worker)
+{
+    (void)block;
+    (void)worker;
+    mix_in(call, step, step_buffer(step, call, PENDING_MEAN),
+           step_buffer(step, call, PENDING_VARIANCE));
+}
+
+static void run_update(const struct call *call, const struct step *step, size_t block,
+                       size_t worker)
+{
+    int64_t *count = step_buffer(step, call, U_COUNT);
+    int64_t pieces = (int64_t)step->piece + 1;
 
     (void)block;
     (void)worker;
-    for (size_t c = 0; c < p->params->channels; c++) {
-        mean[c] = mix(mean[c], v.exact_mean[c], momentum);
-        variance[c] =
-            mix(variance[c], v.exact_variance[c] * (values / (values - 1)), momentum);
-    }
-    if (*count < INT64_MAX)
-        ++*count;
+    mix_in(call, step, step_buffer(step, call, U_MEAN),
+           step_buffer(step, call, U_VARIANCE));
+    *count = *count < INT64_MAX - pieces ? *count + pieces : INT64_MAX;
 }
 
 /* Moments of a value whose producer took none. */
@@ -299,7 +322,7 @@ static void backward(struct lowering *l, const struct node *node)
     }
 }
 
-static void update(struct lowering *l, const struct node *node)
+static void add_update(struct lowering *l, const struct node *node, call_fn run)
 {
     struct norm_plan *p = lower_plan(l, sizeof(*p));
     struct partition whole = {0};
@@ -309,11 +332,23 @@ static void update(struct lowering *l, const struct node *node)
     p->params = &node->params.batch_norm;
     p->norm = lower_saved(l, node, 0);
     p->z = lower_shape(&lower_source(l)->tensors[node->out].shape);
-    lower_planned_call(l, run_update, &whole, p,
+    lower_planned_call(l, run, &whole, p,
                        (const int[]){p->norm, lower_value(l, node->in[MEAN]),
                                      lower_value(l, node->in[VARIANCE]),
-                                     lower_value(l, node->in[COUNT])},
-                       4);
+                                     lower_value(l, node->in[COUNT]),
+                                     lower_pending(l, node->in[MEAN]),
+                                     lower_pending(l, node->in[VARIANCE])},
+                       N_UPDATE);
+}
+
+static void update(struct lowering *l, const struct node *node)
+{
+    add_update(l, node, run_update);
+}
+
+static void between(struct lowering *l, const struct node *node)
+{
+    add_update(l, node, run_between);
 }
 
 static void cost(struct op_cost *out, const struct graph *graph, const struct node *node)
@@ -334,6 +369,7 @@ const struct op op_batch_norm2d = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .between = between,
     .min_batch = min_batch,
     .cost = cost,
 };

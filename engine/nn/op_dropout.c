@@ -69,7 +69,7 @@ static void run(const struct call *call, const struct step *step, size_t block,
     if (step->mode != STEP_TRAIN)
         return;
     for (size_t r = rows.first; r < rows.first + rows.n; r++)
-        drop_row(y + r * *elements, *elements, call->node, step, r);
+        drop_row(y + r * *elements, *elements, call->node, step, step->first + r);
 }
 
 static void add_call(struct lowering *l, int y, const struct operand *at)

@@ -109,8 +109,12 @@ static void run_backward(const struct call *call, const struct step *step, size_
     struct span symbols = call_columns(call, block);
     real *dw = step_scratch(step, worker);
     const real *dy = step_buffer(step, call, 0), *x = step_buffer(step, call, 1);
+    bool goes_on;
 
-    memset(dw, 0, symbols.n * p->width * sizeof(*dw));
+    goes_on = step_take_gradient(step, p->share.tensor, symbols.first * p->width, dw,
+                                 symbols.n * p->width);
+    if (!goes_on)
+        memset(dw, 0, symbols.n * p->width * sizeof(*dw));
     for (size_t r = 0; r < step->n * p->steps; r++) {
         size_t symbol;
 
@@ -120,7 +124,7 @@ static void run_backward(const struct call *call, const struct step *step, size_
                                dy + r * p->width, p->width);
     }
     step_give_gradient(step, p->share.tensor, symbols.first * p->width, dw,
-                       symbols.n * p->width, p->share.add);
+                       symbols.n * p->width, p->share.add && !goes_on);
 }
 
 static void forward(struct lowering *l, const struct node *node)

@@ -17,14 +17,25 @@ static size_t column_blocks(const struct partition *p)
     return p->n_columns > 0 ? ceil_div(p->n_columns, p->columns_per_block) : 1;
 }
 
+static size_t row_blocks(const struct partition *p, size_t n)
+{
+    size_t unit = p->rows_per_unit;
+
+    if (p->rows_per_block == 0)
+        return 1;
+    if (unit == 0)
+        return ceil_div(n, p->rows_per_block);
+    return n / unit * ceil_div(unit, p->rows_per_block) +
+           ceil_div(n % unit, p->rows_per_block);
+}
+
 size_t call_blocks(const struct call *call, size_t n)
 {
     const struct partition *p = &call->partition;
 
     if (p->rows_per_example > 0)
         n *= p->rows_per_example;
-    return column_blocks(p) *
-           (p->rows_per_block > 0 ? ceil_div(n, p->rows_per_block) : 1);
+    return column_blocks(p) * row_blocks(p, n);
 }
 
 static struct span span_of(size_t index, size_t per_block, size_t total)
@@ -36,6 +47,18 @@ static struct span span_of(size_t index, size_t per_block, size_t total)
     return span;
 }
 
+/* A block of n rows that ends with a unit. */
+static struct span span_in_unit(const struct partition *p, size_t index, size_t n)
+{
+    size_t per_unit = ceil_div(p->rows_per_unit, p->rows_per_block);
+    size_t first = index / per_unit * p->rows_per_unit;
+    size_t left = n - first < p->rows_per_unit ? n - first : p->rows_per_unit;
+    struct span span = span_of(index % per_unit, p->rows_per_block, left);
+
+    span.first += first;
+    return span;
+}
+
 struct span call_rows(const struct call *call, const struct step *step, size_t block)
 {
     const struct partition *p = &call->partition;
@@ -44,6 +67,8 @@ struct span call_rows(const struct call *call, const struct step *step, size_t b
 
     if (p->rows_per_block == 0)
         return (struct span){0, n};
+    if (p->rows_per_unit > 0)
+        return span_in_unit(p, block / column_blocks(p), n);
     return span_of(block / column_blocks(p), p->rows_per_block, n);
 }
 
@@ -196,6 +221,17 @@ static void update_now(const struct step *step, size_t tensor, size_t offset,
     step->kernels->update(w + offset, state0 ? state0 + offset : NULL,
                           state1 ? state1 + offset : NULL, g,
                           reference ? reference + offset : NULL, &rule, n);
+}
+
+bool step_take_gradient(const struct step *step, size_t tensor, size_t offset, real *g,
+                        size_t n)
+{
+    const real *grad = step_data(step, step->program->of[tensor].grad);
+
+    if (step->first == 0 || !grad)
+        return false;
+    memcpy(g, grad + offset, n * sizeof(*g));
+    return true;
 }
 
 void step_give_gradient(const struct step *step, size_t tensor, size_t offset,

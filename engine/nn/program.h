@@ -32,9 +32,11 @@ typedef void (*call_fn)(const struct call *call, const struct step *step, size_t
  * rows_per_block     examples of a block; 0: all of them
  * n_columns          independent columns, columns_per_block each; 0: not split
  * rows_per_example   rows are those of activations, of which an example has so many;
- *                    0: rows are examples */
+ *                    0: rows are examples
+ * rows_per_unit      blocks end where so many rows of the batch do; 0: nowhere */
 struct partition {
     size_t rows_per_block;
+    size_t rows_per_unit;
     size_t n_columns;
     size_t columns_per_block;
     size_t rows_per_example;
@@ -96,7 +98,8 @@ struct call_list {
  * grad       of what is stored: for z, the gradient behind its norm and activation
  * fused      the update happens as soon as the gradient is there
  * state      of the optimiser: velocity, or the two moments
- * reference  where the proximal term pulls to */
+ * reference  where the proximal term pulls to
+ * pending    of an op's buffer: what it will be after the step, between pieces */
 struct tensor_buffers {
     int value;
     struct operand at;
@@ -104,6 +107,7 @@ struct tensor_buffers {
     bool fused;
     int state[2];
     int reference;
+    int pending;
     struct update_group group;
 };
 
@@ -121,6 +125,7 @@ struct program {
     size_t n_tensors;
     struct call_list forward, backward, check, update;
     struct call_list norm;    /* empty unless the plan clips */
+    struct call_list between; /* after each piece of a batch but the last */
     struct call_list predict; /* the forward list up to the logits */
     int scratch;              /* n_workers pieces of scratch_bytes */
     int flags;                /* one byte per tensor: its gradient is not finite */
@@ -143,7 +148,10 @@ struct step {
     const struct program *program;
     const struct kernels *kernels;
     enum step_mode mode;
-    size_t n;       /* examples */
+    size_t n;       /* examples of this piece of the batch */
+    size_t first;   /* examples of the batch before them */
+    size_t total;   /* examples of the batch */
+    size_t piece;   /* pieces before this one */
     uint64_t seed;  /* of what is random in a training step */
     uint64_t index; /* training steps since the weights were set */
     struct update_settings update;
@@ -152,6 +160,7 @@ struct step {
 /* Places the buffers and lists the calls; allocates everything but the arena.
  * remade  per node: its output is not kept for the backward pass, but made again when
  *         that needs it; only for nodes that can_remake. NULL: none
+ * max_batch  examples of a batch, and of a piece if the graph's update is in pieces
  * Errors: ENOMEM. On failure *out is cleared. */
 cygnet_status lower_graph(struct program *out, const struct graph *graph,
                           const struct kernels *kernels, size_t max_batch,
@@ -206,6 +215,11 @@ struct norm_vectors norm_of(const struct step *step, int norm, size_t channels);
 struct reading reading_of(const struct step *step, const struct operand *x);
 /* With factor NULL where norm is -1. */
 struct norm_gradient norm_gradient_of(const struct step *step, int norm, size_t channels);
+
+/* Copies what earlier pieces of the batch left of a gradient, for a sum to go on with;
+ * the result is to be given without `add`. False: there is nothing yet. */
+bool step_take_gradient(const struct step *step, size_t tensor, size_t offset, real *g,
+                        size_t n);
 
 /* Hands over n elements of a parameter's gradient, from `offset` on in its layout:
  * stored, added to what is there, or used up by the update. */

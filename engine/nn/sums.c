@@ -8,23 +8,38 @@ struct bias_plan {
     struct operand at;
 };
 
+static real sum_slots(const double *slots, struct span of_unit, size_t pitch)
+{
+    double sum = 0;
+
+    for (size_t s = of_unit.first; s < of_unit.first + of_unit.n; s++)
+        sum += slots[s * pitch];
+    return (real)sum;
+}
+
 static void run_bias(const struct call *call, const struct step *step, size_t block,
                      size_t worker)
 {
     const struct bias_plan *p = call->plan;
     struct span columns = call_columns(call, block);
     const double *slots = step_buffer(step, call, 0);
-    size_t n = lower_slots(&p->sums, step->n * p->at.rows);
+    size_t n = step->n * p->at.rows, end;
     real *g = step_scratch(step, worker);
+    bool goes_on = step_take_gradient(step, p->share.tensor, columns.first, g, columns.n);
 
-    for (size_t c = 0; c < columns.n; c++) {
-        double sum = 0;
+    for (size_t row = 0; row < n; row = end) {
+        struct span of_unit = {lower_slot_of(&p->sums, row), 0};
 
-        for (size_t s = 0; s < n; s++)
-            sum += slots[s * 2 * p->at.channels + columns.first + c];
-        g[c] = (real)sum;
+        end = p->sums.rows_per_unit > 0 ? row + p->sums.rows_per_unit : n;
+        of_unit.n = lower_slots(&p->sums, end < n ? end : n) - of_unit.first;
+        for (size_t c = 0; c < columns.n; c++) {
+            real sum = sum_slots(slots + columns.first + c, of_unit, 2 * p->at.channels);
+
+            g[c] = goes_on || row > 0 ? g[c] + sum : sum;
+        }
     }
-    step_give_gradient(step, p->share.tensor, columns.first, g, columns.n, p->share.add);
+    step_give_gradient(step, p->share.tensor, columns.first, g, columns.n,
+                       p->share.add && !goes_on);
 }
 
 void lower_bias_gradient(struct lowering *l, int bias, const struct output_gradient *g)

@@ -1,7 +1,7 @@
 /* Steps and evaluations: checks the batch, binds it to the program, runs the
  * lists. Invariant: what was planned to be updated separately changes only in the
  * update list, which runs when nothing can go wrong any more. */
-#include "engine/nn/model_parts.h"
+#include "engine/nn/batch.h"
 
 #include "base/error.h"
 #include "base/sized.h"
@@ -12,110 +12,24 @@
 #include <math.h>
 #include <string.h>
 
-static size_t input_elements(const cygnet_model *model)
-{
-    return shape_elements(&model->graph.tensors[model->graph.input].shape);
-}
-
-static bool floats_finite(const float *x, size_t n)
-{
-    int bad = 0; /* no early exit, so that it vectorises */
-
-    for (size_t i = 0; i < n; i++)
-        bad |= !(x[i] >= -FLT_MAX && x[i] <= FLT_MAX);
-    return !bad;
-}
-
-/* What an embedding of the input looks up; 0: there is none. */
-static size_t n_symbols(const cygnet_model *model)
-{
-    for (size_t i = 0; i < model->graph.n_nodes; i++) {
-        const struct node *node = &model->graph.nodes[i];
-
-        if (node->kind == OP_EMBEDDING && node->in[0] == model->graph.input)
-            return node->params.embedding.n_symbols;
-    }
-    return 0;
-}
-
-static cygnet_status check_symbols(const cygnet_model *model, const float *x, uint64_t n,
-                                   cygnet_error *err)
-{
-    size_t elements = input_elements(model), limit = n_symbols(model);
-
-    for (uint64_t i = 0; limit > 0 && i < n * elements; i++) {
-        if (!(x[i] >= 0 && x[i] < (float)limit) || x[i] != (float)(uint32_t)x[i])
-            return fail(err, CYGNET_EDATA, 0,
-                        "symbol %" PRIu64 " of example %" PRIu64
-                        " is %g: want a whole number from 0 to %zu",
-                        i % elements, i / elements, (double)x[i], limit - 1);
-    }
-    return CYGNET_OK;
-}
-
-static cygnet_status check_inputs(const cygnet_model *model, const float *x, uint64_t n,
-                                  cygnet_error *err)
-{
-    size_t elements = input_elements(model);
-
-    if (floats_finite(x, (size_t)n * elements))
-        return check_symbols(model, x, n, err);
-    for (uint64_t row = 0; row < n; row++) {
-        if (!floats_finite(x + row * elements, elements))
-            return fail(err, CYGNET_ENUMERIC, 0,
-                        "example %" PRIu64 " of the batch holds NaN or infinity", row);
-    }
-    return CYGNET_OK;
-}
-
-static cygnet_status check_labels(const cygnet_model *model, const int64_t *y, uint64_t n,
-                                  cygnet_error *err)
-{
-    for (uint64_t row = 0; row < n; row++) {
-        if (y[row] < 0 || y[row] >= (int64_t)model->n_classes)
-            return fail(err, CYGNET_EDATA, 0,
-                        "label of example %" PRIu64 " is %" PRId64 ": want 0 to %u", row,
-                        y[row], model->n_classes - 1);
-    }
-    return CYGNET_OK;
-}
-
-static cygnet_status check_count(const cygnet_model *model, uint32_t n, cygnet_error *err)
-{
-    if (n >= 1 && n <= model->max_batch)
-        return CYGNET_OK;
-    return fail(err, CYGNET_EINVAL, 0, "a batch of %u examples: want 1 to %u", n,
-                model->max_batch);
-}
-
 static cygnet_status check_batch(const cygnet_model *model, const float *x,
                                  const int64_t *y, uint32_t n, cygnet_error *err)
 {
     cygnet_status st = model_check_whole(model, err);
 
     if (st == CYGNET_OK)
-        st = check_count(model, n, err);
+        st = batch_check_count(model, n, err);
     if (st == CYGNET_OK)
-        st = check_labels(model, y, n, err);
+        st = batch_check_labels(model, y, n, err);
     if (st == CYGNET_OK)
-        st = check_inputs(model, x, n, err);
+        st = batch_check_inputs(model, x, n, err);
     return st;
 }
 
-/* Batch statistics of a single value are refused, as PyTorch does. */
-static cygnet_status check_min_batch(const cygnet_model *model, uint32_t n,
-                                     cygnet_error *err)
+/* Where a batch is cut: pieces are as long as planned, but for the last. */
+static uint32_t piece_from(const cygnet_model *model, uint32_t first, uint32_t n)
 {
-    for (size_t i = 0; i < model->graph.n_nodes; i++) {
-        const struct node *node = &model->graph.nodes[i];
-        const struct op *op = op_of(node);
-
-        if (op->min_batch && n < op->min_batch(node))
-            return fail(err, CYGNET_EINVAL, 0,
-                        "a batch of %u examples: layer %s needs %zu to be trained", n,
-                        node->name, op->min_batch(node));
-    }
-    return CYGNET_OK;
+    return n - first < model->piece ? n - first : model->piece;
 }
 
 static cygnet_status check_training_batch(const cygnet_model *model, const float *x,
@@ -123,7 +37,7 @@ static cygnet_status check_training_batch(const cygnet_model *model, const float
 {
     cygnet_status st = check_batch(model, x, y, n, err);
 
-    return st == CYGNET_OK ? check_min_batch(model, n, err) : st;
+    return st == CYGNET_OK ? batch_check_min_batch(model, n, err) : st;
 }
 
 /* Points an external buffer at the caller's memory, which no call writes. */
@@ -134,26 +48,43 @@ static void bind(cygnet_model *model, int tensor, const void *data)
     memcpy(&p->buffers[p->of[tensor].value].data, &data, sizeof(data));
 }
 
-static struct step begin(cygnet_model *model, enum step_mode mode, const float *x,
-                         const int64_t *y, size_t n)
+/* A checked batch. */
+struct batch {
+    const float *x;
+    const int64_t *y;
+    uint32_t n;
+};
+
+static struct step begin(cygnet_model *model, enum step_mode mode,
+                         const struct batch *batch)
 {
-    struct step step = {.program = &model->program,
-                        .kernels = &model->kernels,
-                        .mode = mode,
-                        .n = n,
-                        .seed = model->seed,
-                        .index = model->n_steps};
+    memset(model->program.buffers[model->program.flags].data, 0, model->graph.n_tensors);
+    return (struct step){.program = &model->program,
+                         .kernels = &model->kernels,
+                         .mode = mode,
+                         .total = batch->n,
+                         .seed = model->seed,
+                         .index = model->n_steps};
+}
+
+/* The step is now about the piece that begins with example `first`. */
+static void bind_piece(cygnet_model *model, struct step *step, const struct batch *batch,
+                       uint32_t first)
+{
+    size_t elements = model_input_elements(model);
+    const float *x = batch->x + first * elements;
     const void *input = x;
 
+    step->first = first;
+    step->n = piece_from(model, first, batch->n);
+    step->piece = first / model->piece;
     if (model->input) {
-        for (size_t i = 0; i < n * input_elements(model); i++)
+        for (size_t i = 0; i < step->n * elements; i++)
             model->input[i] = x[i];
         input = model->input;
     }
     bind(model, model->graph.input, input);
-    bind(model, model->graph.labels, y);
-    memset(model->program.buffers[model->program.flags].data, 0, model->graph.n_tensors);
-    return step;
+    bind(model, model->graph.labels, batch->y ? batch->y + first : NULL);
 }
 
 /* As the row is read: a norm stores what is finite still. */
@@ -220,7 +151,7 @@ static cygnet_status fail_numeric(cygnet_model *model, const struct step *step,
         if (row < step->n)
             return fail(err, CYGNET_ENUMERIC, 0,
                         "layer %s gives NaN or infinity for example %zu of the batch",
-                        node->name, row);
+                        node->name, step->first + row);
     }
     return fail(err, CYGNET_ENUMERIC, 0, "the loss is NaN or infinity");
 }
@@ -236,27 +167,26 @@ static size_t first_largest(const real *row, size_t n)
     return best;
 }
 
-/* Sums up the forward pass: metrics->loss is the sum, not the mean. */
-static void read_metrics(cygnet_model *model, cygnet_metrics *metrics, const int64_t *y,
-                         size_t n)
+/* Adds the piece's forward pass up: metrics->loss is the sum, not the mean. */
+static void read_metrics(cygnet_model *model, const struct step *step,
+                         cygnet_metrics *metrics, const int64_t *y)
 {
     const real *loss = model_value(model, (size_t)model->graph.loss);
     const real *logits = model->program.buffers[model->program.logits].data;
     float *copy = model->program.buffers[model->program.losses].data;
 
-    memset(metrics, 0, sizeof(*metrics));
-    metrics->struct_size = sizeof(*metrics);
-    metrics->n = n;
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = 0; r < step->n; r++) {
         const real *row = logits + r * padded(model->n_classes);
 
-        copy[r] = (float)loss[r];
+        copy[step->first + r] = (float)loss[r];
         metrics->loss += (double)loss[r];
-        metrics->correct += (int64_t)first_largest(row, model->n_classes) == y[r];
+        metrics->correct +=
+            (int64_t)first_largest(row, model->n_classes) == y[step->first + r];
     }
+    metrics->n += step->n;
 }
 
-/* Forward pass and its sums. */
+/* Forward pass of a piece, added to `sums`. */
 static cygnet_status run_forward(cygnet_model *model, const struct step *step,
                                  cygnet_metrics *sums, const int64_t *y,
                                  cygnet_error *err)
@@ -266,7 +196,7 @@ static cygnet_status run_forward(cygnet_model *model, const struct step *step,
 
     if (st != CYGNET_OK)
         return st;
-    read_metrics(model, sums, y, step->n);
+    read_metrics(model, step, sums, y);
     return isfinite(sums->loss) ? CYGNET_OK : fail_numeric(model, step, err);
 }
 
@@ -320,19 +250,38 @@ static bool is_fused(const cygnet_model *model)
     return false;
 }
 
-static cygnet_status run_to_gradients(cygnet_model *model, const struct step *step,
-                                      cygnet_metrics *sums, const int64_t *y,
-                                      cygnet_error *err)
+/* Backward pass of a piece. What ops keep of it is wanted in training only. */
+static cygnet_status run_backward(cygnet_model *model, const struct step *step,
+                                  cygnet_error *err)
 {
-    cygnet_status st = run_forward(model, step, sums, y, err);
+    const struct program *p = &model->program;
+    bool is_last = step->first + step->n == step->total;
+    cygnet_status st = program_run(step, &p->backward, model->executor, model->stop, err);
 
-    if (st != CYGNET_OK)
-        return st;
-    st = program_run(step, &model->program.backward, model->executor, model->stop, err);
-    if (st == CYGNET_OK)
+    if (st == CYGNET_OK && !is_last && step->mode == STEP_TRAIN)
+        st = program_run(step, &p->between, model->executor, model->stop, err);
+    if (st == CYGNET_OK && is_last)
         st = check_gradients(model, step, err);
     if (st != CYGNET_OK && step->mode == STEP_TRAIN)
         model->is_torn = is_fused(model);
+    return st;
+}
+
+/* All pieces; the step is left as it was for the last. */
+static cygnet_status run_to_gradients(cygnet_model *model, struct step *step,
+                                      cygnet_metrics *sums, const struct batch *batch,
+                                      cygnet_error *err)
+{
+    cygnet_status st = CYGNET_OK;
+
+    *sums = (cygnet_metrics){.struct_size = sizeof(*sums)};
+    for (uint32_t first = 0; st == CYGNET_OK && first < batch->n;
+         first += (uint32_t)step->n) {
+        bind_piece(model, step, batch, first);
+        st = run_forward(model, step, sums, batch->y, err);
+        if (st == CYGNET_OK)
+            st = run_backward(model, step, err);
+    }
     return st;
 }
 
@@ -340,6 +289,7 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
                              const int64_t *y, uint32_t n, cygnet_error *err)
 {
     cygnet_status st = check_metrics(metrics, err);
+    struct batch batch = {x, y, n};
     cygnet_metrics sums;
     struct step step;
 
@@ -349,8 +299,8 @@ cygnet_status model_backward(cygnet_model *model, cygnet_metrics *metrics, const
         return st;
     if (!model_bind_gradients(model))
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for the gradients");
-    step = begin(model, STEP_GRADIENTS, x, y, n);
-    st = run_to_gradients(model, &step, &sums, y, err);
+    step = begin(model, STEP_GRADIENTS, &batch);
+    st = run_to_gradients(model, &step, &sums, &batch, err);
     if (st == CYGNET_OK)
         report(metrics, &sums);
     return st;
@@ -375,20 +325,20 @@ static cygnet_status find_clip(cygnet_model *model, struct step *step, double *n
 
 /* A step with checked settings. */
 static cygnet_status take_step(cygnet_model *model, cygnet_metrics *metrics,
-                               const float *x, const int64_t *y, uint32_t n,
-                               const cygnet_optimizer *o, cygnet_error *err)
+                               const struct batch *batch, const cygnet_optimizer *o,
+                               cygnet_error *err)
 {
     cygnet_metrics sums;
     struct step step;
     cygnet_status st = check_metrics(metrics, err);
 
     if (st == CYGNET_OK)
-        st = check_training_batch(model, x, y, n, err);
+        st = check_training_batch(model, batch->x, batch->y, batch->n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, STEP_TRAIN, x, y, n);
+    step = begin(model, STEP_TRAIN, batch);
     optimizer_settings(&step.update, o, model->n_moments + 1);
-    st = run_to_gradients(model, &step, &sums, y, err);
+    st = run_to_gradients(model, &step, &sums, batch, err);
     if (st == CYGNET_OK && o->max_grad_norm > 0)
         st = find_clip(model, &step, &sums.grad_norm, o->max_grad_norm, err);
     if (st != CYGNET_OK)
@@ -406,8 +356,9 @@ cygnet_status cygnet_model_step(cygnet_model *model, cygnet_metrics *metrics,
 {
     cygnet_optimizer o;
     cygnet_status st = optimizer_read(&o, optimizer, &model->graph.update, err);
+    struct batch batch = {x, y, n};
 
-    return st == CYGNET_OK ? take_step(model, metrics, x, y, n, &o, err) : st;
+    return st == CYGNET_OK ? take_step(model, metrics, &batch, &o, err) : st;
 }
 
 cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metrics,
@@ -416,19 +367,24 @@ cygnet_status cygnet_model_train_step(cygnet_model *model, cygnet_metrics *metri
 {
     cygnet_optimizer o;
     cygnet_status st = optimizer_read_sgd(&o, sgd, &model->graph.update, err);
+    struct batch batch = {x, y, n};
 
-    return st == CYGNET_OK ? take_step(model, metrics, x, y, n, &o, err) : st;
+    return st == CYGNET_OK ? take_step(model, metrics, &batch, &o, err) : st;
 }
 
-/* One chunk of an evaluation, added to `total`. */
-static cygnet_status evaluate_chunk(cygnet_model *model, cygnet_metrics *total,
-                                    const float *x, const int64_t *y, size_t n,
-                                    cygnet_error *err)
+/* One batch of an evaluation, added to `total`. */
+static cygnet_status evaluate_batch(cygnet_model *model, cygnet_metrics *total,
+                                    const struct batch *batch, cygnet_error *err)
 {
-    struct step step = begin(model, STEP_EVALUATE, x, y, n);
-    cygnet_metrics sums;
-    cygnet_status st = run_forward(model, &step, &sums, y, err);
+    struct step step = begin(model, STEP_EVALUATE, batch);
+    cygnet_metrics sums = {.struct_size = sizeof(sums)};
+    cygnet_status st = CYGNET_OK;
 
+    for (uint32_t first = 0; st == CYGNET_OK && first < batch->n;
+         first += (uint32_t)step.n) {
+        bind_piece(model, &step, batch, first);
+        st = run_forward(model, &step, &sums, batch->y, err);
+    }
     if (st != CYGNET_OK)
         return st;
     total->loss += sums.loss;
@@ -441,7 +397,7 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
                                     cygnet_error *err)
 {
     cygnet_metrics total = {.struct_size = sizeof(total), .n = n};
-    size_t elements = input_elements(model);
+    size_t elements = model_input_elements(model);
     cygnet_status st;
 
     if (n == 0 || n > SIZE_MAX / sizeof(float) / elements)
@@ -450,14 +406,16 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
     if (st == CYGNET_OK)
         st = check_metrics(metrics, err);
     if (st == CYGNET_OK)
-        st = check_labels(model, y, n, err);
+        st = batch_check_labels(model, y, n, err);
     if (st == CYGNET_OK)
-        st = check_inputs(model, x, n, err);
+        st = batch_check_inputs(model, x, n, err);
     for (uint64_t at = 0; st == CYGNET_OK && at < n; at += model->max_batch) {
         uint64_t left = n - at;
-        size_t chunk = left < model->max_batch ? (size_t)left : model->max_batch;
+        struct batch batch = {x + at * elements, y + at,
+                              left < model->max_batch ? (uint32_t)left
+                                                      : model->max_batch};
 
-        st = evaluate_chunk(model, &total, x + at * elements, y + at, chunk, err);
+        st = evaluate_batch(model, &total, &batch, err);
         if (st == CYGNET_ENUMERIC && at > 0)
             return fail_within(err, st, "the batch from example %" PRIu64 " on", at);
     }
@@ -466,25 +424,38 @@ cygnet_status cygnet_model_evaluate(cygnet_model *model, cygnet_metrics *metrics
     return st;
 }
 
+/* Rows of the piece, without their padding. */
+static void copy_logits(const cygnet_model *model, const struct step *step, float *out)
+{
+    const real *row = model->program.buffers[model->program.logits].data;
+
+    out += step->first * model->n_classes;
+    for (size_t r = 0; r < step->n; r++, row += padded(model->n_classes)) {
+        for (size_t c = 0; c < model->n_classes; c++)
+            *out++ = (float)row[c];
+    }
+}
+
 cygnet_status cygnet_model_logits(cygnet_model *model, float *logits, const float *x,
                                   uint32_t n, cygnet_error *err)
 {
     cygnet_status st = model_check_whole(model, err);
+    struct batch batch = {x, NULL, n};
     struct step step;
 
     if (st == CYGNET_OK)
-        st = check_count(model, n, err);
+        st = batch_check_count(model, n, err);
     if (st == CYGNET_OK)
-        st = check_inputs(model, x, n, err);
+        st = batch_check_inputs(model, x, n, err);
     if (st != CYGNET_OK)
         return st;
-    step = begin(model, STEP_EVALUATE, x, NULL, n);
-    st = program_run(&step, &model->program.predict, model->executor, model->stop, err);
-    for (size_t r = 0; st == CYGNET_OK && r < n; r++) {
-        const real *row = model->program.buffers[model->program.logits].data;
-
-        for (size_t c = 0; c < model->n_classes; c++)
-            *logits++ = (float)row[r * padded(model->n_classes) + c];
+    step = begin(model, STEP_EVALUATE, &batch);
+    for (uint32_t first = 0; st == CYGNET_OK && first < n; first += (uint32_t)step.n) {
+        bind_piece(model, &step, &batch, first);
+        st = program_run(&step, &model->program.predict, model->executor, model->stop,
+                         err);
+        if (st == CYGNET_OK)
+            copy_logits(model, &step, logits);
     }
     return st;
 }

@@ -156,6 +156,22 @@ static cygnet_status set_smoothing(struct graph *graph, double smoothing,
     return CYGNET_OK;
 }
 
+static cygnet_status set_piece(struct graph *graph, const cygnet_model_options *o,
+                               cygnet_error *err)
+{
+    size_t unit = graph_unit(graph);
+
+    if (unit > 0 && o->micro_batch % unit != 0)
+        return fail(err, CYGNET_EINVAL, 0,
+                    "micro_batch is %u: want a multiple of %zu, or 0", o->micro_batch,
+                    unit);
+    if (o->micro_batch == 0 || o->micro_batch >= o->max_batch)
+        return CYGNET_OK;
+    graph->update.piece = o->micro_batch;
+    graph->update.separate = true;
+    return CYGNET_OK;
+}
+
 cygnet_status training_apply(struct graph *graph, const cygnet_model_options *o,
                              cygnet_error *err)
 {
@@ -163,9 +179,12 @@ cygnet_status training_apply(struct graph *graph, const cygnet_model_options *o,
 
     if ((unsigned)o->optimizer > CYGNET_OPTIMIZER_ADAMW)
         return fail(err, CYGNET_EINVAL, 0, "optimizer %d is unknown", (int)o->optimizer);
-    graph->update = (struct update_plan){optimizer_state(o->optimizer), o->proximal != 0,
-                                         o->clip_gradients != 0, o->separate_update != 0};
+    graph->update =
+        (struct update_plan){optimizer_state(o->optimizer), o->proximal != 0,
+                             o->clip_gradients != 0, o->separate_update != 0, 0};
     st = set_smoothing(graph, o->label_smoothing, err);
+    if (st == CYGNET_OK)
+        st = set_piece(graph, o, err);
     if (st == CYGNET_OK)
         st = freeze_all(graph, o->frozen, err);
     if (st == CYGNET_OK)

@@ -26,7 +26,8 @@ void training_logits(float *logits, cygnet_model *model, uint32_t n)
     struct step step = {.program = &model->program,
                         .kernels = &model->kernels,
                         .mode = STEP_GRADIENTS,
-                        .n = n};
+                        .n = n,
+                        .total = n};
 
     (void)program_run(&step, &model->program.forward, model->executor, NULL, NULL);
     model_read_rows(logits, model, (size_t)model->graph.logits,

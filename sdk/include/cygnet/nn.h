@@ -67,7 +67,13 @@ typedef struct cygnet_lr_multiplier {
  * separate_update   0: weights are updated as soon as their gradient is there, which
  *                   saves a copy of their size. 1: all gradients first, so that a
  *                   step that fails or is stopped changes nothing; clip_gradients
- *                   has the same effect */
+ *                   has the same effect
+ * micro_batch       0: a batch goes through the model at once. Else in pieces of so many
+ *                   examples, one after the other, whose gradients add up before the
+ *                   one update: memory is planned for a piece, and for all gradients
+ *                   as with separate_update. Same bits as without, in models without
+ *                   batch norms; it must be a multiple of 8 there. Batch norms see
+ *                   pieces, not the batch (docs/models.md) */
 typedef struct cygnet_model_options {
     uint32_t struct_size;
     const char *architecture;
@@ -87,6 +93,7 @@ typedef struct cygnet_model_options {
     int32_t clip_gradients;
     int32_t proximal;
     int32_t separate_update;
+    uint32_t micro_batch;
 } cygnet_model_options;
 
 /* One step of stochastic gradient descent with momentum, as torch.optim.SGD:
@@ -265,7 +272,8 @@ CYGNET_API cygnet_status cygnet_model_set_reference(cygnet_model *model,
  * y        (n) class indices, 0 <= y < n_classes
  * n        1 <= n <= max_batch
  * Errors: EINVAL (n; the optimiser's settings, or one that the model was not planned
- * for; struct_size), EDATA (label out of range: which row and value),
+ * for; struct_size; a last piece of the batch with too few examples for a batch norm),
+ * EDATA (label out of range: which row and value),
  * ENUMERIC (NaN or infinity in x, the loss or a gradient: which example, layer or
  * tensor). Layers that normalise by the batch refuse one with a single value a
  * channel (EINVAL). After an error that was found in the batch or in the loss, the

@@ -44,7 +44,8 @@ static void run(const struct setup *s, const struct call_list *list)
 {
     struct step step = {.program = &s->model->program,
                         .kernels = &s->model->kernels,
-                        .n = BATCH};
+                        .n = BATCH,
+                        .total = BATCH};
 
     assert_int_equal(program_run(&step, list, s->model->executor, NULL, NULL), CYGNET_OK);
 }

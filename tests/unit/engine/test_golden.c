@@ -98,7 +98,10 @@ static void begin_trial(struct trial *t, struct golden *g, const struct golden_c
     t->model = make_graph_model(&graph, (uint32_t)c->params[0] + 2, &g->kernels);
     t->node = &t->model->graph.nodes[0];
     p = &t->model->program;
-    t->step = (struct step){.program = p, .kernels = &g->kernels, .n = c->params[0]};
+    t->step = (struct step){.program = p,
+                            .kernels = &g->kernels,
+                            .n = c->params[0],
+                            .total = c->params[0]};
     t->n_in = tensor_elements(t->model, (size_t)t->model->graph.input) * t->step.n;
     t->n_out = tensor_elements(t->model, (size_t)t->node->out) * t->step.n;
     t->x = allocate(t->n_in, sizeof(*t->x));

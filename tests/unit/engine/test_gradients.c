@@ -46,7 +46,8 @@ static struct step step_of(const struct setup *s)
 {
     return (struct step){.program = &s->model->program,
                          .kernels = &s->model->kernels,
-                         .n = BATCH};
+                         .n = BATCH,
+                         .total = BATCH};
 }
 
 static void run(const struct setup *s, size_t begin, size_t end)
