@@ -63,7 +63,7 @@ SANITIZER = ("--buildtype=debugoptimized", "-Db_lundef=false")
 STAGES = (
     Stage("release", "build-check", 5, LIBRARY_SUITES + ("lint", "abi"),
           RELEASE),
-    Stage("asan", "build-asan", 8, LIBRARY_SUITES,
+    Stage("asan", "build-asan", 10, LIBRARY_SUITES,
           SANITIZER + ("-Db_sanitize=address,undefined",), "asan"),
     Stage("tsan", "build-tsan", 4, ("threads",),
           SANITIZER + ("-Db_sanitize=thread",), "tsan"),
