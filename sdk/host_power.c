@@ -1,6 +1,6 @@
 /* Power as /sys/class/power_supply tells it. */
+#include "base/sysfs.h"
 #include "sdk/host_linux.h"
-#include "sdk/sysfs.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* Whether somebody uses the device, as CPU pressure (PSI) tells it.
  * Source: the kernel's Documentation/accounting/psi.rst. */
+#include "base/sysfs.h"
 #include "sdk/host_linux.h"
-#include "sdk/sysfs.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -28,6 +28,7 @@
 #define CYGNET_CYGNET_H
 
 #include <cygnet/alloc.h>
+#include <cygnet/policy.h>
 #include <cygnet/status.h>
 #include <cygnet/tensors.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* Reading the kernel's small text files: one line, one value. */
-#ifndef SDK_SYSFS_H
-#define SDK_SYSFS_H
+#ifndef BASE_SYSFS_H
+#define BASE_SYSFS_H
 
 #include <stdbool.h>
 #include <stddef.h>

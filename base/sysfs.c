@@ -1,5 +1,5 @@
 /* Reading the kernel's small text files. */
-#include "sdk/sysfs.h"
+#include "base/sysfs.h"
 
 #include <errno.h>
 #include <fcntl.h>

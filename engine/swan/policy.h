@@ -1,0 +1,85 @@
+/* The policy: which execution choice next, and why. Pure: the same function decides
+ * on the device, in the simulated fleet and in a replay. */
+#ifndef ENGINE_SWAN_POLICY_H
+#define ENGINE_SWAN_POLICY_H
+
+#include "engine/swan/profile.h"
+
+#include <cygnet/policy.h>
+
+#define POLICY_WHY_BYTES 128
+
+/* What disturbs training at the moment, as the controller has diagnosed it. */
+enum disturbance {
+    DISTURBANCE_NONE = 0,
+    DISTURBANCE_CONTENTION, /* somebody else wants the cores */
+    DISTURBANCE_THERMAL,    /* the SoC is hot and slows down */
+    DISTURBANCE_REVOKED,    /* the system took cores away */
+    DISTURBANCE_DATA        /* the data hook is slow: no choice helps */
+};
+
+/* What there is to decide on.
+ *
+ * profile        updated
+ * soc            refreshed
+ * kind           which policy
+ * fixed          with CYGNET_POLICY_FIXED: the choice
+ * current        entry in use; -1: none yet
+ * steps_left     of this round; 0: unknown
+ * ms_left        to the deadline; INFINITY: none
+ * mj_left        energy budget; INFINITY: none
+ * disturbance    diagnosis
+ * slowdown       observed over profiled step time of the current entry, 1: as profiled
+ * contended[k]   cores of cluster k that somebody else wants
+ * yields         the threads run in a class that gives way at once (SCHED_IDLE): what
+ *                they wait for costs them, not the user
+ * may_upgrade    the quiet period and the back-off are over
+ * level          thermal severity, 0 none to 3 pause */
+struct policy_input {
+    const struct profile *profile;
+    const struct soc *soc;
+    cygnet_policy kind;
+    struct choice fixed;
+    int32_t current;
+    uint64_t steps_left;
+    double ms_left;
+    double mj_left;
+    enum disturbance disturbance;
+    double slowdown;
+    uint32_t contended[SOC_MAX_CLUSTERS];
+    bool yields;
+    bool may_upgrade;
+    uint32_t level;
+};
+
+enum policy_reason {
+    REASON_KEEP = 0,     /* the current choice is still the best */
+    REASON_LEAST_ENERGY, /* the least energy among those that finish in time */
+    REASON_FASTEST,      /* none finishes in time, or no energy is known */
+    REASON_CHEAPEST,     /* `efficient` without known energy */
+    REASON_GREEDY,       /* all cores of the most capable clusters */
+    REASON_FIXED,        /* as the caller said */
+    REASON_ONLY,         /* nothing else is possible now */
+    REASON_DOWNGRADE,    /* contention: one down the frontier */
+    REASON_LEAVE,        /* contention: other cores are free */
+    REASON_UPGRADE,      /* quiet again: one up */
+    REASON_COOL,         /* thermal: fewer or slower cores */
+    REASON_PAUSE,        /* too hot, or no core is left */
+    REASON_BUDGET        /* the energy budget allows no more */
+};
+
+/* entry  index into the profile; -1: pause
+ * why    one English line for explain and replay */
+struct policy_decision {
+    int32_t entry;
+    enum policy_reason reason;
+    char why[POLICY_WHY_BYTES];
+};
+
+/* Never fails: where nothing is known it says what it assumes. */
+void policy_decide(struct policy_decision *out, const struct policy_input *input);
+
+/* "least energy", "downgrade", ... Static text. */
+const char *policy_reason_name(enum policy_reason reason);
+
+#endif

@@ -1,0 +1,17 @@
+/* Who chooses the cores that train, and how (docs/swan.md).
+ *
+ * Stability: stable.
+ */
+#ifndef CYGNET_POLICY_H
+#define CYGNET_POLICY_H
+
+/* Results of a training are bitwise the same under every policy. */
+typedef enum cygnet_policy {
+    CYGNET_POLICY_SWAN = 0,     /* the least energy that finishes in time, and out of
+                                   the way of whoever uses the device */
+    CYGNET_POLICY_GREEDY = 1,   /* every core of the fast clusters, whatever happens */
+    CYGNET_POLICY_FIXED = 2,    /* the same number of threads for the whole round */
+    CYGNET_POLICY_EFFICIENT = 3 /* the least energy, however long it takes */
+} cygnet_policy;
+
+#endif
