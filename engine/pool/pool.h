@@ -95,12 +95,13 @@ cygnet_status pool_pin(struct pool *pool, const uint32_t *cpus, size_t n_cpus,
  * n_threads  workers that take part; 0: none, training pauses
  * cpus       (n_cpus) where the pool's threads may run; n_cpus 0: anywhere they could
  *            when they started
- * one_each   worker i is tied to cpus[i mod n_cpus]; else all share the cpus */
+ * group      (n_cpus) worker i may run on the cpus whose group is that of
+ *            cpus[i mod n_cpus]: all 0 means that all workers share all cpus */
 struct pool_grant {
     uint32_t n_threads;
     uint32_t n_cpus;
     uint32_t cpus[POOL_MAX_THREADS];
-    bool one_each;
+    uint8_t group[POOL_MAX_THREADS];
 };
 
 /* Takes effect in the middle of a run: workers look at it before each block, and those

@@ -111,30 +111,27 @@ cygnet_status pool_pin(struct pool *pool, const uint32_t *cpus, size_t n_cpus,
 
 /* ---- In the middle of a run ------------------------------------------------- */
 
-/* The CPU of one worker under a grant; NO_CPU: all that are granted. Workers without a
- * part share the granted CPUs too: that is how they leave the others at once. */
-static int32_t granted_cpu(const struct pool_grant *grant, size_t worker)
+/* Workers without a part share all granted CPUs: that is how they leave the others at
+ * once. */
+static struct affinity granted_cpus(const struct pool_grant *grant, size_t worker)
 {
-    if (!grant->one_each || worker >= grant->n_threads)
-        return NO_CPU;
-    return (int32_t)grant->cpus[worker % grant->n_cpus];
+    uint8_t group = grant->group[worker % grant->n_cpus];
+    struct affinity set = {0};
+
+    for (size_t i = 0; i < grant->n_cpus; i++) {
+        if (worker >= grant->n_threads || grant->group[i] == group)
+            affinity_add(&set, grant->cpus[i]);
+    }
+    return set;
 }
 
-static int confine(struct worker *w, const struct pool_grant *grant)
+static int confine(const struct worker *w, const struct pool_grant *grant)
 {
-    struct affinity set = {0};
-    int32_t cpu;
+    struct affinity set;
 
-    if (grant->n_cpus == 0) {
-        w->cpu = NO_CPU;
+    if (grant->n_cpus == 0)
         return affinity_set(w->thread, &w->home);
-    }
-    cpu = granted_cpu(grant, w->index);
-    for (size_t i = 0; i < grant->n_cpus && cpu == NO_CPU; i++)
-        affinity_add(&set, grant->cpus[i]);
-    if (cpu != NO_CPU)
-        affinity_add(&set, (uint32_t)cpu);
-    w->cpu = cpu;
+    set = granted_cpus(grant, w->index);
     return affinity_set(w->thread, &set);
 }
 
@@ -155,16 +152,20 @@ cygnet_status pool_grant(struct pool *pool, const struct pool_grant *grant,
                          cygnet_error *err)
 {
     static const struct pool_grant anywhere;
-    cygnet_status st = check_cpus(grant->cpus, grant->n_cpus, err);
+    cygnet_status st;
     int error;
 
-    if (st != CYGNET_OK)
-        return st;
     if (pool->first_own > 0)
         return fail(err, CYGNET_EINVAL, 0, "the pool has no leader");
     if (grant->n_threads > pool->executor.n_workers)
         return fail(err, CYGNET_EINVAL, 0, "n_threads is %u: want 0 to %zu",
                     grant->n_threads, pool->executor.n_workers);
+    if (grant->n_cpus > POOL_MAX_THREADS)
+        return fail(err, CYGNET_EINVAL, 0, "n_cpus is %u: want 0 to %d", grant->n_cpus,
+                    POOL_MAX_THREADS);
+    st = check_cpus(grant->cpus, grant->n_cpus, err);
+    if (st != CYGNET_OK)
+        return st;
     pthread_mutex_lock(&pool->place_mutex);
     atomic_store(&pool->n_cpus, grant->n_cpus > 0 ? grant->n_cpus : affinity_n_cpus());
     pool_set_size(pool, grant->n_threads);

@@ -224,8 +224,8 @@ static void meddle_with_grant(struct meddler *m)
     struct pool_grant grant;
 
     pthread_mutex_lock(&m->mutex);
-    grant = (struct pool_grant){.n_threads = 1 + (uint32_t)rng_below(&m->rng, THREADS),
-                                .one_each = rng_below(&m->rng, 2) == 0};
+    grant = (struct pool_grant){.n_threads = 1 + (uint32_t)rng_below(&m->rng, THREADS)};
+    grant.group[1] = (uint8_t)rng_below(&m->rng, 2);
     grant.n_cpus = (uint32_t)rng_below(&m->rng, m->n_cpus + 1);
     if (grant.n_cpus > 2)
         grant.n_cpus = 2;
@@ -331,7 +331,7 @@ static void check_places(struct pool *pool, size_t n, const struct affinity *wan
 static void test_workers_are_confined_to_what_is_granted(void **state)
 {
     struct pool *pool = make_led_pool(3, true);
-    struct pool_grant grant = {.n_threads = 2, .n_cpus = 1, .one_each = true};
+    struct pool_grant grant = {.n_threads = 2, .n_cpus = 1};
     struct affinity home, last = {0};
     uint32_t cpus[AFFINITY_MAX_CPUS];
     size_t n = my_cpus(cpus);
@@ -342,11 +342,32 @@ static void test_workers_are_confined_to_what_is_granted(void **state)
     grant.cpus[0] = cpus[n - 1];
     assert_int_equal(pool_grant(pool, &grant, NULL), CYGNET_OK);
     check_places(pool, 3, &last); /* those without a part too */
-    grant.one_each = false;
-    assert_int_equal(pool_grant(pool, &grant, NULL), CYGNET_OK);
-    check_places(pool, 3, &last);
     grant_threads(pool, 3);
     check_places(pool, 3, &home);
+    pool_destroy(pool);
+}
+
+static void test_groups_of_cpus_have_their_own_workers(void **state)
+{
+    struct pool *pool = make_led_pool(3, true);
+    struct pool_grant grant = {.n_threads = 2, .n_cpus = 2, .group = {0, 1}};
+    struct affinity one, seen, both = {0};
+    uint32_t cpus[AFFINITY_MAX_CPUS];
+    int32_t threads[3];
+
+    (void)state;
+    if (my_cpus(cpus) < 2)
+        fail_msg("needs two cpus");
+    pool_threads(pool, threads);
+    memcpy(grant.cpus, cpus, 2 * sizeof(cpus[0]));
+    assert_int_equal(pool_grant(pool, &grant, NULL), CYGNET_OK);
+    for (size_t i = 0; i < 3; i++) {
+        one = (struct affinity){0};
+        affinity_add(&both, cpus[i % 2]);
+        affinity_add(&one, cpus[i % 2]);
+        assert_int_equal(affinity_get(&seen, threads[i]), 0);
+        assert_memory_equal(&seen, i < 2 ? &one : &both, sizeof(seen));
+    }
     pool_destroy(pool);
 }
 
@@ -414,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_a_run_pauses_until_it_is_granted_a_thread),
         cmocka_unit_test(test_revocations_at_any_block_do_not_change_a_bit),
         cmocka_unit_test(test_workers_are_confined_to_what_is_granted),
+        cmocka_unit_test(test_groups_of_cpus_have_their_own_workers),
         cmocka_unit_test(test_a_changed_mask_is_not_taken_for_home),
         cmocka_unit_test(test_a_cpu_that_is_not_there_leaves_threads_unconfined),
         cmocka_unit_test(test_a_grant_that_makes_no_sense_is_refused),
