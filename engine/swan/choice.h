@@ -6,8 +6,9 @@
 
 #include "engine/swan/soc.h"
 
-#define CHOICE_MAX 128 /* execution choices that are looked at on one SoC */
-#define CHOICE_TEXT_BYTES 64
+#define CHOICE_MAX 128             /* execution choices that are looked at on one SoC */
+#define CHOICE_MAX_CORES UINT8_MAX /* threads of one cluster that a choice can count */
+#define CHOICE_TEXT_BYTES 176      /* eight clusters with the longest names fit */
 
 /* How threads are kept on their cores. */
 enum placement {
@@ -16,7 +17,11 @@ enum placement {
     PLACEMENT_NONE  /* the system places them; only their number is ours */
 };
 
-/* n_cores[k]  threads on cluster k of the SoC, one a core */
+/* n_cores[k]  threads on cluster k of the SoC, one a logical CPU; 0 beyond the SoC's
+ *             clusters. Physical cores come first: only when every usable physical core
+ *             of the cluster has a thread does one get a second, on an SMT sibling
+ *             (choice_cpus). So up to soc_n_physical a choice is that many physical
+ *             cores, above it siblings are shared */
 struct choice {
     uint8_t n_cores[SOC_MAX_CLUSTERS];
 };
@@ -31,16 +36,25 @@ int choice_compare_cost(const struct choice *a, const struct choice *b);
 bool choice_equal(const struct choice *a, const struct choice *b);
 
 /* All choices of the SoC's cores, whether usable now or not, the cheapest first; at
- * most max_threads threads each. Where they are more than CHOICE_MAX, clusters are
- * taken in powers of two (and whole) only.
+ * most max_threads threads each, at least one. Where they are more than CHOICE_MAX, a
+ * cluster is taken in powers of two, all its physical cores and all its CPUs only;
+ * where those are still too many, not at all or whole; and where those are, clusters
+ * that stand side by side. "Whole" is as much as max_threads and CHOICE_MAX_CORES allow.
  * out  (CHOICE_MAX) written; returns how many; 0 without a core */
 size_t choice_list(struct choice out[CHOICE_MAX], const struct soc *soc,
                    uint32_t max_threads);
 
-/* Whether as many cores of each cluster are usable now. */
+/* Whether as many CPUs of each cluster are usable now. */
 bool choice_is_possible(const struct choice *choice, const struct soc *soc);
 
-/* "2 big + 1 LITTLE". */
+/* The usable CPUs that the choice's threads take: the most capable cluster first, in
+ * each the physical cores first, then their siblings, each in the order of cpu numbers.
+ * Threads whose CPU is not usable now have none.
+ * out  (SOC_MAX_CORES) written; returns how many: choice_n_threads where possible */
+size_t choice_cpus(uint32_t out[SOC_MAX_CORES], const struct choice *choice,
+                   const struct soc *soc);
+
+/* "2 big + 1 LITTLE"; "3 cores" where all are alike; "none". */
 void choice_text(char out[CHOICE_TEXT_BYTES], const struct choice *choice,
                  const struct soc *soc);
 

@@ -76,8 +76,11 @@ bool soc_refresh(struct soc *soc, const char *root);
 /* Online, allowed and not isolated. */
 bool soc_usable(const struct soc_core *core);
 
-/* Usable cores of a cluster. */
+/* Usable logical CPUs of a cluster. */
 uint32_t soc_n_usable(const struct soc *soc, uint32_t cluster);
+
+/* Physical cores of a cluster, usable or not: its n_cores without SMT. */
+uint32_t soc_n_physical(const struct soc *soc, uint32_t cluster);
 
 /* The core of that cpu number; NULL: none. */
 const struct soc_core *soc_find(const struct soc *soc, uint32_t cpu);
