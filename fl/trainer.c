@@ -152,8 +152,8 @@ static void train_on_batch(void *arg)
     struct call *c = arg;
     const struct run *run = c->run;
 
-    c->st = cygnet_model_train_step(run->trainer->model, &c->metrics, run->x, run->y, c->n,
-                                    &run->sgd, c->err);
+    c->st = cygnet_model_train_step(run->trainer->model, &c->metrics, run->x, run->y,
+                                    c->n, &run->sgd, c->err);
 }
 
 static double ms_left(const struct run *run)

@@ -132,8 +132,8 @@ cygnet_status swan_start_looking(struct swan *swan, cygnet_error *err)
     swan->looks = error == 0;
     if (swan->looks)
         return CYGNET_OK;
-    return fail(err, CYGNET_ENOMEM, error, "the system refused a thread to look (errno %d)",
-                error);
+    return fail(err, CYGNET_ENOMEM, error,
+                "the system refused a thread to look (errno %d)", error);
 }
 
 void swan_stop_looking(struct swan *swan)

@@ -121,8 +121,8 @@ void swan_decide(struct swan *swan)
     fill_input(&in, swan);
     policy_decide(&swan->decision, &in);
     swan->decided_ms = swan_now_ms();
-    (void)swan_use(swan, swan->decision.entry >= 0 ? swan->decision.entry
-                                                   : cheapest(swan));
+    (void)swan_use(swan,
+                   swan->decision.entry >= 0 ? swan->decision.entry : cheapest(swan));
     if (used >= 0 && swan->entry != used)
         controller_switched(&swan->controller, swan->entry > used);
     if (swan->decision.entry != before)
@@ -140,8 +140,8 @@ static void choose(struct swan *swan)
     int32_t tried = -1;
 
     if (explores(swan))
-        tried = explore_next(&swan->explore, &swan->profile, &swan->soc,
-                             swan->steps_left, swan->ms_left);
+        tried = explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
+                             swan->ms_left);
     swan->step.explores = tried >= 0;
     if (tried >= 0)
         (void)swan_use(swan, tried);
