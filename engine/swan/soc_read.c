@@ -6,7 +6,6 @@
 #include "engine/swan/soc_parts.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +134,7 @@ static cygnet_status find_cores(struct affinity *out, const char *root, cygnet_e
         return CYGNET_OK;
     }
     if (read_allowed(out, root) != CPU_LIST_GOOD &&
-        affinity_get(out, pthread_self()) != 0)
+        affinity_get(out, 0) != 0)
         affinity_add(out, 0);
     return CYGNET_OK;
 }
