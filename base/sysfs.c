@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,18 +26,28 @@ bool sysfs_line(char line[SYSFS_LINE_BYTES], int folder, const char *name)
     return true;
 }
 
-bool sysfs_number(long *out, int folder, const char *name)
+bool sysfs_int64(int64_t *out, int folder, const char *name)
 {
     char line[SYSFS_LINE_BYTES];
     char *end;
-    long value;
+    long long value;
 
     if (!sysfs_line(line, folder, name))
         return false;
     errno = 0;
-    value = strtol(line, &end, 10);
+    value = strtoll(line, &end, 10);
     if (errno != 0 || end == line || *end != '\0')
         return false;
     *out = value;
+    return true;
+}
+
+bool sysfs_number(long *out, int folder, const char *name)
+{
+    int64_t value;
+
+    if (!sysfs_int64(&value, folder, name) || value < LONG_MIN || value > LONG_MAX)
+        return false;
+    *out = (long)value;
     return true;
 }

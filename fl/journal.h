@@ -7,8 +7,10 @@
 #include <cygnet/sys/coordinator.h>
 
 #define CLIENT_ID_HEX 32
-#define JOURNAL_FILE "round" /* the record */
-#define UPDATE_FILE "update" /* the container of an encoded round */
+#define JOURNAL_FILE "round"   /* the record */
+#define UPDATE_FILE "update"   /* the container of an encoded round */
+#define PROFILE_FILE "profile" /* what execution choices take, of the last model */
+#define EXPLAIN_FILE "explain" /* why the last choice was what it was */
 
 /* state          phase of the round
  * interrupted    phase it was in when it became interrupted; IDLE: it is not

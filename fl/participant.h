@@ -15,10 +15,13 @@
 #include <cygnet/sys/coordinator.h>
 
 struct participant;
+struct swan;
 
 /* Everything is borrowed for the participant's life. In `host` the data hooks and
  * device_state are set; event and log may be NULL.
  *
+ * executor    what models are created on; the engine's, if there is one
+ * swan        chooses the cores that train; NULL: steps run as the executor does
  * stop        set by another thread: end with ECANCELLED within 200 ms
  * look_again  set by another thread: ask device_state soon; cleared by us
  * seed        0: from the system */
@@ -29,6 +32,7 @@ struct participant_config {
     const struct clock *clock;
     const cygnet_host *host;
     struct nn_executor *executor;
+    struct swan *swan;
     const struct log *log;
     const cygnet_allocator *alloc;
     struct eligibility_rule rule;

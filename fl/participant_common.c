@@ -2,6 +2,7 @@
 #include "fl/participant_inside.h"
 
 #include "base/error.h"
+#include "engine/swan/swan.h"
 #include "fl/retry.h"
 
 #include <stdio.h>
@@ -40,9 +41,12 @@ cygnet_status participant_look(cygnet_device_state *out, const struct participan
     memset(out, 0, sizeof(*out));
     out->struct_size = sizeof(*out);
     out->battery_percent = -1;
+    out->thermal = -1;
     code = p->config.host->device_state(out, p->config.host->user);
     if (code != 0)
         return fail(err, CYGNET_EHOST, code, "device_state failed: %d", code);
+    if (p->config.swan)
+        swan_set_heat(p->config.swan, out->thermal);
     return CYGNET_OK;
 }
 

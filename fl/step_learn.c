@@ -2,14 +2,17 @@
 #include "base/crypto.h"
 #include "base/error.h"
 #include "engine/nn/model.h"
+#include "engine/swan/swan.h"
 #include "fl/participant_inside.h"
 #include "fl/trainer.h"
 #include "fl/update.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#define MODEL_NAME_BYTES 512
 #define LOOK_EVERY_MS 1000
 #define PUBLISH_EVERY_MS 100
 #define UPLOAD_RESERVE_SHARE 20 /* of the deadline: one part in so many */
@@ -20,6 +23,7 @@ struct lesson {
     cygnet_tensors *global;
     struct dataset data;
     cygnet_model *model;
+    uint32_t max_batch;
     struct trainer_result result;
     int64_t look_ms;
     int64_t publish_ms;
@@ -70,7 +74,7 @@ static cygnet_status build_model(struct lesson *l, cygnet_error *err)
     options.n_classes = task->n_classes;
     options.n_input_dims = task->n_input_dims;
     memcpy(options.input, task->input, sizeof(options.input));
-    options.max_batch =
+    options.max_batch = l->max_batch =
         l->data.n_examples < task->batch ? (uint32_t)l->data.n_examples : task->batch;
     options.max_bytes = p->config.max_train_bytes;
     options.allocator = p->config.alloc;
@@ -190,6 +194,74 @@ static void abort_for_time(struct lesson *l)
                        "no time is left before the deadline");
 }
 
+/* Names all that makes a step's time. */
+static void name_model(char out[MODEL_NAME_BYTES], const struct lesson *l)
+{
+    const cygnet_task *task = &l->p->round.record.task;
+    int n = snprintf(out, MODEL_NAME_BYTES, "%s|%u|%u", task->architecture,
+                     (unsigned)task->n_classes, (unsigned)l->max_batch);
+
+    for (uint32_t d = 0; d < task->n_input_dims && n > 0 && n < MODEL_NAME_BYTES; d++)
+        n += snprintf(out + n, (size_t)(MODEL_NAME_BYTES - n), "|%u",
+                      (unsigned)task->input[d]);
+}
+
+/* A profile that cannot be read is as good as none. */
+static cygnet_status begin_engine(struct lesson *l, cygnet_error *err)
+{
+    struct participant *p = l->p;
+    char model[MODEL_NAME_BYTES];
+    struct swan_training training = {
+        .model = model,
+        .ms_left = (double)(finish_by_ms(p) - participant_mono_ms(p)),
+        .mj_left = (double)INFINITY,
+        .stop = &p->stop,
+    };
+    struct bytes profile;
+    cygnet_status st;
+
+    name_model(model, l);
+    bytes_init(&profile, PROFILE_MAX_BYTES, p->config.alloc);
+    if (store_read(p->config.store, &profile, PROFILE_FILE, NULL) == CYGNET_OK) {
+        training.profile = profile.data;
+        training.profile_len = profile.len;
+    }
+    st = swan_begin(p->config.swan, &training, err);
+    bytes_clear(&profile);
+    return st;
+}
+
+/* Best effort: a round does not fail because its engine's memory cannot be kept. */
+static void keep_engine(const struct lesson *l, const char *name,
+                        cygnet_status (*write)(struct swan *, struct bytes *,
+                                               cygnet_error *))
+{
+    const struct participant *p = l->p;
+    struct bytes text;
+
+    bytes_init(&text, PROFILE_MAX_BYTES, p->config.alloc);
+    if (write(p->config.swan, &text, NULL) == CYGNET_OK)
+        (void)store_replace(p->config.store, name, text.data, text.len, NULL);
+    bytes_clear(&text);
+}
+
+static cygnet_status run_trainer(struct lesson *l, const struct trainer *trainer,
+                                 cygnet_error *err)
+{
+    cygnet_status st;
+
+    if (!trainer->swan)
+        return trainer_run(&l->result, trainer, err);
+    st = begin_engine(l, err);
+    if (st != CYGNET_OK)
+        return st;
+    st = trainer_run(&l->result, trainer, err);
+    keep_engine(l, EXPLAIN_FILE, swan_explain);
+    swan_end(trainer->swan);
+    keep_engine(l, PROFILE_FILE, swan_save);
+    return st;
+}
+
 static cygnet_status train(struct lesson *l, cygnet_error *err)
 {
     struct participant *p = l->p;
@@ -197,6 +269,7 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
         .task = &p->round.record.task,
         .data = &l->data,
         .model = l->model,
+        .swan = p->config.swan,
         .clock = p->config.clock,
         .stop = &p->stop,
         .finish_by_ms = finish_by_ms(p),
@@ -212,7 +285,7 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
     l->look_ms = participant_mono_ms(p) + LOOK_EVERY_MS;
     l->renew_ms =
         participant_mono_ms(p) + (int64_t)p->round.record.task.lease_s * 1000 / 3;
-    st = trainer_run(&l->result, &trainer, err);
+    st = run_trainer(l, &trainer, err);
     if (st == CYGNET_OK && l->watch_status != CYGNET_OK) {
         *err = l->watch_error;
         st = l->watch_status;

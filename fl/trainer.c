@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#define REST_MS 100   /* between looks whether the engine has ended a pause */
 #define PROBE_STEPS 3 /* steps before the speed is believed */
 #define MIN_SHARE 0.1 /* of the rows that must fit before the deadline */
 
@@ -137,33 +138,79 @@ static void add_step(struct sums *sums, const cygnet_metrics *metrics,
         sums->loss_squared += (double)losses[i] * (double)losses[i];
 }
 
-static cygnet_status take_step(struct run *run, uint64_t step, cygnet_error *err)
+/* What a step is called with, maybe on another thread. */
+struct call {
+    const struct run *run;
+    uint32_t n;
+    cygnet_metrics metrics;
+    cygnet_status st;
+    cygnet_error *err;
+};
+
+static void train_on_batch(void *arg)
+{
+    struct call *c = arg;
+    const struct run *run = c->run;
+
+    c->st = cygnet_model_train_step(run->trainer->model, &c->metrics, run->x, run->y,
+                                    c->n, &run->sgd, c->err);
+}
+
+static double ms_left(const struct run *run)
+{
+    return (double)(run->trainer->finish_by_ms - now_ms(run));
+}
+
+static void call_step(struct call *c, uint64_t step, int64_t data_ms)
+{
+    const struct run *run = c->run;
+
+    if (run->trainer->swan)
+        swan_step(run->trainer->swan, train_on_batch, c, (double)data_ms,
+                  run->n_steps - step, ms_left(run));
+    else
+        train_on_batch(c);
+}
+
+/* Examples [at, at + n) of the epoch's order. */
+static cygnet_status learn_batch(struct run *run, uint64_t step, uint64_t at, uint32_t n,
+                                 cygnet_error *err)
 {
     const struct trainer *t = run->trainer;
+    struct call call = {.run = run, .n = n, .err = err};
+    int64_t began_ms = now_ms(run);
+    cygnet_status st =
+        dataset_read(t->data, run->x, run->y, run->order + at, n, t->model, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    call.metrics.struct_size = sizeof(call.metrics);
+    call_step(&call, step, now_ms(run) - began_ms);
+    if (call.st != CYGNET_OK)
+        return call.st;
+    add_step(&run->current, &call.metrics, model_example_losses(t->model), n);
+    run->rows_done += n;
+    return CYGNET_OK;
+}
+
+static cygnet_status take_step(struct run *run, uint64_t step, cygnet_error *err)
+{
     uint64_t epoch = step / run->steps_per_epoch;
     uint64_t at = (step % run->steps_per_epoch) * run->batch;
     uint32_t n = run->batch;
-    cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     cygnet_status st;
 
     if (at == 0)
         begin_epoch(run, epoch);
     if (n > run->n_rows - at)
         n = (uint32_t)(run->n_rows - at);
-    st = dataset_read(t->data, run->x, run->y, run->order + at, n, t->model, err);
-    if (st == CYGNET_OK)
-        st = cygnet_model_train_step(t->model, &metrics, run->x, run->y, n, &run->sgd,
-                                     err);
-    if (st == CYGNET_OK) {
-        add_step(&run->current, &metrics, model_example_losses(t->model), n);
-        run->rows_done += n;
-    } else if (st != CYGNET_ECANCELLED) {
-        st = fail_within(err, st,
-                         "training step %" PRIu64 " (examples %" PRIu64 " to %" PRIu64
-                         " of epoch %" PRIu64 ")",
-                         step + 1, at + 1, at + n, epoch + 1);
-    }
-    return st;
+    st = learn_batch(run, step, at, n, err);
+    if (st == CYGNET_OK || st == CYGNET_ECANCELLED)
+        return st;
+    return fail_within(err, st,
+                       "training step %" PRIu64 " (examples %" PRIu64 " to %" PRIu64
+                       " of epoch %" PRIu64 ")",
+                       step + 1, at + 1, at + n, epoch + 1);
 }
 
 /* ---- Time ------------------------------------------------------------------ */
@@ -198,6 +245,23 @@ static bool time_is_up(const struct run *run, uint64_t steps)
     int64_t mean_ms = (now - run->started_ms) / (int64_t)steps;
 
     return now + mean_ms > run->trainer->finish_by_ms;
+}
+
+/* For as long as the engine wants to. False: meanwhile the time is up, or the callers
+ * want no more. */
+static bool rest(struct trainer_result *out, const struct run *run)
+{
+    const struct trainer *t = run->trainer;
+
+    while (t->swan && swan_is_paused(t->swan) && out->end == TRAINER_DONE &&
+           !cygnet_stopped(t->stop)) {
+        t->clock->wait_ms(REST_MS, t->stop, t->clock->user);
+        if (!t->go_on(t->user, out->steps, out->n_steps))
+            out->end = TRAINER_STOPPED;
+        else if (ms_left(run) <= 0.0)
+            out->end = out->steps > 0 ? TRAINER_EARLY : TRAINER_NO_TIME;
+    }
+    return out->end == TRAINER_DONE;
 }
 
 /* Looks at clock and callers after a step; false ends the loop with out->end. */
@@ -253,9 +317,10 @@ static cygnet_status train(struct trainer_result *out, struct run *run, cygnet_e
     }
     do {
         if (cygnet_stopped(t->stop))
-            st = fail(err, CYGNET_ECANCELLED, 0, "cancelled while training");
-        else
-            st = take_step(run, out->steps, err);
+            return fail(err, CYGNET_ECANCELLED, 0, "cancelled while training");
+        if (!rest(out, run))
+            return CYGNET_OK;
+        st = take_step(run, out->steps, err);
         out->steps += st == CYGNET_OK;
     } while (st == CYGNET_OK && goes_on(out, run));
     return st;

@@ -4,6 +4,7 @@
 #define FL_TRAINER_H
 
 #include "base/clock.h"
+#include "engine/swan/swan.h"
 #include "fl/dataset.h"
 
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 /* Everything is borrowed for the call.
  *
  * model            has the global weights and room for the batch
+ * swan             runs the steps, a training having begun; NULL: they run as they are
  * finish_by_ms     mono time at which training has to be over
  * samples_per_s    speed of an earlier round; NaN: unknown
  * stop             ends with ECANCELLED; also given to the model
@@ -19,6 +21,7 @@ struct trainer {
     const cygnet_task *task;
     struct dataset *data;
     cygnet_model *model;
+    struct swan *swan;
     const struct clock *clock;
     const cygnet_stop *stop;
     int64_t finish_by_ms;

@@ -3,13 +3,15 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sized.h"
+#include "engine/nn/model.h"
+#include "engine/swan/swan.h"
 #include "fl/participant.h"
 #include "sdk/options.h"
-#include "sdk/team.h"
 #include "sdk/wake.h"
 #include "transport/transport.h"
 
 #include <cygnet/cygnet.h>
+#include <stdio.h>
 #include <string.h>
 
 /* stop, look_again, wake  written by any thread
@@ -23,7 +25,7 @@ struct cygnet_client {
     cygnet_stop stop;
     cygnet_stop look_again;
     atomic_int busy;
-    struct team team;
+    struct swan *swan;
     struct store *state;
     struct store *cache;
     cygnet_http *http;           /* ours; NULL when the app brought one */
@@ -120,6 +122,35 @@ static cygnet_status build_dialect(cygnet_client *client, cygnet_error *err)
     return st == CYGNET_EINVAL ? fail_within(err, st, "server_url") : st;
 }
 
+static void client_thread_started(void *user, uint32_t worker)
+{
+    const cygnet_client *client = user;
+
+    client->host.thread_started(worker, client->host.user);
+}
+
+static cygnet_status build_engine(cygnet_client *client, cygnet_error *err)
+{
+    const cygnet_options *options = &client->options;
+    char engine[PROFILE_KEY_BYTES];
+    const struct swan_options swan = {
+        .root = "/",
+        .policy = options->policy,
+        .max_threads = options->n_threads,
+        .placement = PLACEMENT_MASK,
+        .yields = !options->full_priority,
+        .engine = engine,
+        .started = client->host.thread_started ? client_thread_started : NULL,
+        .user = client,
+        .log = &client->log,
+        .alloc = options->allocator,
+    };
+
+    (void)snprintf(engine, sizeof(engine), "%s %s", cygnet_version(),
+                   model_numeric_class());
+    return swan_create(&client->swan, &swan, err);
+}
+
 static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
 {
     const cygnet_options *options = &client->options;
@@ -129,7 +160,8 @@ static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
         .store = client->state,
         .clock = &client->clock,
         .host = &client->host,
-        .executor = &client->team.executor,
+        .executor = swan_executor(client->swan),
+        .swan = client->swan,
         .log = &client->log,
         .alloc = options->allocator,
         .rule = {options->charging, options->idle, options->unmetered,
@@ -156,6 +188,8 @@ static cygnet_status build(cygnet_client *client, cygnet_error *err)
     if (st == CYGNET_OK)
         st = build_dialect(client, err);
     if (st == CYGNET_OK)
+        st = build_engine(client, err);
+    if (st == CYGNET_OK)
         st = build_participant(client, err);
     return st;
 }
@@ -181,7 +215,6 @@ static cygnet_status assemble(cygnet_client **out, const cygnet_options *options
     client->options.host = &client->host;
     client->wake.fd = -1;
     open_doors(client);
-    team_init(&client->team, options->n_threads, options->allocator);
     st = build(client, err);
     if (st == CYGNET_OK) {
         *out = client;
@@ -229,7 +262,7 @@ void cygnet_client_destroy(cygnet_client *client)
     curl_http_destroy(client->http);
     store_destroy(client->cache);
     store_destroy(client->state);
-    team_clear(&client->team);
+    swan_destroy(client->swan);
     wake_clear(&client->wake);
     options_clear(&client->options);
     mem_free(alloc, client);
@@ -289,8 +322,6 @@ static cygnet_status run(cygnet_client *client, enum run_kind kind, uint64_t max
 
     if (cygnet_stopped(&client->stop))
         st = fail(err, CYGNET_ECANCELLED, 0, "cancelled before the run began");
-    if (st == CYGNET_OK)
-        st = team_start(&client->team, err);
     if (st == CYGNET_OK)
         st = run_participant(client, kind, max_rounds, report, err);
     if (st == CYGNET_ECANCELLED)

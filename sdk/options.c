@@ -34,7 +34,6 @@ void cygnet_options_init(cygnet_options *options)
         .charging = CYGNET_REQUIRED,
         .idle = CYGNET_PREFERRED,
         .unmetered = CYGNET_REQUIRED,
-        .n_threads = 1,
         .max_model_bytes = 256 * MIB,
         .max_cache_bytes = 512 * MIB,
     };

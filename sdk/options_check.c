@@ -122,9 +122,14 @@ static cygnet_status check_numbers(const cygnet_options *options, cygnet_error *
     if (options->allow_loopback_http != 0 && options->allow_loopback_http != 1)
         return fail(err, CYGNET_EINVAL, 0, "allow_loopback_http: %d is not 0 or 1",
                     (int)options->allow_loopback_http);
-    if (options->n_threads < 1 || options->n_threads > POOL_MAX_THREADS)
-        return fail(err, CYGNET_EINVAL, 0, "n_threads: %u is not in 1..%d",
+    if (options->n_threads > POOL_MAX_THREADS)
+        return fail(err, CYGNET_EINVAL, 0, "n_threads: %u is not in 0..%d",
                     (unsigned)options->n_threads, POOL_MAX_THREADS);
+    if (options->policy < CYGNET_POLICY_SWAN || options->policy > CYGNET_POLICY_EFFICIENT)
+        return fail(err, CYGNET_EINVAL, 0, "policy: %d is none", (int)options->policy);
+    if (options->full_priority != 0 && options->full_priority != 1)
+        return fail(err, CYGNET_EINVAL, 0, "full_priority: %d is not 0 or 1",
+                    (int)options->full_priority);
     if (options->max_model_bytes == 0)
         return fail(err, CYGNET_EINVAL, 0, "max_model_bytes: is 0");
     if (options->max_cache_bytes == 0)

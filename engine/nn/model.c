@@ -346,3 +346,11 @@ real *model_grad(const cygnet_model *model, size_t tensor)
 {
     return model->program.buffers[model->program.of[tensor].grad].data;
 }
+
+const char *model_numeric_class(void)
+{
+    struct kernels kernels;
+
+    kernels_choose(&kernels);
+    return kernels.name;
+}

@@ -22,6 +22,10 @@ cygnet_status model_create(cygnet_model **out, const cygnet_model_options *optio
 void model_adopt_executor(cygnet_model *model,
                           void (*release)(struct nn_executor *executor), uint64_t bytes);
 
+/* What rounding depends on beside the model: the class of kernels that this CPU gets,
+ * such as "AVX-512". Static text. */
+const char *model_numeric_class(void);
+
 /* The executor that the model runs on, its own or the owner's; borrowed. */
 struct nn_executor *model_executor(const cygnet_model *model);
 

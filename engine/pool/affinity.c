@@ -6,6 +6,9 @@
 #include <sched.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 void affinity_add(struct affinity *set, uint32_t cpu)
 {
@@ -23,10 +26,15 @@ bool affinity_has(const struct affinity *set, uint32_t cpu)
 
 static_assert(CPU_SETSIZE == AFFINITY_MAX_CPUS, "one bit for each CPU of the system");
 
-int affinity_get(struct affinity *out, pthread_t thread)
+int32_t affinity_thread(void)
+{
+    return (int32_t)syscall(SYS_gettid);
+}
+
+int affinity_get(struct affinity *out, int32_t thread)
 {
     cpu_set_t set;
-    int error = pthread_getaffinity_np(thread, sizeof(set), &set);
+    int error = sched_getaffinity(thread, sizeof(set), &set) == 0 ? 0 : errno;
 
     memset(out, 0, sizeof(*out));
     for (uint32_t cpu = 0; error == 0 && cpu < AFFINITY_MAX_CPUS; cpu++) {
@@ -36,7 +44,7 @@ int affinity_get(struct affinity *out, pthread_t thread)
     return error;
 }
 
-int affinity_set(pthread_t thread, const struct affinity *set)
+int affinity_set(int32_t thread, const struct affinity *set)
 {
     cpu_set_t native;
 
@@ -45,22 +53,39 @@ int affinity_set(pthread_t thread, const struct affinity *set)
         if (affinity_has(set, cpu))
             CPU_SET(cpu, &native);
     }
-    return pthread_setaffinity_np(thread, sizeof(native), &native);
+    return sched_setaffinity(thread, sizeof(native), &native) == 0 ? 0 : errno;
+}
+
+int affinity_yield_always(void)
+{
+    const struct sched_param none = {0};
+
+    return syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none) == 0 ? 0 : errno;
 }
 
 #else
 
-int affinity_get(struct affinity *out, pthread_t thread)
+int32_t affinity_thread(void)
+{
+    return 0;
+}
+
+int affinity_get(struct affinity *out, int32_t thread)
 {
     (void)thread;
     memset(out, 0, sizeof(*out));
     return ENOSYS;
 }
 
-int affinity_set(pthread_t thread, const struct affinity *set)
+int affinity_set(int32_t thread, const struct affinity *set)
 {
     (void)thread;
     (void)set;
+    return ENOSYS;
+}
+
+int affinity_yield_always(void)
+{
     return ENOSYS;
 }
 
@@ -72,7 +97,7 @@ size_t affinity_n_cpus(void)
     size_t n = 0;
     long n_online;
 
-    if (affinity_get(&set, pthread_self()) == 0) {
+    if (affinity_get(&set, 0) == 0) {
         for (uint32_t cpu = 0; cpu < AFFINITY_MAX_CPUS; cpu++)
             n += affinity_has(&set, cpu);
     }

@@ -5,58 +5,21 @@
  *
  * Invariant: fields are written only while the ticket says CLOSED, and with
  * release order, so a worker that saw a new field cannot swap an old ticket. */
-#include "engine/pool/pool.h"
+#include "engine/pool/pool_parts.h"
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "engine/pool/affinity.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <time.h>
 
 #define CLOSED UINT32_MAX
 
 #define SPIN_NS INT64_C(50000) /* about what putting a thread to sleep and back costs */
 
-enum { LOOKS_PER_CLOCK = 32, NO_CPU = -1 };
-
-/* The first is whoever calls; `thread` is set when that one is pinned. */
-struct worker {
-    struct pool *pool;
-    size_t index;
-    pthread_t thread;
-    int32_t cpu;              /* pinned to; NO_CPU: to none */
-    struct affinity unpinned; /* where it may run without that */
-};
-
-struct pool {
-    struct nn_executor executor; /* first: the executor is the pool */
-    const cygnet_allocator *alloc;
-    size_t n_started; /* threads that run */
-    size_t n_cpus;    /* that the workers have between them */
-    atomic_bool may_spin;
-    atomic_size_t n_active; /* the first ones take blocks; changes between jobs only */
-
-    _Atomic uint64_t ticket;
-    _Atomic(nn_block) block;
-    _Atomic(void *) arg;
-    _Atomic uint32_t n_blocks;
-    _Atomic uint32_t n_done;
-
-    pthread_mutex_t mutex;
-    pthread_cond_t work;      /* for the active: there is a job, or the end */
-    pthread_cond_t wanted;    /* for the others: they may be active now, or the end */
-    pthread_cond_t done;      /* the last block is done */
-    atomic_size_t n_sleeping; /* workers that wait for either */
-    atomic_bool is_waiting;   /* the caller needs `done` */
-    atomic_bool is_ending;
-    struct worker workers[];
-};
+enum { LOOKS_PER_CLOCK = 32 };
 
 static void relax(void)
 {
@@ -119,9 +82,7 @@ static bool has_work(struct pool *pool, size_t worker)
            is_active(pool, worker);
 }
 
-/* Once through, whoever was about to sleep does, or has seen what was written
- * before. Signals come after the gate, not inside: who wakes needs the mutex. */
-static void pass_gate(struct pool *pool)
+void pool_pass_gate(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
@@ -133,12 +94,18 @@ static void finish_block(struct pool *pool, uint32_t n_blocks)
     if (atomic_fetch_add(&pool->n_done, 1) + 1 != n_blocks)
         return;
     if (atomic_load(&pool->is_waiting)) {
-        pass_gate(pool);
+        pool_pass_gate(pool);
         pthread_cond_signal(&pool->done);
     }
 }
 
-/* Takes and runs one block; false: none is left. */
+static void mark(struct pool *pool, size_t worker, bool in_block)
+{
+    atomic_store_explicit(&pool->workers[worker].in_block, in_block,
+                          memory_order_release);
+}
+
+/* Takes and runs one block; false: none is left, or none for this worker. */
 static bool run_one(struct pool *pool, size_t worker)
 {
     uint64_t ticket = atomic_load(&pool->ticket);
@@ -153,7 +120,9 @@ static bool run_one(struct pool *pool, size_t worker)
             return false;
         if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1))
             continue;
+        mark(pool, worker, true);
         block(arg, next, worker);
+        mark(pool, worker, false);
         finish_block(pool, n_blocks);
         return true;
     }
@@ -175,6 +144,7 @@ static void *worker_main(void *arg)
     struct worker *self = arg;
     struct pool *pool = self->pool;
 
+    pool_thread_begin(self);
     while (!atomic_load(&pool->is_ending)) {
         if (run_one(pool, self->index))
             continue;
@@ -188,11 +158,12 @@ static void *worker_main(void *arg)
 /* As many as can find a block beside the caller. */
 static void wake_workers(struct pool *pool, size_t n_blocks)
 {
-    size_t n_helpers = atomic_load(&pool->n_active) - 1;
+    size_t n_active = atomic_load(&pool->n_active);
+    size_t n_helpers = n_active > 0 ? n_active - 1 : 0;
 
-    if (atomic_load(&pool->n_sleeping) == 0)
+    if (n_helpers == 0 || atomic_load(&pool->n_sleeping) == 0)
         return;
-    pass_gate(pool);
+    pool_pass_gate(pool);
     if (n_blocks > n_helpers)
         pthread_cond_broadcast(&pool->work);
     for (size_t i = 1; i < n_blocks && n_blocks <= n_helpers; i++)
@@ -202,22 +173,24 @@ static void wake_workers(struct pool *pool, size_t n_blocks)
 /* Every sleeper looks anew at what it waits for. */
 static void wake_all(struct pool *pool)
 {
-    pass_gate(pool);
+    pool_pass_gate(pool);
     pthread_cond_broadcast(&pool->work);
     pthread_cond_broadcast(&pool->wanted);
+    pthread_cond_broadcast(&pool->called);
 }
 
-/* Opens a job: closed ticket, fields, new ticket. */
-static void publish(struct pool *pool, nn_block block, void *arg, uint32_t n_blocks)
+/* Opens a job of the blocks [first, n_blocks): closed ticket, fields, new ticket. */
+static void publish(struct pool *pool, nn_block block, void *arg, uint32_t first,
+                    uint32_t n_blocks)
 {
     uint64_t job = (atomic_load(&pool->ticket) >> 32) + 1;
 
     atomic_store(&pool->ticket, job << 32 | CLOSED);
     atomic_store(&pool->block, block);
     atomic_store(&pool->arg, arg);
-    atomic_store(&pool->n_done, 0);
+    atomic_store(&pool->n_done, first);
     atomic_store(&pool->n_blocks, n_blocks);
-    atomic_store(&pool->ticket, job << 32);
+    atomic_store(&pool->ticket, job << 32 | first);
 }
 
 static void wait_until_done(struct pool *pool)
@@ -232,21 +205,88 @@ static void wait_until_done(struct pool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
+/* With nobody else, or for one block, there is nothing to hand out. Returns the first
+ * block that is left, since others may come in the middle. */
+static size_t run_alone(struct pool *pool, nn_block block, void *arg, size_t n_blocks)
+{
+    size_t next = 0;
+
+    while (next < n_blocks) {
+        size_t n_active = atomic_load(&pool->n_active);
+
+        if (n_active != 1 && (n_active == 0 || n_blocks - next > 1))
+            break;
+        block(arg, next++, 0);
+    }
+    return next;
+}
+
+static bool blocks_are_left(const struct pool *pool)
+{
+    return (uint32_t)atomic_load(&pool->ticket) < atomic_load(&pool->n_blocks);
+}
+
+/* Sleeps as long as nothing is granted. */
+static void wait_for_grant(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->n_sleeping, 1);
+    while (atomic_load(&pool->n_active) == 0)
+        pthread_cond_wait(&pool->wanted, &pool->mutex);
+    atomic_fetch_sub(&pool->n_sleeping, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* As worker 0, until no block is left to take. */
+static void take_part(struct pool *pool)
+{
+    do {
+        while (run_one(pool, 0))
+            continue;
+        if (atomic_load(&pool->n_active) == 0)
+            wait_for_grant(pool);
+    } while (blocks_are_left(pool));
+}
+
 static void run(struct nn_executor *executor, nn_block block, void *arg, size_t n_blocks)
 {
     struct pool *pool = (struct pool *)executor;
+    size_t first = run_alone(pool, block, arg, n_blocks);
 
     assert(n_blocks < CLOSED);
-    if (atomic_load(&pool->n_active) == 1 || n_blocks < 2) {
-        for (size_t i = 0; i < n_blocks; i++)
-            block(arg, i, 0);
+    if (first == n_blocks)
         return;
-    }
-    publish(pool, block, arg, (uint32_t)n_blocks);
-    wake_workers(pool, n_blocks);
-    while (run_one(pool, 0))
-        continue;
+    publish(pool, block, arg, (uint32_t)first, (uint32_t)n_blocks);
+    wake_workers(pool, n_blocks - first);
+    take_part(pool);
     wait_until_done(pool);
+}
+
+/* ---- Threads ---------------------------------------------------------------- */
+
+void pool_thread_begin(struct worker *self)
+{
+    struct pool *pool = self->pool;
+    bool failed;
+
+    if (pool->options.started)
+        pool->options.started(pool->options.user, (uint32_t)self->index);
+    self->thread = affinity_thread();
+    (void)affinity_get(&self->home, self->thread);
+    failed = pool->options.yields && affinity_yield_always() != 0;
+    pthread_mutex_lock(&pool->mutex);
+    pool->is_unyielding |= failed;
+    pool->n_ready++;
+    pthread_cond_broadcast(&pool->answered);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wait_until_ready(struct pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    while (pool->n_ready < pool->n_started)
+        pthread_cond_wait(&pool->answered, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 /* Threads inherit the mask: the host's signals stay with the host's threads. */
@@ -257,28 +297,48 @@ static int start_threads(struct pool *pool)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (size_t i = 1; i < pool->executor.n_workers && error == 0; i++) {
+    for (size_t i = pool->first_own; i < pool->executor.n_workers && error == 0; i++) {
         struct worker *w = &pool->workers[i];
 
-        error = pthread_create(&w->thread, NULL, worker_main, w);
+        error = pthread_create(&w->handle, NULL, i == 0 ? pool_lead : worker_main, w);
         pool->n_started += error == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    wait_until_ready(pool);
     return error;
 }
 
-static void init(struct pool *pool, uint32_t n_threads, const cygnet_allocator *alloc)
+/* Timed waits on it count by the clock that nobody sets. */
+static void init_timed_cond(pthread_cond_t *cond)
 {
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static void init(struct pool *pool, const struct pool_options *options,
+                 const cygnet_allocator *alloc)
+{
+    uint32_t n_threads = options->n_threads;
+
     pool->executor = (struct nn_executor){run, n_threads};
+    pool->options = *options;
     pool->alloc = alloc;
-    pool->n_cpus = affinity_n_cpus();
+    pool->first_own = options->has_leader ? 0 : 1;
+    atomic_init(&pool->n_cpus, affinity_n_cpus());
     atomic_init(&pool->n_active, n_threads);
-    atomic_init(&pool->may_spin, n_threads <= pool->n_cpus);
+    atomic_init(&pool->may_spin, n_threads <= atomic_load(&pool->n_cpus));
     atomic_init(&pool->ticket, CLOSED);
     pthread_mutex_init(&pool->mutex, NULL);
+    pthread_mutex_init(&pool->place_mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->wanted, NULL);
     pthread_cond_init(&pool->done, NULL);
+    init_timed_cond(&pool->answered);
+    pthread_cond_init(&pool->called, NULL);
     for (size_t i = 0; i < n_threads; i++) {
         pool->workers[i].pool = pool;
         pool->workers[i].index = i;
@@ -291,9 +351,10 @@ static uint64_t bytes_for(size_t n_threads)
     return sizeof(struct pool) + n_threads * sizeof(struct worker);
 }
 
-cygnet_status pool_create(struct pool **out, uint32_t n_threads,
-                          const cygnet_allocator *alloc, cygnet_error *err)
+cygnet_status pool_create_with(struct pool **out, const struct pool_options *options,
+                               const cygnet_allocator *alloc, cygnet_error *err)
 {
+    uint32_t n_threads = options->n_threads;
     struct pool *pool;
     int error;
 
@@ -304,18 +365,26 @@ cygnet_status pool_create(struct pool **out, uint32_t n_threads,
     pool = mem_calloc(alloc, 1, (size_t)bytes_for(n_threads));
     if (!pool)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for a pool of threads");
-    init(pool, n_threads, alloc);
+    init(pool, options, alloc);
     error = start_threads(pool);
     if (error != 0) {
-        size_t n_started = pool->n_started;
+        size_t refused = pool->first_own + pool->n_started + 1;
 
         pool_destroy(pool);
         return fail(err, CYGNET_ENOMEM, error,
-                    "the system refused to start thread %zu of %u (errno %d)",
-                    n_started + 2, n_threads, error);
+                    "the system refused to start thread %zu of %u (errno %d)", refused,
+                    n_threads, error);
     }
     *out = pool;
     return CYGNET_OK;
+}
+
+cygnet_status pool_create(struct pool **out, uint32_t n_threads,
+                          const cygnet_allocator *alloc, cygnet_error *err)
+{
+    const struct pool_options options = {.n_threads = n_threads};
+
+    return pool_create_with(out, &options, alloc, err);
 }
 
 /* The caller's own CPUs are only its own to take back. */
@@ -323,8 +392,9 @@ static void release_caller(struct pool *pool)
 {
     struct worker *caller = &pool->workers[0];
 
-    if (caller->cpu != NO_CPU && pthread_equal(caller->thread, pthread_self()))
-        (void)affinity_set(caller->thread, &caller->unpinned);
+    if (pool->first_own > 0 && caller->cpu != NO_CPU &&
+        caller->thread == affinity_thread())
+        (void)affinity_set(caller->thread, &caller->home);
 }
 
 void pool_destroy(struct pool *pool)
@@ -334,11 +404,14 @@ void pool_destroy(struct pool *pool)
     release_caller(pool);
     atomic_store(&pool->is_ending, true);
     wake_all(pool);
-    for (size_t i = 1; i <= pool->n_started; i++)
-        pthread_join(pool->workers[i].thread, NULL);
+    for (size_t i = 0; i < pool->n_started; i++)
+        pthread_join(pool->workers[pool->first_own + i].handle, NULL);
+    pthread_cond_destroy(&pool->called);
+    pthread_cond_destroy(&pool->answered);
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wanted);
     pthread_cond_destroy(&pool->work);
+    pthread_mutex_destroy(&pool->place_mutex);
     pthread_mutex_destroy(&pool->mutex);
     mem_free(pool->alloc, pool);
 }
@@ -354,10 +427,11 @@ struct pool *pool_of_executor(struct nn_executor *executor)
 }
 
 /* Spinning workers without a CPU of their own hold up those who work. */
-static void set_size(struct pool *pool, size_t n_active)
+void pool_set_size(struct pool *pool, size_t n_active)
 {
+    atomic_store(&pool->may_spin, n_active <= atomic_load(&pool->n_cpus));
     atomic_store(&pool->n_active, n_active);
-    atomic_store(&pool->may_spin, n_active <= pool->n_cpus);
+    wake_all(pool);
 }
 
 cygnet_status pool_resize(struct pool *pool, uint32_t n_threads, cygnet_error *err)
@@ -365,100 +439,28 @@ cygnet_status pool_resize(struct pool *pool, uint32_t n_threads, cygnet_error *e
     if (n_threads < 1 || n_threads > pool->executor.n_workers)
         return fail(err, CYGNET_EINVAL, 0, "n_threads is %u: want 1 to %zu", n_threads,
                     pool->executor.n_workers);
-    set_size(pool, n_threads);
-    wake_all(pool);
+    pool_set_size(pool, n_threads);
     return CYGNET_OK;
 }
 
-static cygnet_status check_cpus(const uint32_t *cpus, size_t n_cpus, cygnet_error *err)
+bool pool_has_vacated(const struct pool *pool)
 {
-    struct affinity seen = {0};
-
-    if (n_cpus > 0 && !cpus)
-        return fail(err, CYGNET_EINVAL, 0, "no list of %zu cpus given", n_cpus);
-    for (size_t i = 0; i < n_cpus; i++) {
-        if (cpus[i] >= AFFINITY_MAX_CPUS)
-            return fail(err, CYGNET_EINVAL, 0, "cpu %u: want 0 to %d", cpus[i],
-                        AFFINITY_MAX_CPUS - 1);
-        if (affinity_has(&seen, cpus[i]))
-            return fail(err, CYGNET_EINVAL, 0, "cpu %u is listed twice", cpus[i]);
-        affinity_add(&seen, cpus[i]);
+    for (size_t i = atomic_load(&pool->n_active); i < pool->executor.n_workers; i++) {
+        if (atomic_load(&pool->workers[i].in_block))
+            return false;
     }
-    return CYGNET_OK;
+    return true;
 }
 
-/* cpu  NO_CPU gives back what the thread had. Answers 0 or an errno. */
-static int pin_worker(struct worker *w, int32_t cpu)
+void pool_threads(const struct pool *pool, int32_t *out)
 {
-    struct affinity one = {0};
-    int error = 0;
-
-    if (cpu == NO_CPU && w->cpu == NO_CPU)
-        return 0;
-    if (cpu != NO_CPU)
-        affinity_add(&one, (uint32_t)cpu);
-    if (w->cpu == NO_CPU)
-        error = affinity_get(&w->unpinned, w->thread);
-    if (error == 0)
-        error = affinity_set(w->thread, cpu == NO_CPU ? &w->unpinned : &one);
-    if (error == 0)
-        w->cpu = cpu;
-    return error;
+    for (size_t i = 0; i < pool->executor.n_workers; i++)
+        out[i] = i < pool->first_own ? 0 : pool->workers[i].thread;
 }
 
-static cygnet_status refused(size_t worker, int32_t cpu, int error, cygnet_error *err)
+bool pool_yields(const struct pool *pool)
 {
-    if (cpu == NO_CPU)
-        return fail(err, CYGNET_EUNSUPPORTED, error,
-                    "the system refused to unpin worker %zu (errno %d)", worker, error);
-    if (error == EINVAL)
-        return fail(err, CYGNET_ENOTFOUND, error,
-                    "cpu %d does not exist or is not for this process", (int)cpu);
-    return fail(err, CYGNET_EUNSUPPORTED, error,
-                "the system refused to pin worker %zu to cpu %d (errno %d)", worker,
-                (int)cpu, error);
-}
-
-/* All or none. cpus as checked. */
-static cygnet_status pin_workers(struct pool *pool, const uint32_t *cpus, size_t n_cpus,
-                                 cygnet_error *err)
-{
-    int32_t before[POOL_MAX_THREADS];
-
-    for (size_t i = 0; i < pool->executor.n_workers; i++) {
-        struct worker *w = &pool->workers[i];
-        int32_t cpu = n_cpus > 0 ? (int32_t)cpus[i % n_cpus] : NO_CPU;
-        int error;
-
-        before[i] = w->cpu;
-        error = pin_worker(w, cpu);
-        if (error == 0)
-            continue;
-        while (i-- > 0)
-            (void)pin_worker(&pool->workers[i], before[i]);
-        return refused(w->index, cpu, error, err);
-    }
-    return CYGNET_OK;
-}
-
-cygnet_status pool_pin(struct pool *pool, const uint32_t *cpus, size_t n_cpus,
-                       cygnet_error *err)
-{
-    struct worker *caller = &pool->workers[0];
-    cygnet_status st = check_cpus(cpus, n_cpus, err);
-
-    if (st != CYGNET_OK)
-        return st;
-    if (caller->cpu == NO_CPU || !pthread_equal(caller->thread, pthread_self())) {
-        caller->thread = pthread_self();
-        caller->cpu = NO_CPU;
-    }
-    st = pin_workers(pool, cpus, n_cpus, err);
-    if (st != CYGNET_OK)
-        return st;
-    pool->n_cpus = n_cpus > 0 ? n_cpus : affinity_n_cpus();
-    set_size(pool, atomic_load(&pool->n_active));
-    return CYGNET_OK;
+    return pool->options.yields && !pool->is_unyielding;
 }
 
 size_t pool_n_asleep(struct pool *pool)

@@ -145,6 +145,7 @@ static int device_state(cygnet_device_state *state, void *user)
     state->idle = assume->idle;
     state->unmetered = assume->unmetered;
     state->battery_percent = assume->battery_percent;
+    state->thermal = assume->thermal;
     return 0;
 }
 

@@ -31,7 +31,11 @@ const char CLIENT_HELP[] =
     "                       those not listed are unknown\n"
     "  --rounds R           stop after R accepted updates\n"
     "  --until-done         stop when the population's training is over\n"
-    "  --threads N          to train with (1)\n"
+    "  --threads N          most threads to train with (as many as there are cores)\n"
+    "  --policy NAME        who chooses the cores: swan (the least energy in time, out\n"
+    "                       of the user's way), greedy (all fast ones), fixed (the\n"
+    "                       N most capable), efficient (the least energy) (swan)\n"
+    "  --full-priority      training competes with everybody else for the cores\n"
     "  --allow-loopback-http  accept http:// towards this machine, for tests\n"
     "  --log text|json      form of the event lines on standard output (text)\n"
     "  --verbose            debug lines on standard error\n"
@@ -64,6 +68,14 @@ static cygnet_status read_partition(void *options, const char *name, const char 
 
     (void)name;
     return partition_parse(&o->partition, text, err);
+}
+
+static cygnet_status read_policy(void *options, const char *name, const char *text,
+                                 cygnet_error *err)
+{
+    struct client_options *o = options;
+
+    return option_policy(&o->policy, name, text, err);
 }
 
 static cygnet_status read_log(void *options, const char *name, const char *text,
@@ -150,6 +162,8 @@ static const struct option_row rows[] = {
     {"rounds", OPTION_U32, AT(rounds), 1, 1000000, NULL},
     {"until-done", OPTION_FLAG, AT(until_done), 0, 0, NULL},
     {"threads", OPTION_U32, AT(threads), 1, 64, NULL},
+    {"policy", OPTION_READ, 0, 0, 0, read_policy},
+    {"full-priority", OPTION_FLAG, AT(full_priority), 0, 0, NULL},
     {"allow-loopback-http", OPTION_FLAG, AT(loopback_http), 0, 0, NULL},
     {"log", OPTION_READ, 0, 0, 0, read_log},
     {"verbose", OPTION_FLAG, AT(verbose), 0, 0, NULL},
@@ -182,8 +196,7 @@ cygnet_status client_options_parse(struct client_options *out, int argc, char **
         .classes = 10,
         .n_shards = 1,
         .partition = {.kind = PARTITION_IID},
-        .threads = 1,
-        .assume = {.battery_percent = -1},
+        .assume = {.battery_percent = -1, .thermal = -1},
     };
     st = command_line_parse(out, rows, argc, argv, err);
     if (st != CYGNET_OK || out->help || out->version)

@@ -29,6 +29,8 @@ struct client_options {
     uint64_t seed;
     uint32_t rounds;
     uint32_t threads;
+    cygnet_policy policy;
+    bool full_priority;
     bool until_done;
     bool log_json;
     bool verbose;

@@ -52,6 +52,8 @@ static void fill_options(cygnet_options *out, const struct client_options *o,
     out->ca_file = o->ca_file;
     out->allow_loopback_http = o->loopback_http;
     out->n_threads = o->threads;
+    out->policy = o->policy;
+    out->full_priority = o->full_priority;
     /* shards of one run must not be the same client */
     out->seed = o->seed ? o->seed * UINT64_C(0x9e3779b97f4a7c15) + o->shard + 1 : 0;
     out->host = hooks;

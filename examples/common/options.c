@@ -89,6 +89,21 @@ cygnet_status option_shard(uint32_t *shard, uint32_t *n_shards, const char *name
     return CYGNET_OK;
 }
 
+cygnet_status option_policy(cygnet_policy *out, const char *name, const char *text,
+                            cygnet_error *err)
+{
+    static const char *const names[] = {"swan", "greedy", "fixed", "efficient"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], text) == 0) {
+            *out = (cygnet_policy)i;
+            return CYGNET_OK;
+        }
+    }
+    return complain(err, CYGNET_EINVAL, 0,
+                    "%s: \"%.40s\" is not swan, greedy, fixed or efficient", name, text);
+}
+
 cygnet_status option_codec(const char *name, const char *text, cygnet_error *err)
 {
     char known[128] = "";

@@ -3,6 +3,7 @@
 #ifndef PROGRAMS_OPTIONS_H
 #define PROGRAMS_OPTIONS_H
 
+#include <cygnet/policy.h>
 #include <cygnet/status.h>
 #include <stdint.h>
 
@@ -21,6 +22,10 @@ cygnet_status option_shape(uint32_t dims[4], uint32_t *n_dims, const char *name,
 /* "I/N" with I below N. Errors: EINVAL. */
 cygnet_status option_shard(uint32_t *shard, uint32_t *n_shards, const char *name,
                            const char *text, cygnet_error *err);
+
+/* "swan", "greedy", "fixed" or "efficient". Errors: EINVAL. */
+cygnet_status option_policy(cygnet_policy *out, const char *name, const char *text,
+                            cygnet_error *err);
 
 /* The name of an update codec that this build knows. Errors: EINVAL, which lists
  * them. */

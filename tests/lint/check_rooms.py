@@ -19,7 +19,7 @@ C_HEADERS = set(
 POSIX_HEADERS = set(
     """arpa/inet dirent fcntl ftw getopt glob grp libgen net/if netdb netinet/in poll
     pthread pwd sched spawn strings sys/eventfd sys/file sys/ioctl sys/mman sys/random
-    sys/resource sys/select sys/socket sys/stat sys/statvfs sys/sysinfo sys/time
+    sys/resource sys/select sys/socket sys/stat sys/statvfs sys/syscall sys/sysinfo sys/time
     sys/types sys/un sys/utsname sys/wait syslog termios unistd""".split()
 )
 LIBRARY_ROOMS = ("base/", "engine/", "transport/", "fl/", "sdk/")

@@ -58,13 +58,17 @@ typedef enum cygnet_tristate {
 /* What the host knows of the device now. cygnet hands it over with every field
  * unknown and struct_size set; the hook fills what it can.
  *
- * battery_percent  0..100, or -1 for unknown or no battery */
+ * battery_percent  0..100, or -1 for unknown or no battery
+ * thermal          0 cool, 1 warm: train with less; 2 hot: with much less; 3 too hot:
+ *                  not at all; -1 unknown. As Android's thermal status LIGHT,
+ *                  MODERATE, SEVERE, or iOS' fair, serious, critical */
 typedef struct cygnet_device_state {
     uint32_t struct_size;
     cygnet_tristate charging;  /* on external power */
     cygnet_tristate idle;      /* nobody is using the device */
     cygnet_tristate unmetered; /* the network does not cost the user money */
     int32_t battery_percent;
+    int32_t thermal;
 } cygnet_device_state;
 
 /* How strictly a condition is asked for. The client's option and the task's
@@ -236,6 +240,13 @@ typedef struct cygnet_host {
     void (*log)(cygnet_log_level level, const char *message, void *user);
 
     void *user;
+
+    /* Called once on each thread that Cygnet trains on, as the first thing it does,
+     * for a host that has to prepare threads: a class of service, hints of
+     * performance, a virtual machine's attachment. Not on the thread that drives the
+     * client, but while that one is in a run. `worker` counts from 0.
+     * Default: nothing. */
+    void (*thread_started)(uint32_t worker, void *user);
 } cygnet_host;
 
 /* Sets struct_size and every hook to NULL. */
@@ -263,7 +274,9 @@ struct cygnet_coordinator;
  *                only, for tests; never in production
  * charging, idle, unmetered, min_battery_percent   see docs/eligibility.md
  *                (defaults: required, preferred, required, 0)
- * n_threads      threads to train with, 1..64 (default 1)
+ * n_threads      most threads to train with, at most 64 and as many as there are
+ *                cores; 0 (default): as many as there are cores. Memory for training
+ *                is planned for that many
  * max_model_bytes      refuse larger models (default 256 MiB)
  * max_cache_bytes      bound of the cache directory (default 512 MiB)
  * max_train_bytes      memory that training may plan (default: no limit)
@@ -274,7 +287,11 @@ struct cygnet_coordinator;
  * http           an own HTTP stack (<cygnet/sys/http.h>); borrowed; NULL: libcurl
  * coordinator    an own dialect (<cygnet/sys/coordinator.h>); borrowed; NULL:
  *                the native one at server_url
- * allocator      NULL: malloc */
+ * allocator      NULL: malloc
+ * policy         who chooses the cores that train (default: CYGNET_POLICY_SWAN); with
+ *                CYGNET_POLICY_FIXED it is the n_threads most capable ones
+ * full_priority  1: training threads compete with everybody else's; 0 (default): they
+ *                give way (SCHED_IDLE) */
 typedef struct cygnet_options {
     uint32_t struct_size;
     const char *server_url;
@@ -296,6 +313,8 @@ typedef struct cygnet_options {
     struct cygnet_http *http;
     struct cygnet_coordinator *coordinator;
     const cygnet_allocator *allocator;
+    cygnet_policy policy;
+    int32_t full_priority;
 } cygnet_options;
 
 /* Sets struct_size and every default. */

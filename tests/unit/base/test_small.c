@@ -7,9 +7,14 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/sysfs.h"
 #include "tests/fakes/fake_alloc.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static void test_overflowing_and_empty_requests_are_refused(void **state)
 {
@@ -276,6 +281,48 @@ static void test_errors_are_put_into_context(void **state)
     assert_string_equal(cygnet_status_name((cygnet_status)99), "UNKNOWN");
 }
 
+/* A file of one line; the caller removes it. */
+static void write_line(char path[32], const char *line)
+{
+    FILE *file;
+
+    memcpy(path, "/tmp/cygnet-line-XXXXXX", 24);
+    file = fdopen(mkstemp(path), "w");
+    assert_non_null(file);
+    assert_true(fputs(line, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_only_a_whole_number_is_read_as_one(void **state)
+{
+    static const struct {
+        const char *line;
+        bool good;
+        int64_t value;
+    } rows[] = {
+        {"262143328850\n", true, 262143328850},
+        {"-5\nignored\n", true, -5},
+        {"9223372036854775807", true, INT64_MAX},
+        {"9223372036854775808\n", false, 0},
+        {"12 uJ\n", false, 0},
+        {"\n", false, 0},
+        {"", false, 0},
+        {"1e6\n", false, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t value = 0;
+        char path[32];
+
+        write_line(path, rows[i].line);
+        assert_int_equal(sysfs_int64(&value, AT_FDCWD, path), rows[i].good);
+        assert_true(value == rows[i].value);
+        assert_int_equal(unlink(path), 0);
+        assert_false(sysfs_int64(&value, AT_FDCWD, path));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_random_bytes_fill_all_that_is_asked_for_and_no_more),
         cmocka_unit_test(test_log_lines_reach_the_writer_and_silence_is_accepted),
         cmocka_unit_test(test_errors_are_put_into_context),
+        cmocka_unit_test(test_only_a_whole_number_is_read_as_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,316 @@
+/* The engine's life, and what it remembers from one training to the next. */
+#include "engine/swan/swan_parts.h"
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/error.h"
+#include "base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Life -------------------------------------------------------------------- */
+
+/* A model may be asked something outside of steps; that runs where it is asked. */
+static void run(struct nn_executor *executor, nn_block block, void *arg, size_t n_blocks)
+{
+    struct swan *swan = (struct swan *)executor;
+    struct nn_executor *inner =
+        swan->in_call ? pool_executor(swan->pool) : &nn_serial_executor;
+
+    inner->run(inner, block, arg, n_blocks);
+}
+
+static uint32_t count_usable(const struct soc *soc)
+{
+    uint32_t n = 0;
+
+    for (uint32_t k = 0; k < soc->n_clusters; k++)
+        n += soc_n_usable(soc, k);
+    return n;
+}
+
+/* The most threads: what is asked for, at most what there is. */
+static uint32_t count_threads(const struct swan *swan)
+{
+    uint32_t n = count_usable(&swan->soc);
+
+    if (swan->options.max_threads > 0 && swan->options.max_threads < n)
+        n = swan->options.max_threads;
+    return n < 1 ? 1 : n > POOL_MAX_THREADS ? POOL_MAX_THREADS : n;
+}
+
+/* So many of the most capable cores. */
+static struct choice most_capable(const struct soc *soc, uint32_t n_threads)
+{
+    struct choice choice = {{0}};
+
+    for (uint32_t k = 0; k < soc->n_clusters && n_threads > 0; k++) {
+        uint32_t n = soc_n_usable(soc, k);
+
+        if (n > n_threads)
+            n = n_threads;
+        choice.n_cores[k] = (uint8_t)n;
+        n_threads -= n;
+    }
+    return choice;
+}
+
+static void init(struct swan *swan)
+{
+    struct energy_options energy = swan->options.energy;
+
+    swan->executor = (struct nn_executor){run, count_threads(swan)};
+    swan->fixed = most_capable(&swan->soc, (uint32_t)swan->executor.n_workers);
+    atomic_init(&swan->heat, -1);
+    swan->entry = -1;
+    swan->decision.entry = -1;
+    swan->step.began_ms = (double)NAN;
+    pthread_mutex_init(&swan->mutex, NULL);
+    energy.root = swan->root;
+    energy_meter_init(&swan->meter, &energy);
+    energy_meter_mark(&swan->idle_from, &swan->meter, (int64_t)swan_now_ms());
+}
+
+cygnet_status swan_create(struct swan **out, const struct swan_options *options,
+                          cygnet_error *err)
+{
+    struct swan *swan = mem_calloc(options->alloc, 1, sizeof(*swan));
+    cygnet_status st;
+
+    *out = NULL;
+    if (!swan)
+        return fail(err, CYGNET_ENOMEM, 0, "no memory for the engine");
+    swan->options = *options;
+    (void)snprintf(swan->root, sizeof(swan->root), "%s", options->root);
+    (void)snprintf(swan->engine, sizeof(swan->engine), "%s", options->engine);
+    st = soc_read(&swan->soc, swan->root, err);
+    if (st != CYGNET_OK) {
+        mem_free(options->alloc, swan);
+        return st;
+    }
+    init(swan);
+    *out = swan;
+    return CYGNET_OK;
+}
+
+void swan_destroy(struct swan *swan)
+{
+    if (!swan)
+        return;
+    swan_end(swan);
+    pool_destroy(swan->pool);
+    pthread_mutex_destroy(&swan->mutex);
+    mem_free(swan->options.alloc, swan);
+}
+
+struct nn_executor *swan_executor(struct swan *swan)
+{
+    return &swan->executor;
+}
+
+/* ---- A training -------------------------------------------------------------- */
+
+static cygnet_status start_pool(struct swan *swan, cygnet_error *err)
+{
+    const struct swan_options *o = &swan->options;
+    const struct pool_options options = {
+        .n_threads = (uint32_t)swan->executor.n_workers,
+        .has_leader = true,
+        .yields = o->yields,
+        .started = o->started,
+        .user = o->user,
+    };
+
+    if (swan->pool)
+        return CYGNET_OK;
+    return pool_create_with(&swan->pool, &options, o->alloc, err);
+}
+
+static cygnet_status open_senses(struct swan *swan, cygnet_error *err)
+{
+    int32_t threads[POOL_MAX_THREADS];
+
+    pool_threads(swan->pool, threads);
+    return senses_open(&swan->senses, swan->root, threads, swan->executor.n_workers,
+                       swan->options.alloc, err);
+}
+
+/* A profile that is not of this model, SoC and engine, or damaged, counts as none. */
+static cygnet_status open_profile(struct swan *swan, const struct swan_training *training,
+                                  cygnet_error *err)
+{
+    struct profile_key key = {.model = ""};
+    cygnet_status st =
+        sha256_hex(key.model, training->model, strlen(training->model), err);
+
+    if (st != CYGNET_OK)
+        return st;
+    memcpy(key.soc, swan->soc.fingerprint, sizeof(key.soc));
+    memcpy(key.engine, swan->engine, sizeof(key.engine));
+    profile_init(&swan->profile, &key, &swan->soc, (uint32_t)swan->executor.n_workers);
+    if (training->profile)
+        st = profile_parse(&swan->profile, training->profile, training->profile_len, err);
+    return st == CYGNET_ENOMEM ? st : CYGNET_OK;
+}
+
+/* What was drawn since the training before is the baseline. */
+static void begin_energy(struct swan *swan)
+{
+    energy_meter_mark(&swan->began, &swan->meter, (int64_t)swan_now_ms());
+    (void)energy_meter_idle(&swan->meter, &swan->idle_from, &swan->began);
+    swan->energy_from = swan->began;
+    swan->energy_steps = 0;
+}
+
+static void begin(struct swan *swan, const struct swan_training *training)
+{
+    swan->steps_left = training->n_steps;
+    swan->ms_left = training->ms_left;
+    swan->mj_left = training->mj_left;
+    swan->stop = training->stop;
+    swan->entry = -1;
+    swan->decision = (struct policy_decision){.entry = -1};
+    swan->granted = (struct pool_grant){0};
+    swan->counters = (struct swan_counters){0};
+    swan->n_looks = 0;
+    controller_init(&swan->controller, swan_now_ms());
+    explore_init(&swan->explore);
+    begin_energy(swan);
+    swan->is_training = true;
+    swan_decide(swan);
+}
+
+/* Greedy and fixed choices do not react. */
+static bool reacts(const struct swan *swan)
+{
+    return swan->options.policy == CYGNET_POLICY_SWAN ||
+           swan->options.policy == CYGNET_POLICY_EFFICIENT;
+}
+
+cygnet_status swan_begin(struct swan *swan, const struct swan_training *training,
+                         cygnet_error *err)
+{
+    cygnet_status st;
+
+    if (swan->is_training)
+        return fail(err, CYGNET_EINVAL, 0, "a training is under way");
+    st = start_pool(swan, err);
+    if (st == CYGNET_OK)
+        st = open_profile(swan, training, err);
+    if (st == CYGNET_OK)
+        st = open_senses(swan, err);
+    if (st != CYGNET_OK)
+        return st;
+    begin(swan, training);
+    if (reacts(swan))
+        st = swan_start_looking(swan, err);
+    if (st != CYGNET_OK)
+        swan_end(swan);
+    return st;
+}
+
+void swan_end(struct swan *swan)
+{
+    if (!swan->is_training)
+        return;
+    swan_stop_looking(swan);
+    senses_close(swan->senses);
+    swan->senses = NULL;
+    swan->is_training = false;
+    energy_meter_load(&swan->meter, (const uint8_t[SOC_MAX_CLUSTERS]){0},
+                      (int64_t)swan_now_ms());
+    energy_meter_mark(&swan->idle_from, &swan->meter, (int64_t)swan_now_ms());
+}
+
+void swan_set_heat(struct swan *swan, int32_t heat)
+{
+    atomic_store(&swan->heat, heat);
+}
+
+bool swan_is_paused(struct swan *swan)
+{
+    bool is_paused;
+
+    pthread_mutex_lock(&swan->mutex);
+    is_paused = swan->is_training && swan->decision.entry < 0;
+    pthread_mutex_unlock(&swan->mutex);
+    return is_paused;
+}
+
+void swan_count(struct swan_counters *out, struct swan *swan)
+{
+    struct energy_reading all;
+    struct energy_mark now;
+
+    pthread_mutex_lock(&swan->mutex);
+    now = swan->idle_from;
+    if (swan->is_training)
+        energy_meter_mark(&now, &swan->meter, (int64_t)swan_now_ms());
+    energy_marginal(&all, &swan->meter, &swan->began, &now);
+    *out = swan->counters;
+    out->mj = all.mj;
+    pthread_mutex_unlock(&swan->mutex);
+}
+
+/* ---- What is kept and told --------------------------------------------------- */
+
+cygnet_status swan_save(struct swan *swan, struct bytes *out, cygnet_error *err)
+{
+    cygnet_status st;
+
+    pthread_mutex_lock(&swan->mutex);
+    st = profile_write(out, &swan->profile, err);
+    pthread_mutex_unlock(&swan->mutex);
+    return st;
+}
+
+static void put_cores(struct json_builder *b, const struct swan *swan)
+{
+    const struct controller *c = &swan->controller;
+
+    json_open_array(b, "cores");
+    for (uint32_t i = 0; i < swan->soc.n_cores; i++) {
+        json_open_object(b, NULL);
+        json_put_u64(b, "cpu", swan->soc.cores[i].cpu);
+        json_put_bool(b, "usable", soc_usable(&swan->soc.cores[i]));
+        json_put_double(b, "waited", c->waits[i].level);
+        json_put_double(b, "others", c->foreigns[i].level);
+        json_put_bool(b, "wanted", c->waits[i].is_high || c->foreigns[i].is_high);
+        json_close(b);
+    }
+    json_close(b);
+}
+
+static void put_state(struct json_builder *b, const struct swan *swan)
+{
+    static const char *const policies[] = {"swan", "greedy", "fixed", "efficient"};
+    char text[CHOICE_TEXT_BYTES] = "pause";
+
+    if (swan->decision.entry >= 0)
+        profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
+    json_open_object(b, NULL);
+    json_put_string(b, "policy", policies[swan->options.policy]);
+    json_put_string(b, "choice", text);
+    json_put_string(b, "reason", policy_reason_name(swan->decision.reason));
+    json_put_string(b, "why", swan->decision.why);
+    json_put_string(b, "disturbance", disturbance_name(swan->controller.disturbance));
+    json_put_double(b, "slowdown", swan->controller.slowdown);
+    json_put_bool(b, "yields", swan->pool && pool_yields(swan->pool));
+    json_put_u64(b, "switches", swan->counters.n_switches);
+    json_put_u64(b, "explored_steps", swan->counters.n_explored);
+    json_put_double(b, "longest_vacate_ms", swan->counters.vacate_ms);
+    put_cores(b, swan);
+    json_close(b);
+}
+
+cygnet_status swan_explain(struct swan *swan, struct bytes *out, cygnet_error *err)
+{
+    struct json_builder *b = json_build();
+
+    pthread_mutex_lock(&swan->mutex);
+    put_state(b, swan);
+    pthread_mutex_unlock(&swan->mutex);
+    return json_build_finish(b, out, err);
+}

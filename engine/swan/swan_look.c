@@ -1,0 +1,149 @@
+/* The looking thread: sees, decides, takes away and gives back, in the middle of steps.
+ * It sleeps between looks and runs at the usual priority, so that it is on time when the
+ * training threads get no CPU. */
+#include "engine/swan/swan_parts.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOKS_PER_REFRESH 5
+#define VACATE_LOOK_NS 50000
+#define VACATE_MAX_MS 100.0
+
+static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
+{
+    const struct pool_grant *grant = &swan->granted;
+
+    for (uint32_t i = 0; i < swan->soc.n_cores; i++)
+        in_use[i] = grant->n_cpus == 0 && soc_usable(&swan->soc.cores[i]);
+    for (uint32_t i = 0; i < grant->n_cpus; i++) {
+        const struct soc_core *core = soc_find(&swan->soc, grant->cpus[i]);
+
+        if (core)
+            in_use[core - swan->soc.cores] = true;
+    }
+}
+
+static void look(struct swan *swan)
+{
+    struct controller_sight sight = {.now_ms = swan_now_ms()};
+    bool in_use[SOC_MAX_CORES];
+
+    pthread_mutex_lock(&swan->mutex);
+    if (swan->n_looks++ % LOOKS_PER_REFRESH == 0)
+        sight.revoked = soc_refresh(&swan->soc, swan->root);
+    cores_in_use(in_use, swan);
+    senses_look(swan->senses, &sight, &swan->soc, in_use);
+    sight.heat = atomic_load(&swan->heat);
+    sight.step_ms = sight.now_ms - swan->step.began_ms;
+    controller_look(&swan->controller, &sight, &swan->soc, swan_profiled_ms(swan));
+    energy_meter_sample(&swan->meter, (int64_t)sight.now_ms);
+    if (!controller_is_quiet(&swan->controller))
+        swan->step.is_clean = false;
+    pthread_mutex_unlock(&swan->mutex);
+}
+
+/* How long threads stay on cores that were taken from them. Not under the mutex. */
+static void watch_them_leave(struct swan *swan, double decided_ms)
+{
+    const struct timespec pause = {0, VACATE_LOOK_NS};
+    double ms = 0.0;
+
+    while (!pool_has_vacated(swan->pool) && ms < VACATE_MAX_MS) {
+        (void)nanosleep(&pause, NULL);
+        ms = swan_now_ms() - decided_ms;
+    }
+    ms = swan_now_ms() - decided_ms;
+    pthread_mutex_lock(&swan->mutex);
+    swan->counters.vacate_ms = fmax(swan->counters.vacate_ms, ms);
+    pthread_mutex_unlock(&swan->mutex);
+}
+
+/* A tried choice is left alone as long as nothing disturbs it. */
+static void react(struct swan *swan)
+{
+    struct pool_grant before;
+    double decided_ms;
+    bool left;
+
+    pthread_mutex_lock(&swan->mutex);
+    before = swan->granted;
+    if (!swan->step.explores || !controller_is_quiet(&swan->controller))
+        swan_decide(swan);
+    decided_ms = swan->decided_ms;
+    left = swan->granted.n_threads < before.n_threads;
+    pthread_mutex_unlock(&swan->mutex);
+    if (left)
+        watch_them_leave(swan, decided_ms);
+}
+
+static struct timespec next_look(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += (long)(CONTROLLER_LOOK_MS * 1e6);
+    t.tv_sec += t.tv_nsec / 1000000000L;
+    t.tv_nsec %= 1000000000L;
+    return t;
+}
+
+static bool sleep_between_looks(struct swan *swan)
+{
+    struct timespec until = next_look();
+    bool is_ending;
+    int error = 0;
+
+    pthread_mutex_lock(&swan->mutex);
+    while (!swan->is_ending && error != ETIMEDOUT)
+        error = pthread_cond_timedwait(&swan->wanted, &swan->mutex, &until);
+    is_ending = swan->is_ending;
+    pthread_mutex_unlock(&swan->mutex);
+    return !is_ending;
+}
+
+static void *look_on(void *arg)
+{
+    struct swan *swan = arg;
+
+    do {
+        look(swan);
+        react(swan);
+    } while (sleep_between_looks(swan));
+    return NULL;
+}
+
+/* The host's signals stay with the host's threads. */
+cygnet_status swan_start_looking(struct swan *swan, cygnet_error *err)
+{
+    sigset_t all, before;
+    int error;
+
+    swan->is_ending = false;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&swan->looker, NULL, look_on, swan);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    swan->looks = error == 0;
+    if (swan->looks)
+        return CYGNET_OK;
+    return fail(err, CYGNET_ENOMEM, error,
+                "the system refused a thread to look (errno %d)", error);
+}
+
+void swan_stop_looking(struct swan *swan)
+{
+    if (!swan->looks)
+        return;
+    pthread_mutex_lock(&swan->mutex);
+    swan->is_ending = true;
+    pthread_cond_signal(&swan->wanted);
+    pthread_mutex_unlock(&swan->mutex);
+    pthread_join(swan->looker, NULL);
+    swan->looks = false;
+}

@@ -1,0 +1,95 @@
+/* What the files of the engine share: who may look in is swan*.c. */
+#ifndef ENGINE_SWAN_SWAN_PARTS_H
+#define ENGINE_SWAN_SWAN_PARTS_H
+
+#include "engine/pool/pool.h"
+#include "engine/swan/controller.h"
+#include "engine/swan/explore.h"
+#include "engine/swan/place.h"
+#include "engine/swan/senses.h"
+#include "engine/swan/swan.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A step under way or just ended.
+ *
+ * began_ms  NaN: none is under way
+ * entry     it began with
+ * is_clean  the same choice and no disturbance from its begin to its end
+ * explores  its entry was tried, not decided */
+struct swan_step {
+    double began_ms;
+    double ended_ms;
+    int32_t entry;
+    bool is_clean;
+    bool explores;
+};
+
+/* Under `mutex` while a training is under way: everything from `profile` on.
+ *
+ * wanted      for the looking thread: the training ends
+ * decision    the policy's last word, and when it was spoken
+ * entry       in use; -1: none yet
+ * granted     to the pool
+ * energy_from where the present stretch of clean steps with one entry began, of
+ *             energy_steps steps
+ * idle_from   since when nothing trains; `began`: when the training began */
+struct swan {
+    struct nn_executor executor; /* first: the executor is the engine */
+    struct swan_options options;
+    char root[PATH_MAX];
+    char engine[PROFILE_KEY_BYTES];
+    struct soc soc;
+    struct pool *pool;
+    struct senses *senses;
+    _Atomic int32_t heat;
+    struct choice fixed; /* of CYGNET_POLICY_FIXED */
+    const cygnet_stop *stop;
+    bool in_call;
+    bool is_training;
+
+    pthread_t looker;
+    bool looks;
+    pthread_mutex_t mutex;
+    pthread_cond_t wanted;
+    bool is_ending;
+
+    struct profile profile;
+    struct explore explore;
+    struct controller controller;
+    struct policy_decision decision;
+    double decided_ms;
+    int32_t entry;
+    struct pool_grant granted;
+    struct swan_step step;
+    uint64_t steps_left;
+    double ms_left;
+    double mj_left;
+    uint32_t n_looks;
+    struct swan_counters counters;
+    struct energy_meter meter;
+    struct energy_mark idle_from;
+    struct energy_mark began;
+    struct energy_mark energy_from;
+    uint64_t energy_steps;
+};
+
+/* Monotonic, with fractions. */
+double swan_now_ms(void);
+
+/* Step time of the entry in use as it was measured; NaN: it was not. */
+double swan_profiled_ms(const struct swan *swan);
+
+/* Asks the policy, and does as it says. */
+void swan_decide(struct swan *swan);
+
+/* Grants the pool what the entry needs. True: a core was left. */
+bool swan_use(struct swan *swan, int32_t entry);
+
+/* The looking thread, while a policy that reacts is at work. Errors: ENOMEM. */
+cygnet_status swan_start_looking(struct swan *swan, cygnet_error *err);
+void swan_stop_looking(struct swan *swan);
+
+#endif

@@ -1,0 +1,202 @@
+/* One step: on which choice, and what is learnt from it. */
+#include "engine/swan/swan_parts.h"
+
+#include "base/log.h"
+
+#include <math.h>
+#include <time.h>
+
+double swan_now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+double swan_profiled_ms(const struct swan *swan)
+{
+    const struct profile_entry *e;
+
+    if (swan->entry < 0)
+        return (double)NAN;
+    e = &swan->profile.entries[swan->entry];
+    return e->n_measured > 0 ? e->step_ms : (double)NAN;
+}
+
+/* ---- Energy ------------------------------------------------------------------ */
+
+/* A new stretch of clean steps begins here. */
+static void begin_stretch(struct swan *swan)
+{
+    energy_meter_mark(&swan->energy_from, &swan->meter, (int64_t)swan_now_ms());
+    swan->energy_steps = 0;
+}
+
+/* What a step of the stretch took, once enough steps are in it. */
+static double stretch_mj(struct swan *swan, enum energy_source *source)
+{
+    struct energy_reading stretch, step;
+    struct energy_mark now;
+
+    swan->energy_steps++;
+    energy_meter_mark(&now, &swan->meter, (int64_t)swan_now_ms());
+    energy_marginal(&stretch, &swan->meter, &swan->energy_from, &now);
+    energy_per_step(&step, &stretch, swan->energy_steps);
+    *source = step.source;
+    if (step.source == ENERGY_UNKNOWN)
+        return (double)NAN;
+    begin_stretch(swan);
+    return step.mj;
+}
+
+/* ---- Choosing ---------------------------------------------------------------- */
+
+bool swan_use(struct swan *swan, int32_t entry)
+{
+    const struct choice *choice = &swan->profile.entries[entry].choice;
+    struct pool_grant before = swan->granted;
+    struct pool_grant grant;
+
+    place_choice(&grant, choice, swan->options.placement, &swan->soc, &swan->controller,
+                 &before);
+    if (entry == swan->entry && place_equal(&grant, &before))
+        return false;
+    swan->granted = grant;
+    /* A system that does not place threads still takes their number. */
+    (void)pool_grant(swan->pool, &grant, NULL);
+    energy_meter_load(&swan->meter, choice->n_cores, (int64_t)swan_now_ms());
+    swan->step.is_clean = false;
+    begin_stretch(swan);
+    if (entry == swan->entry)
+        return true;
+    swan->counters.n_switches += swan->entry >= 0;
+    swan->entry = entry;
+    return true;
+}
+
+static void fill_input(struct policy_input *in, const struct swan *swan)
+{
+    *in = (struct policy_input){
+        .profile = &swan->profile,
+        .soc = &swan->soc,
+        .kind = swan->options.policy,
+        .current = swan->entry,
+        .steps_left = swan->steps_left,
+        .ms_left = swan->ms_left,
+        .mj_left = swan->mj_left,
+        .yields = swan->pool && pool_yields(swan->pool),
+    };
+    if (in->kind == CYGNET_POLICY_FIXED)
+        in->fixed = swan->fixed;
+    controller_report(in, &swan->controller, &swan->soc);
+}
+
+static void log_decision(const struct swan *swan)
+{
+    char text[CHOICE_TEXT_BYTES] = "pause";
+
+    if (swan->decision.entry >= 0)
+        profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
+    if (swan->options.log)
+        log_line(swan->options.log, LOG_DEBUG, "swan: %s (%s): %s", text,
+                 policy_reason_name(swan->decision.reason), swan->decision.why);
+}
+
+/* The cheapest choice that is possible, so that a step under way can end. */
+static int32_t cheapest(const struct swan *swan)
+{
+    for (uint32_t i = 0; i < swan->profile.n_entries; i++) {
+        if (choice_is_possible(&swan->profile.entries[i].choice, &swan->soc))
+            return (int32_t)i;
+    }
+    return 0;
+}
+
+void swan_decide(struct swan *swan)
+{
+    int32_t before = swan->decision.entry, used = swan->entry;
+    struct policy_input in;
+
+    fill_input(&in, swan);
+    policy_decide(&swan->decision, &in);
+    swan->decided_ms = swan_now_ms();
+    (void)swan_use(swan,
+                   swan->decision.entry >= 0 ? swan->decision.entry : cheapest(swan));
+    if (used >= 0 && swan->entry != used)
+        controller_switched(&swan->controller, swan->entry > used);
+    if (swan->decision.entry != before)
+        log_decision(swan);
+}
+
+/* Only an engine that reacts tries things. */
+static bool explores(const struct swan *swan)
+{
+    return swan->looks && controller_is_quiet(&swan->controller);
+}
+
+static void choose(struct swan *swan)
+{
+    int32_t tried = -1;
+
+    if (explores(swan))
+        tried = explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
+                             swan->ms_left);
+    swan->step.explores = tried >= 0;
+    if (tried >= 0)
+        (void)swan_use(swan, tried);
+    else
+        swan_decide(swan);
+}
+
+/* ---- Learning ---------------------------------------------------------------- */
+
+static void learn(struct swan *swan, double data_ms)
+{
+    struct swan_step *step = &swan->step;
+    double step_ms = step->ended_ms - step->began_ms;
+    enum energy_source source;
+    double mj;
+
+    controller_step(&swan->controller, step_ms, data_ms, swan_profiled_ms(swan));
+    swan->counters.n_explored += step->explores;
+    if (!step->is_clean || step->entry != swan->entry) {
+        begin_stretch(swan);
+        return;
+    }
+    mj = stretch_mj(swan, &source);
+    profile_add(&swan->profile, (size_t)step->entry, step_ms, mj, source);
+    profile_update(&swan->profile);
+    explore_step(&swan->explore, &swan->profile, step->entry, step_ms);
+}
+
+static void watch(void *user)
+{
+    (void)cygnet_stopped(((struct swan *)user)->stop);
+}
+
+void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double data_ms,
+               uint64_t steps_left, double ms_left)
+{
+    struct swan_step *step = &swan->step;
+
+    pthread_mutex_lock(&swan->mutex);
+    swan->steps_left = steps_left;
+    swan->ms_left = ms_left;
+    choose(swan);
+    *step = (struct swan_step){.began_ms = swan_now_ms(),
+                               .entry = swan->entry,
+                               .is_clean = controller_is_quiet(&swan->controller),
+                               .explores = step->explores};
+    swan->in_call = true;
+    pthread_mutex_unlock(&swan->mutex);
+
+    pool_call(swan->pool, call, arg, swan->stop ? watch : NULL, swan);
+
+    pthread_mutex_lock(&swan->mutex);
+    swan->in_call = false;
+    step->ended_ms = swan_now_ms();
+    learn(swan, data_ms);
+    step->began_ms = (double)NAN;
+    pthread_mutex_unlock(&swan->mutex);
+}
