@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_MUTATIONS = 150, MAX_GARBAGE = 6000 };
+enum { N_MUTATIONS = 40, MAX_GARBAGE = 6000 };
 
 static const char *const fixtures[] = {
     "pixel_3",
