@@ -68,8 +68,14 @@ static void write_file(const struct fake_soc *fake, const char *name, const char
     FILE *file;
 
     (void)snprintf(path, sizeof(path), "%s/%s", fake->root, name);
-    make_folders(path);
+    /* A new file: some file systems write a truncated one out when it is closed. */
+    if (mode[0] == 'w')
+        (void)unlink(path);
     file = fopen(path, mode);
+    if (!file) {
+        make_folders(path);
+        file = fopen(path, mode);
+    }
     must(file != NULL, path);
     must(fwrite(content, 1, len, file) == len, path);
     must(fclose(file) == 0, path);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_MUTATIONS = 150, MAX_GARBAGE = 6000 };
+enum { N_MUTATIONS = 40, MAX_GARBAGE = 6000 };
 
 static const char *const fixtures[] = {
     "pixel_3",
@@ -268,7 +268,7 @@ static void test_garbage_in_every_file_is_survived(void **state)
         "Cpus_allowed_list:",
         "1023\n",
     };
-    struct fake_soc *fake = fake_soc_load(SOC_DIR, "hybrid_i7_1260p");
+    struct fake_soc *fake = fake_soc_load(SOC_DIR, "pixel_3");
     char long_text[MAX_GARBAGE];
 
     (void)state;
@@ -276,7 +276,7 @@ static void test_garbage_in_every_file_is_survived(void **state)
         fill_all(fake, garbage[i], strlen(garbage[i]));
         read_any(fake->root);
         /* The same with a list of cores that is good, so that all else is read. */
-        fake_soc_set(fake, "present", "0-15");
+        fake_soc_set(fake, "present", "0-7");
         read_any(fake->root);
     }
     memset(long_text, '9', sizeof(long_text));
