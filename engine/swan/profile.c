@@ -28,6 +28,8 @@ void profile_init(struct profile *profile, const struct profile_key *key,
         profile->entries[i] = (struct profile_entry){.choice = choices[i],
                                                      .step_ms = NAN,
                                                      .spread_ms = NAN,
+                                                     .model_ms = NAN,
+                                                     .model_sd = NAN,
                                                      .step_mj = NAN,
                                                      .spread_mj = NAN,
                                                      .pruned_by = -1};
@@ -101,7 +103,8 @@ static void summarise(struct profile_entry *e)
         return;
     memcpy(sorted, e->samples, n * sizeof(*sorted));
     sort(sorted, n);
-    e->step_ms = quantile(sorted, n, 0.5);
+    /* What disturbs makes steps slower, never faster: of two the slower is in doubt. */
+    e->step_ms = n == 2 ? sorted[0] : quantile(sorted, n, 0.5);
     if (n >= MIN_QUARTILES)
         e->spread_ms = (quantile(sorted, n, 0.75) - quantile(sorted, n, 0.25)) / 2;
 }
@@ -109,17 +112,19 @@ static void summarise(struct profile_entry *e)
 static void predict_times(struct profile *profile)
 {
     struct fit fit;
+    bool known = predict_fit_time(&fit, profile);
 
-    if (!predict_fit_time(&fit, profile))
-        return;
     for (size_t i = 0; i < profile->n_entries; i++) {
         struct profile_entry *e = &profile->entries[i];
-        double sd;
 
+        e->model_ms = e->model_sd = NAN;
+        if (!known)
+            continue;
+        e->model_ms = predict_value(&e->model_sd, &fit, &e->choice);
         if (e->n_samples > 0)
             continue;
-        e->step_ms = predict_value(&sd, &fit, &e->choice);
-        e->spread_ms = QUARTILE * sd * e->step_ms;
+        e->step_ms = e->model_ms;
+        e->spread_ms = QUARTILE * e->model_sd * e->step_ms;
     }
 }
 

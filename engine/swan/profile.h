@@ -36,12 +36,25 @@ struct profile_energy {
     enum energy_source source;
 };
 
+/* What exploring has cost, over all rounds (explore.h).
+ *
+ * n_steps  undisturbed steps
+ * n_lost   what tries have taken beyond the policy's choice, in steps of that */
+struct profile_explored {
+    uint64_t n_steps;
+    double n_lost;
+};
+
 /* samples        the newest undisturbed step times in ms, n_samples of them, the
  *                oldest first
  * n_measured     all steps that went into this entry; 0: step_ms is predicted
- * step_ms        median of the samples, or the prediction; NaN: neither
+ * step_ms        median of the samples (of two the faster), or the prediction; NaN:
+ *                neither
  * spread_ms      half the distance of the quartiles, of the samples (of four and
  *                more) or of what the prediction may be; NaN: unknown
+ * model_ms       what the model of all that is measured says of this entry, measured or
+ *                not; NaN: nothing is measured
+ * model_sd       how far that is uncertain, as a fraction (one standard deviation)
  * measured       energy as it was read
  * step_mj        marginal energy of a step, (P - P_idle) t, in mJ; NaN: unknown
  * spread_mj      its uncertainty (one standard deviation); NaN: unknown
@@ -56,6 +69,8 @@ struct profile_entry {
     uint64_t n_measured;
     double step_ms;
     double spread_ms;
+    double model_ms;
+    double model_sd;
     struct profile_energy measured;
     double step_mj;
     double spread_mj;
@@ -71,6 +86,7 @@ struct profile {
     uint32_t n_clusters;
     uint32_t n_entries;
     struct soc_cluster clusters[SOC_MAX_CLUSTERS];
+    struct profile_explored explored;
     struct profile_entry entries[CHOICE_MAX];
 };
 

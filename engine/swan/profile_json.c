@@ -75,6 +75,10 @@ cygnet_status profile_write(struct bytes *out, const struct profile *profile,
     json_put_string(b, "soc", profile->key.soc);
     json_put_string(b, "engine", profile->key.engine);
     put_clusters(b, profile);
+    json_open_object(b, "explored");
+    json_put_u64(b, "steps", profile->explored.n_steps);
+    json_put_double(b, "lost", profile->explored.n_lost);
+    json_close(b);
     json_open_array(b, "entries");
     for (size_t i = 0; i < profile->n_entries; i++)
         put_entry(b, &profile->entries[i], profile->n_clusters);
@@ -271,6 +275,23 @@ static cygnet_status read_entries(struct profile *out, const struct json *root,
     return CYGNET_OK;
 }
 
+static cygnet_status read_explored(struct profile *out, const struct json *root,
+                                   cygnet_error *err)
+{
+    const char *where = "profile: explored";
+    const struct json *explored;
+    cygnet_status st =
+        json_read_object(&explored, root, "explored", true, "profile", err);
+
+    if (st == CYGNET_OK)
+        st = json_read_u64(&out->explored.n_steps, explored, "steps", 0, JSON_EXACT_MAX,
+                           true, where, err);
+    if (st == CYGNET_OK)
+        st = json_read_double(&out->explored.n_lost, explored, "lost", 0, MAX_MS, true,
+                              where, err);
+    return st;
+}
+
 static cygnet_status read_root(struct profile *out, const struct json *root,
                                cygnet_error *err)
 {
@@ -286,6 +307,8 @@ static cygnet_status read_root(struct profile *out, const struct json *root,
         st = read_key(&out->key, root, err);
     if (st == CYGNET_OK)
         st = read_clusters(out, root, err);
+    if (st == CYGNET_OK)
+        st = read_explored(out, root, err);
     if (st == CYGNET_OK)
         st = read_entries(out, root, err);
     return st;
@@ -346,6 +369,7 @@ cygnet_status profile_parse(struct profile *profile, const void *text, size_t le
         st = fail(err, CYGNET_ENOTFOUND, 0, "profile: of other execution choices");
     if (st == CYGNET_OK) {
         memcpy(profile->entries, found->entries, sizeof(profile->entries));
+        profile->explored = found->explored;
         profile_update(profile);
     }
     mem_free(NULL, found);
