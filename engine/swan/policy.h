@@ -7,7 +7,7 @@
 
 #include <cygnet/policy.h>
 
-#define POLICY_WHY_BYTES 128
+#define POLICY_WHY_BYTES 256
 
 /* What disturbs training at the moment, as the controller has diagnosed it. */
 enum disturbance {
@@ -30,11 +30,14 @@ enum disturbance {
  * mj_left        energy budget; INFINITY: none
  * disturbance    diagnosis
  * slowdown       observed over profiled step time of the current entry, 1: as profiled
- * contended[k]   cores of cluster k that somebody else wants
+ * contended[k]   CPUs of cluster k that somebody else wants; all 0: unknown, or none
  * yields         the threads run in a class that gives way at once (SCHED_IDLE): what
  *                they wait for costs them, not the user
  * may_upgrade    the quiet period and the back-off are over
- * level          thermal severity, 0 none to 3 pause */
+ * recovering     a disturbance has driven us down and we are not back yet: upgrades go
+ *                one by one
+ * level          thermal severity, 0 none, 1 two thirds of the power, 2 a third, 3 pause
+ */
 struct policy_input {
     const struct profile *profile;
     const struct soc *soc;
@@ -49,6 +52,7 @@ struct policy_input {
     uint32_t contended[SOC_MAX_CLUSTERS];
     bool yields;
     bool may_upgrade;
+    bool recovering;
     uint32_t level;
 };
 
@@ -61,7 +65,8 @@ enum policy_reason {
     REASON_FIXED,        /* as the caller said */
     REASON_ONLY,         /* nothing else is possible now */
     REASON_DOWNGRADE,    /* contention: one down the frontier */
-    REASON_LEAVE,        /* contention: other cores are free */
+    REASON_LEAVE,        /* contention: other cores are free; the entry may stay the
+                            same, then its threads belong on other cores of theirs */
     REASON_UPGRADE,      /* quiet again: one up */
     REASON_COOL,         /* thermal: fewer or slower cores */
     REASON_PAUSE,        /* too hot, or no core is left */
@@ -76,7 +81,22 @@ struct policy_decision {
     char why[POLICY_WHY_BYTES];
 };
 
-/* Never fails: where nothing is known it says what it assumes. */
+/* Never fails: where nothing is known it says what it assumes.
+ *
+ * The entries that count are those whose cores are usable now, pruned among themselves.
+ * `swan` takes the least energy of those that finish by the deadline (a tenth to spare
+ * where that is possible), the fastest where none does or no energy is known; of those
+ * that tie with the best (within what they are uncertain by, 1 to 5 %) the cheapest. A
+ * choice in use stays until another is better by more than that, or cheaper and as good;
+ * one that costs more is taken only when may_upgrade, or when the deadline needs it.
+ *
+ * Contention: first to free cores that cost no more and are as fast as what is left of
+ * the current choice; else one down. Neither when the threads yield and staying is
+ * faster, nor when it would miss a deadline that staying meets. Cores known to be wanted
+ * are not gone up to. Heat: the best choice below the power that the level allows, never
+ * a costlier one; level 1 does not make a deadline miss, level 2 and above may. The
+ * budget comes before the deadline. `greedy` and `fixed` ignore all but what is possible,
+ * the budget, and level 3. */
 void policy_decide(struct policy_decision *out, const struct policy_input *input);
 
 /* "least energy", "downgrade", ... Static text. */
