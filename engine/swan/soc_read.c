@@ -133,8 +133,7 @@ static cygnet_status find_cores(struct affinity *out, const char *root, cygnet_e
                         (unsigned long long)highest, AFFINITY_MAX_CPUS - 1);
         return CYGNET_OK;
     }
-    if (read_allowed(out, root) != CPU_LIST_GOOD &&
-        affinity_get(out, 0) != 0)
+    if (read_allowed(out, root) != CPU_LIST_GOOD && affinity_get(out, 0) != 0)
         affinity_add(out, 0);
     return CYGNET_OK;
 }

@@ -380,7 +380,7 @@ static void test_lists_of_cpus_are_read_strictly(void **state)
         uint64_t highest;
         bool good = cpu_list_parse(&set, &highest, cases[i].text);
 
-        print_message("# \"%s\"\n", cases[i].text);
+        print_message("# \"%.*s\"\n", (int)strcspn(cases[i].text, "\n"), cases[i].text);
         assert_int_equal(good, cases[i].good);
         if (!good)
             continue;

@@ -21,7 +21,7 @@ static struct swan *make_engine(cygnet_policy policy, uint32_t max_threads,
         .policy = policy,
         .max_threads = max_threads,
         .placement = placement,
-        .yields = true,
+        .yields = false, /* they would starve on a machine that is busy with tests */
         .engine = "test",
     };
     struct swan *swan;
@@ -74,7 +74,7 @@ static void check_training(struct swan *swan, cygnet_model *model, cygnet_model 
     for (l.step = 0; l.step < STEPS; l.step++) {
         assert_false(swan_is_paused(swan));
         swan_step(swan, train, &l, 0.1, STEPS - l.step, (double)INFINITY);
-        assert_int_equal(l.scheduler, SCHED_IDLE);
+        assert_int_equal(l.scheduler, SCHED_OTHER);
         train(&(struct lesson){.model = plain, .step = l.step});
         assert_true(same_state(model, plain));
     }
@@ -193,7 +193,8 @@ static void test_the_engine_explains_its_choice(void **state)
     bytes_init(&text, PROFILE_MAX_BYTES, NULL);
     train_quietly(swan, model, "lenet5", NULL, 3);
     assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
-    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS, NULL),
+    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
+                                NULL),
                      CYGNET_OK);
     assert_string_equal(json_text(json_member(document, "policy"), ""), "fixed");
     assert_string_equal(json_text(json_member(document, "disturbance"), ""), "none");

@@ -47,7 +47,7 @@ static void test_the_failing_condition_is_named(void **state)
 {
     const struct eligibility_rule rule = {CYGNET_REQUIRED, CYGNET_REQUIRED,
                                           CYGNET_REQUIRED, 50};
-    cygnet_device_state device = {0, CYGNET_TRUE, CYGNET_UNKNOWN, CYGNET_FALSE, 40};
+    cygnet_device_state device = {0, CYGNET_TRUE, CYGNET_UNKNOWN, CYGNET_FALSE, 40, -1};
     char why[ELIGIBILITY_WHY_BYTES];
 
     (void)state;
