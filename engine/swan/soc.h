@@ -85,7 +85,8 @@ struct soc {
  * the engine does not itself confine to cores.
  * Errors: EFORMAT (what there is of a list of CPUs is none, or it names no core that
  * is online or allowed: which file), ELIMIT (more cores than SOC_MAX_CORES, or numbers
- * above 1023), EHOST (no digest). After an error *out is unspecified. */
+ * above 1023), EINVAL (root is too long), EHOST (no digest). After an error *out is
+ * unspecified. */
 cygnet_status soc_read(struct soc *out, const char *root, cygnet_error *err);
 
 /* Reads `online` and `allowed` anew; what cannot be read stays. True: something has

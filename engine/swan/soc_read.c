@@ -200,18 +200,9 @@ static uint64_t read_size(const char *root, uint32_t cpu, unsigned index)
     if (!sysfs_line(line, AT_FDCWD, path) || line[0] < '0' || line[0] > '9')
         return 0;
     value = strtoull(line, &end, 10);
-    if (value > UINT32_MAX || (*end != '\0' && end[1] != '\0'))
+    if (value > UINT32_MAX)
         return 0;
-    switch (*end) {
-    case '\0':
-        return value;
-    case 'K':
-        return value << 10;
-    case 'M':
-        return value << 20;
-    default:
-        return 0;
-    }
+    return strcmp(end, "K") == 0 ? value << 10 : *end == '\0' ? value : 0;
 }
 
 static void read_caches(struct core_facts *facts, uint32_t cpu, const char *root)

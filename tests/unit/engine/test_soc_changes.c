@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_MUTATIONS = 150, MAX_GARBAGE = 6000 };
+enum { N_MUTATIONS = 40, MAX_GARBAGE = 6000 };
 
 static const char *const fixtures[] = {
     "pixel_3",
@@ -49,6 +49,7 @@ static void test_a_core_that_is_unplugged_is_not_usable(void **state)
     assert_true(soc_refresh(&soc, fake->root));
     assert_false(soc_find(&soc, 4)->online);
     assert_false(soc_find(&soc, 7)->online);
+    assert_null(soc_find(&soc, 8));
     assert_int_equal(soc_n_usable(&soc, 0), 0);
     assert_int_equal(soc_n_usable(&soc, 1), 2);
     assert_false(choice_is_possible(&big, &soc));
@@ -268,7 +269,7 @@ static void test_garbage_in_every_file_is_survived(void **state)
         "Cpus_allowed_list:",
         "1023\n",
     };
-    struct fake_soc *fake = fake_soc_load(SOC_DIR, "hybrid_i7_1260p");
+    struct fake_soc *fake = fake_soc_load(SOC_DIR, "pixel_3");
     char long_text[MAX_GARBAGE];
 
     (void)state;
@@ -276,7 +277,7 @@ static void test_garbage_in_every_file_is_survived(void **state)
         fill_all(fake, garbage[i], strlen(garbage[i]));
         read_any(fake->root);
         /* The same with a list of cores that is good, so that all else is read. */
-        fake_soc_set(fake, "present", "0-15");
+        fake_soc_set(fake, "present", "0-7");
         read_any(fake->root);
     }
     memset(long_text, '9', sizeof(long_text));
