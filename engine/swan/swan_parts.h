@@ -65,7 +65,7 @@ struct swan {
     uint64_t steps_left;
     double ms_left;
     double mj_left;
-    uint32_t n_looks;
+    uint64_t n_looks;
     struct swan_counters counters;
     struct energy_meter meter;
     struct energy_mark idle_from;

@@ -4,12 +4,14 @@
 
 #include "base/json.h"
 #include "engine/pool/affinity.h"
+#include "engine/swan/controller.h"
 #include "engine/swan/profile.h"
 #include "fixture.h"
 
 #include <math.h>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 enum { BATCH = 13, STEPS = 25 };
 
@@ -222,6 +224,32 @@ static void test_one_training_at_a_time(void **state)
     swan_destroy(swan); /* ends it */
 }
 
+static double now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* However long it takes: never more looks than the time has room for. */
+static void test_looks_are_spread_over_time(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+    const struct timespec pause = {0, 200000000};
+    struct swan_counters counters;
+    double began_ms = now_ms();
+
+    (void)state;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    (void)nanosleep(&pause, NULL);
+    swan_count(&counters, swan);
+    assert_in_range(counters.n_looks, 1,
+                    (now_ms() - began_ms) / CONTROLLER_LOOK_MS + 2.0);
+    swan_destroy(swan);
+}
+
 static void test_a_hot_device_pauses(void **state)
 {
     struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
@@ -248,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_what_was_measured_is_kept_for_the_same_model),
         cmocka_unit_test(test_the_engine_explains_its_choice),
         cmocka_unit_test(test_one_training_at_a_time),
+        cmocka_unit_test(test_looks_are_spread_over_time),
         cmocka_unit_test(test_a_hot_device_pauses),
     };
 
