@@ -22,6 +22,7 @@ struct swan;
  *
  * executor    what models are created on; the engine's, if there is one
  * swan        chooses the cores that train; NULL: steps run as the executor does
+ * loan        the device's energy loan, kept by the owner; NULL: no training on battery
  * stop        set by another thread: end with ECANCELLED within 200 ms
  * look_again  set by another thread: ask device_state soon; cleared by us
  * seed        0: from the system */
@@ -36,6 +37,7 @@ struct participant_config {
     const struct log *log;
     const cygnet_allocator *alloc;
     struct eligibility_rule rule;
+    const struct loan *loan;
     uint64_t max_model_bytes;
     uint64_t max_train_bytes;
     uint64_t seed;

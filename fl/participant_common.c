@@ -65,7 +65,8 @@ cygnet_status participant_qualify(struct participant *p, cygnet_error *err)
         return st;
     if (round_has_task(&p->round))
         rule = eligibility_combine(&rule, &asked);
-    if (eligibility_holds(why, &rule, &device))
+    if (eligibility_holds(why, &rule, &device) &&
+        (round_has_task(&p->round) || eligibility_loan_holds(why, p->config.loan)))
         return CYGNET_OK;
     report->outcome = round_has_task(&p->round) ? CYGNET_OUTCOME_INTERRUPTED
                                                 : CYGNET_OUTCOME_NOT_ELIGIBLE;

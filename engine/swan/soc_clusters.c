@@ -215,7 +215,7 @@ static void make_clusters(struct soc *soc, const struct core_facts *facts,
                           const uint32_t *groups, uint32_t n)
 {
     struct soc_cluster clusters[SOC_MAX_CLUSTERS] = {{{0}, 0, 0, 0, 0, 0, 0, 0}};
-    uint32_t ranks[SOC_MAX_CLUSTERS];
+    uint32_t ranks[SOC_MAX_CLUSTERS] = {0};
 
     for (uint32_t i = 0; i < soc->n_cores; i++)
         add_core(&clusters[groups[i]], &facts[i]);
@@ -234,7 +234,7 @@ static void make_clusters(struct soc *soc, const struct core_facts *facts,
 
 void soc_make_clusters(struct soc *soc, struct core_facts facts[SOC_MAX_CORES])
 {
-    uint32_t groups[SOC_MAX_CORES], n, tolerance = SOC_TOLERANCE_PERCENT;
+    uint32_t groups[SOC_MAX_CORES] = {0}, n, tolerance = SOC_TOLERANCE_PERCENT;
     struct order order;
 
     fill_in(facts, soc->n_cores, false);

@@ -133,8 +133,7 @@ static cygnet_status find_cores(struct affinity *out, const char *root, cygnet_e
                         (unsigned long long)highest, AFFINITY_MAX_CPUS - 1);
         return CYGNET_OK;
     }
-    if (read_allowed(out, root) != CPU_LIST_GOOD &&
-        affinity_get(out, 0) != 0)
+    if (read_allowed(out, root) != CPU_LIST_GOOD && affinity_get(out, 0) != 0)
         affinity_add(out, 0);
     return CYGNET_OK;
 }
@@ -201,18 +200,9 @@ static uint64_t read_size(const char *root, uint32_t cpu, unsigned index)
     if (!sysfs_line(line, AT_FDCWD, path) || line[0] < '0' || line[0] > '9')
         return 0;
     value = strtoull(line, &end, 10);
-    if (value > UINT32_MAX || (*end != '\0' && end[1] != '\0'))
+    if (value > UINT32_MAX)
         return 0;
-    switch (*end) {
-    case '\0':
-        return value;
-    case 'K':
-        return value << 10;
-    case 'M':
-        return value << 20;
-    default:
-        return 0;
-    }
+    return strcmp(end, "K") == 0 ? value << 10 : *end == '\0' ? value : 0;
 }
 
 static void read_caches(struct core_facts *facts, uint32_t cpu, const char *root)

@@ -6,7 +6,7 @@
 
 #include <cygnet/swan.h>
 
-#define MAX_TEXT_BYTES (256 * 1024) /* 256 cores take a quarter of it */
+#define MAX_TEXT_BYTES ((size_t)256 * 1024) /* 256 cores take a quarter of it */
 
 /* 0 is what is not known. */
 static void put_known(struct json_builder *b, const char *key, uint64_t value)

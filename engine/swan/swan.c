@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- Life -------------------------------------------------------------------- */
 
@@ -57,6 +58,17 @@ static struct choice most_capable(const struct soc *soc, uint32_t n_threads)
     return choice;
 }
 
+/* Timed waits on it count by the clock that nobody sets. */
+static void init_wanted(struct swan *swan)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&swan->wanted, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 static void init(struct swan *swan)
 {
     struct energy_options energy = swan->options.energy;
@@ -68,6 +80,7 @@ static void init(struct swan *swan)
     swan->decision.entry = -1;
     swan->step.began_ms = (double)NAN;
     pthread_mutex_init(&swan->mutex, NULL);
+    init_wanted(swan);
     energy.root = swan->root;
     energy_meter_init(&swan->meter, &energy);
     energy_meter_mark(&swan->idle_from, &swan->meter, (int64_t)swan_now_ms());
@@ -101,6 +114,7 @@ void swan_destroy(struct swan *swan)
         return;
     swan_end(swan);
     pool_destroy(swan->pool);
+    pthread_cond_destroy(&swan->wanted);
     pthread_mutex_destroy(&swan->mutex);
     mem_free(swan->options.alloc, swan);
 }
@@ -176,7 +190,6 @@ static void begin(struct swan *swan, const struct swan_training *training)
     swan->counters = (struct swan_counters){0};
     swan->n_looks = 0;
     controller_init(&swan->controller, swan_now_ms());
-    explore_init(&swan->explore);
     begin_energy(swan);
     swan->is_training = true;
     swan_decide(swan);
@@ -251,6 +264,7 @@ void swan_count(struct swan_counters *out, struct swan *swan)
     energy_marginal(&all, &swan->meter, &swan->began, &now);
     *out = swan->counters;
     out->mj = all.mj;
+    out->n_looks = swan->n_looks;
     pthread_mutex_unlock(&swan->mutex);
 }
 

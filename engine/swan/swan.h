@@ -118,11 +118,13 @@ cygnet_status swan_explain(struct swan *swan, struct bytes *out, cygnet_error *e
  * vacate_ms    the longest that it took from the decision to leave a core until no
  *              thread was on it; 0: never
  * n_explored   steps that tried a choice other than the policy's
+ * n_looks      looks at the machine
  * mj           energy by the meter; NaN: unknown */
 struct swan_counters {
     uint64_t n_switches;
     double vacate_ms;
     uint64_t n_explored;
+    uint64_t n_looks;
     double mj;
 };
 

@@ -4,7 +4,6 @@
 
 #include "engine/pool/pool.h"
 #include "engine/swan/controller.h"
-#include "engine/swan/explore.h"
 #include "engine/swan/place.h"
 #include "engine/swan/senses.h"
 #include "engine/swan/swan.h"
@@ -57,7 +56,6 @@ struct swan {
     bool is_ending;
 
     struct profile profile;
-    struct explore explore;
     struct controller controller;
     struct policy_decision decision;
     double decided_ms;
@@ -67,7 +65,7 @@ struct swan {
     uint64_t steps_left;
     double ms_left;
     double mj_left;
-    uint32_t n_looks;
+    uint64_t n_looks;
     struct swan_counters counters;
     struct energy_meter meter;
     struct energy_mark idle_from;

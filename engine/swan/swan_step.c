@@ -129,19 +129,10 @@ void swan_decide(struct swan *swan)
         log_decision(swan);
 }
 
-/* Only an engine that reacts tries things. */
-static bool explores(const struct swan *swan)
-{
-    return swan->looks && controller_is_quiet(&swan->controller);
-}
-
 static void choose(struct swan *swan)
 {
     int32_t tried = -1;
 
-    if (explores(swan))
-        tried = explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
-                             swan->ms_left);
     swan->step.explores = tried >= 0;
     if (tried >= 0)
         (void)swan_use(swan, tried);
@@ -167,7 +158,6 @@ static void learn(struct swan *swan, double data_ms)
     mj = stretch_mj(swan, &source);
     profile_add(&swan->profile, (size_t)step->entry, step_ms, mj, source);
     profile_update(&swan->profile);
-    explore_step(&swan->explore, &swan->profile, step->entry, step_ms);
 }
 
 static void watch(void *user)

@@ -221,6 +221,7 @@ static cygnet_status start_client(struct fleet *f, uint32_t i, cygnet_error *err
     args_add(&args, "--shard=%u/%u", i, o->clients);
     args_add(&args, "--seed=%llu", (unsigned long long)o->seed);
     args_add(&args, "--threads=%u", o->threads);
+    args_add(&args, "--full-priority");
     args_add(&args, "--assume=charging,idle,unmetered");
     args_add(&args, "--until-done");
     st = process_start(client(f, i), &args, log, CLIENT_NICE, err);

@@ -298,7 +298,7 @@ class Client:
         given.update({k.replace("_", "-"): v for k, v in changes.items()})
         pairs = [a for k, v in given.items() if v is not None for a in (f"--{k}", v)]
         loopback = ["--allow-loopback-http"] if str(given["server"])[:5] == "http:" else []
-        return [self.binary, *pairs, *loopback, *options]
+        return [self.binary, "--full-priority", *pairs, *loopback, *options]
 
     def run(self, server, *options, before=None, limit_s=25.0, **changes):
         run = run_measured(

@@ -33,7 +33,7 @@ def client(program, spawn, tmp_path):
         argv = [program("cygnet-client"), "--server", url or server.url]
         argv += ["--population", "test", "--ca", server.ca_file, "--shard", f"{i}/{n}"]
         argv += ["--state-dir", tmp_path / f"client-{i}", "--seed", "5"]
-        argv += ["--assume", "charging,idle,unmetered", *options]
+        argv += ["--assume", "charging,idle,unmetered", "--full-priority", *options]
         return spawn(argv, f"client-{i}")
 
     return start

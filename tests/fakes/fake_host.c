@@ -102,7 +102,7 @@ void fake_host_init(struct fake_host *fake, struct fake_clock *clock)
     fake->host.user = fake;
     fake->clock = clock;
     fake->device = (cygnet_device_state){sizeof(fake->device), CYGNET_TRUE, CYGNET_TRUE,
-                                         CYGNET_TRUE, 80};
+                                         CYGNET_TRUE,          80,          -1};
     fake->n_examples = 20;
     fake->n_inputs = 6;
     fake->n_classes = 3;

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_BYTES = 16384, N_DAMAGES = 2000 };
@@ -25,7 +24,7 @@ static size_t read_file(const char *name)
     FILE *file;
     size_t len;
 
-    (void)snprintf(path, sizeof(path), "%s/%s.json", getenv("CYGNET_DEVICES_DIR"), name);
+    (void)snprintf(path, sizeof(path), "%s/%s.json", DEVICES_DIR, name);
     file = fopen(path, "r");
     assert_non_null(file);
     len = fread(text, 1, MAX_BYTES, file);

@@ -6,10 +6,9 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { N_SEEDS = 200, N_LONG_SEEDS = 40, N_STEPS = 60, N_ROUNDS = 5, MAX_BYTES = 16384 };
+enum { N_SEEDS = 200, N_LONG_SEEDS = 20, N_STEPS = 60, N_ROUNDS = 5, MAX_BYTES = 16384 };
 
 static const char *const PHONES[] = {"pixel_3",   "galaxy_s10e",
                                      "oneplus_8", "galaxy_tab_s6",
@@ -29,7 +28,7 @@ static size_t read_file(char out[MAX_BYTES], const char *name)
     FILE *file;
     size_t len;
 
-    (void)snprintf(path, sizeof(path), "%s/%s.json", getenv("CYGNET_DEVICES_DIR"), name);
+    (void)snprintf(path, sizeof(path), "%s/%s.json", DEVICES_DIR, name);
     file = fopen(path, "r");
     if (!file)
         fail_msg("%s cannot be read", path);

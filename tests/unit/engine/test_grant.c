@@ -116,7 +116,7 @@ static void see(void *user)
 
 static void test_the_caller_watches_a_long_call(void **state)
 {
-    struct pool *pool = make_led_pool(1, true);
+    struct pool *pool = make_led_pool(1, false);
     struct watched w = {false};
 
     (void)state;
@@ -217,7 +217,7 @@ static void *give_back(void *arg)
 
 static void test_a_run_pauses_until_it_is_granted_a_thread(void **state)
 {
-    struct pool *pool = make_led_pool(THREADS, true);
+    struct pool *pool = make_led_pool(THREADS, false);
     struct meddling m = {.pool = pool};
     pthread_t thread;
 
@@ -324,7 +324,7 @@ static cygnet_model *make_lenet(struct nn_executor *executor)
 
 static void test_revocations_at_any_block_do_not_change_a_bit(void **state)
 {
-    struct pool *pool = make_led_pool(THREADS, true);
+    struct pool *pool = make_led_pool(THREADS, false);
     struct meddler m = {{run_meddled, THREADS}, .pool = pool};
     cygnet_model *steady = make_lenet(&nn_serial_executor);
     cygnet_model *moved = make_lenet(&m.executor);
@@ -362,7 +362,7 @@ static void check_places(struct pool *pool, size_t n, const struct affinity *wan
 
 static void test_workers_are_confined_to_what_is_granted(void **state)
 {
-    struct pool *pool = make_led_pool(3, true);
+    struct pool *pool = make_led_pool(3, false);
     struct pool_grant grant = {.n_threads = 2, .n_cpus = 1};
     struct affinity home, last = {0};
     uint32_t cpus[AFFINITY_MAX_CPUS];
@@ -381,7 +381,7 @@ static void test_workers_are_confined_to_what_is_granted(void **state)
 
 static void test_groups_of_cpus_have_their_own_workers(void **state)
 {
-    struct pool *pool = make_led_pool(3, true);
+    struct pool *pool = make_led_pool(3, false);
     struct pool_grant grant = {.n_threads = 2, .n_cpus = 2, .group = {0, 1}};
     struct affinity one, seen, both = {0};
     uint32_t cpus[AFFINITY_MAX_CPUS];
@@ -404,7 +404,7 @@ static void test_groups_of_cpus_have_their_own_workers(void **state)
 
 static void test_a_changed_mask_is_not_taken_for_home(void **state)
 {
-    struct pool *pool = make_led_pool(2, true);
+    struct pool *pool = make_led_pool(2, false);
     struct pool_grant grant = {.n_threads = 2, .n_cpus = 1};
     struct affinity home, first = {0};
     uint32_t cpus[AFFINITY_MAX_CPUS];
@@ -425,7 +425,7 @@ static void test_a_changed_mask_is_not_taken_for_home(void **state)
 
 static void test_a_cpu_that_is_not_there_leaves_threads_unconfined(void **state)
 {
-    struct pool *pool = make_led_pool(2, true);
+    struct pool *pool = make_led_pool(2, false);
     struct pool_grant grant = {.n_threads = 1, .n_cpus = 1};
     struct whereabouts w = {.pool = pool};
     struct affinity home;

@@ -182,6 +182,28 @@ static void test_siblings_share_a_physical_core(void **state)
     fake_soc_destroy(fake);
 }
 
+static void check_l2(struct fake_soc *fake, const char *size, uint64_t wanted)
+{
+    fake_soc_set(fake, "cpu0/cache/index2/size", size);
+    assert_int_equal(read_soc(fake->root).clusters[0].l2_bytes, wanted);
+}
+
+static void test_a_cache_without_a_size_is_unknown(void **state)
+{
+    struct fake_soc *fake = fake_soc_create();
+
+    (void)state;
+    fake_soc_add(fake, "present 0\ncpu0/cache/index2/level 2\n");
+    assert_int_equal(read_soc(fake->root).clusters[0].l2_bytes, 0);
+    check_l2(fake, "512K", 512 * 1024);
+    check_l2(fake, "65536", 65536);
+    check_l2(fake, "512KB", 0);
+    check_l2(fake, "-512K", 0);
+    check_l2(fake, "4294967296K", 0);
+    check_l2(fake, "K", 0);
+    fake_soc_destroy(fake);
+}
+
 static void test_frequencies_are_read_as_they_are_now(void **state)
 {
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "pixel_3");
@@ -403,6 +425,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_devices_have_their_clusters),
         cmocka_unit_test(test_siblings_share_a_physical_core),
+        cmocka_unit_test(test_a_cache_without_a_size_is_unknown),
         cmocka_unit_test(test_frequencies_are_read_as_they_are_now),
         cmocka_unit_test(test_favoured_cores_stay_with_their_like),
         cmocka_unit_test(test_hybrid_kinds_stay_apart_at_one_frequency),

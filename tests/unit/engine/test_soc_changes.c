@@ -49,6 +49,7 @@ static void test_a_core_that_is_unplugged_is_not_usable(void **state)
     assert_true(soc_refresh(&soc, fake->root));
     assert_false(soc_find(&soc, 4)->online);
     assert_false(soc_find(&soc, 7)->online);
+    assert_null(soc_find(&soc, 8));
     assert_int_equal(soc_n_usable(&soc, 0), 0);
     assert_int_equal(soc_n_usable(&soc, 1), 2);
     assert_false(choice_is_possible(&big, &soc));
@@ -380,7 +381,7 @@ static void test_lists_of_cpus_are_read_strictly(void **state)
         uint64_t highest;
         bool good = cpu_list_parse(&set, &highest, cases[i].text);
 
-        print_message("# \"%s\"\n", cases[i].text);
+        print_message("# \"%.*s\"\n", (int)strcspn(cases[i].text, "\n"), cases[i].text);
         assert_int_equal(good, cases[i].good);
         if (!good)
             continue;

@@ -47,6 +47,7 @@ void tree_put(const struct tree *tree, const char *path, const char *line)
     FILE *file;
 
     full_path(full, tree, path);
+    (void)remove(full); /* some file systems wait for the disk when one is truncated */
     file = fopen(full, "w");
     assert_non_null(file);
     assert_true(fprintf(file, "%s\n", line) > 0);

@@ -47,7 +47,7 @@ static void test_the_failing_condition_is_named(void **state)
 {
     const struct eligibility_rule rule = {CYGNET_REQUIRED, CYGNET_REQUIRED,
                                           CYGNET_REQUIRED, 50};
-    cygnet_device_state device = {0, CYGNET_TRUE, CYGNET_UNKNOWN, CYGNET_FALSE, 40};
+    cygnet_device_state device = {0, CYGNET_TRUE, CYGNET_UNKNOWN, CYGNET_FALSE, 40, -1};
     char why[ELIGIBILITY_WHY_BYTES];
 
     (void)state;
@@ -88,6 +88,35 @@ static void test_two_rules_combine_to_the_stricter(void **state)
     assert_int_equal(both.idle, CYGNET_PREFERRED);
     assert_int_equal(both.unmetered, CYGNET_REQUIRED);
     assert_int_equal(both.min_battery_percent, 10);
+}
+
+static struct loan lend(double mj)
+{
+    const struct battery battery = {.n = 1, .level = 0.5, .capacity_mj = 40e6};
+    struct loan_options options;
+    struct loan loan;
+
+    loan_options_init(&options);
+    assert_int_equal(loan_open(&loan, &options, NULL, NULL, NULL), CYGNET_OK);
+    assert_int_equal(loan_observe(&loan, &battery, NULL), CYGNET_OK);
+    assert_int_equal(loan_borrow(&loan, mj, NULL), CYGNET_OK);
+    return loan;
+}
+
+static void test_a_device_in_debt_is_not_eligible_and_says_how_much(void **state)
+{
+    char why[ELIGIBILITY_WHY_BYTES];
+    struct loan loan = lend(0);
+
+    (void)state;
+    assert_true(eligibility_loan_holds(why, NULL));
+    assert_string_equal(why, "");
+    assert_true(eligibility_loan_holds(why, &loan));
+    loan = lend(250e3);
+    assert_false(eligibility_loan_holds(why, &loan));
+    assert_string_equal(why, "the energy loan of 250 J is not paid back by charging yet");
+    assert_int_equal(loan_give_back(&loan, 250e3, NULL), CYGNET_OK);
+    assert_true(eligibility_loan_holds(why, &loan));
 }
 
 /* ---- Retries --------------------------------------------------------------- */
@@ -217,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_the_failing_condition_is_named),
         cmocka_unit_test(test_unknown_battery_passes_only_on_external_power),
         cmocka_unit_test(test_two_rules_combine_to_the_stricter),
+        cmocka_unit_test(test_a_device_in_debt_is_not_eligible_and_says_how_much),
         cmocka_unit_test(test_back_off_doubles_up_to_a_cap_with_full_jitter),
         cmocka_unit_test(test_the_server_s_wait_is_never_undercut),
         cmocka_unit_test(test_only_network_server_and_time_are_transient),

@@ -113,5 +113,6 @@ void test_options(cygnet_options *options, const cygnet_host *host, const char *
     options->population = "test";
     options->state_dir = state;
     options->seed = 1;
+    options->full_priority = 1; /* tests must end on a busy machine too */
     options->host = host;
 }

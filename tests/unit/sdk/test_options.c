@@ -91,7 +91,9 @@ static void test_init_sets_the_documented_defaults(void **state)
     assert_int_equal(options.idle, CYGNET_PREFERRED);
     assert_int_equal(options.unmetered, CYGNET_REQUIRED);
     assert_int_equal(options.min_battery_percent, 0);
-    assert_int_equal(options.n_threads, 1);
+    assert_int_equal(options.n_threads, 0);
+    assert_int_equal(options.policy, CYGNET_POLICY_SWAN);
+    assert_int_equal(options.full_priority, 0);
     assert_int_equal(options.max_model_bytes, 256 << 20);
     assert_int_equal(options.max_cache_bytes, 512 << 20);
     assert_int_equal(options.max_train_bytes, 0);
@@ -205,14 +207,18 @@ static void test_numbers_out_of_range_are_named(void **state)
     b->given.min_battery_percent = 101;
     assert_refused(b, "min_battery_percent");
     b->given.min_battery_percent = 100;
-    b->given.n_threads = 0;
-    assert_refused(b, "n_threads");
     b->given.n_threads = 65;
     assert_refused(b, "n_threads");
     b->given.n_threads = 64;
     b->given.allow_loopback_http = 2;
     assert_refused(b, "allow_loopback_http");
     b->given.allow_loopback_http = 0;
+    b->given.policy = (cygnet_policy)4;
+    assert_refused(b, "policy");
+    b->given.policy = CYGNET_POLICY_EFFICIENT;
+    b->given.full_priority = -1;
+    assert_refused(b, "full_priority");
+    b->given.full_priority = 1;
     b->given.max_model_bytes = 0;
     assert_refused(b, "max_model_bytes");
     b->given.max_model_bytes = 1;
@@ -304,7 +310,7 @@ static void test_a_size_that_no_release_had_is_refused(void **state)
     b->given.struct_size = sizeof(b->given);
     b->host.struct_size = 0;
     assert_refused(b, "host");
-    b->host.struct_size = sizeof(b->host) - 8;
+    b->host.struct_size = offsetof(cygnet_host, user);
     assert_refused(b, "host");
 }
 

@@ -1,0 +1,284 @@
+/* The engine as a whole, on this machine: trainings on it are bitwise those without it,
+ * whatever the policy; what it learns is kept; what it does is told. */
+#include "engine/swan/swan.h"
+
+#include "base/json.h"
+#include "engine/pool/affinity.h"
+#include "engine/swan/controller.h"
+#include "engine/swan/profile.h"
+#include "fixture.h"
+
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+enum { BATCH = 13, STEPS = 25 };
+
+static struct swan *make_engine(cygnet_policy policy, uint32_t max_threads,
+                                enum placement placement)
+{
+    const struct swan_options options = {
+        .root = "/",
+        .policy = policy,
+        .max_threads = max_threads,
+        .placement = placement,
+        .yields = false, /* they would starve on a machine that is busy with tests */
+        .engine = "test",
+    };
+    struct swan *swan;
+    cygnet_error err;
+
+    if (swan_create(&swan, &options, &err) != CYGNET_OK)
+        fail_msg("%s", err.message);
+    return swan;
+}
+
+struct lesson {
+    cygnet_model *model;
+    uint64_t step;
+    int scheduler;
+};
+
+static void train(void *arg)
+{
+    static const cygnet_sgd rule = {sizeof(cygnet_sgd), 0.05f, 0.9f, 5e-4f};
+    struct lesson *l = arg;
+    float x[BATCH * 28 * 28];
+    int64_t y[BATCH];
+
+    l->scheduler = sched_getscheduler(0);
+    hash_fill_f32(x, FIXTURE_SEED + l->step, "x", BATCH * 28 * 28, 1.0);
+    hash_fill_labels(y, FIXTURE_SEED + l->step, BATCH, 10);
+    assert_int_equal(cygnet_model_train_step(l->model, NULL, x, y, BATCH, &rule, NULL),
+                     CYGNET_OK);
+}
+
+static cygnet_model *make_lenet(struct nn_executor *executor)
+{
+    return make_zoo_model("lenet5", &(struct shape){0}, 10, BATCH,
+                          kernels_at(kernels_count() - 1), executor);
+}
+
+static struct swan_training a_training(void)
+{
+    return (struct swan_training){.model = "lenet5",
+                                  .n_steps = STEPS,
+                                  .ms_left = (double)INFINITY,
+                                  .mj_left = (double)INFINITY};
+}
+
+/* A training on the engine beside the same one without. */
+static void check_training(struct swan *swan, cygnet_model *model, cygnet_model *plain)
+{
+    struct lesson l = {.model = model};
+
+    for (l.step = 0; l.step < STEPS; l.step++) {
+        assert_false(swan_is_paused(swan));
+        swan_step(swan, train, &l, 0.1, STEPS - l.step, (double)INFINITY);
+        assert_int_equal(l.scheduler, SCHED_OTHER);
+        train(&(struct lesson){.model = plain, .step = l.step});
+        assert_true(same_state(model, plain));
+    }
+}
+
+static void check_policy(cygnet_policy policy, uint32_t max_threads,
+                         enum placement placement)
+{
+    struct swan *swan = make_engine(policy, max_threads, placement);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    cygnet_model *plain = make_lenet(&nn_serial_executor);
+    struct swan_training training = a_training();
+
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    check_training(swan, model, plain);
+    swan_end(swan);
+    cygnet_model_destroy(plain);
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
+static void test_no_policy_changes_a_bit(void **state)
+{
+    (void)state;
+    for (int policy = CYGNET_POLICY_SWAN; policy <= CYGNET_POLICY_EFFICIENT; policy++) {
+        check_policy((cygnet_policy)policy, 0, PLACEMENT_MASK);
+        check_policy((cygnet_policy)policy, 1, PLACEMENT_NONE);
+    }
+}
+
+static void test_the_caller_is_left_alone(void **state)
+{
+    struct affinity before, after;
+
+    (void)state;
+    assert_int_equal(affinity_get(&before, 0), 0);
+    check_policy(CYGNET_POLICY_FIXED, 1, PLACEMENT_MASK);
+    assert_int_equal(affinity_get(&after, 0), 0);
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+}
+
+/* Steps taken by the entry of a profile; of all entries together. */
+static uint64_t measured_steps(const struct bytes *text)
+{
+    struct profile *profile = test_malloc(sizeof(*profile));
+    uint64_t n = 0;
+
+    assert_int_equal(profile_read(profile, text->data, text->len, NULL), CYGNET_OK);
+    for (uint32_t i = 0; i < profile->n_entries; i++)
+        n += profile->entries[i].n_measured;
+    test_free(profile);
+    return n;
+}
+
+static void train_quietly(struct swan *swan, cygnet_model *model, const char *name,
+                          const struct bytes *profile, uint64_t n_steps)
+{
+    struct swan_training training = a_training();
+    struct lesson l = {.model = model};
+
+    training.model = name;
+    if (profile) {
+        training.profile = profile->data;
+        training.profile_len = profile->len;
+    }
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    for (l.step = 0; l.step < n_steps; l.step++)
+        swan_step(swan, train, &l, 0.1, n_steps - l.step, (double)INFINITY);
+    swan_end(swan);
+}
+
+static void save(struct bytes *out, struct swan *swan)
+{
+    bytes_init(out, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(swan_save(swan, out, NULL), CYGNET_OK);
+}
+
+/* The first step of a training is always taken for undisturbed. */
+static void test_what_was_measured_is_kept_for_the_same_model(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_FIXED, 1, PLACEMENT_MASK);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct bytes first, second, other, damaged;
+
+    (void)state;
+    train_quietly(swan, model, "lenet5", NULL, STEPS);
+    save(&first, swan);
+    assert_in_range(measured_steps(&first), 1, STEPS);
+    train_quietly(swan, model, "lenet5", &first, 1);
+    save(&second, swan);
+    assert_int_equal(measured_steps(&second), measured_steps(&first) + 1);
+    train_quietly(swan, model, "another model", &second, 1);
+    save(&other, swan);
+    assert_int_equal(measured_steps(&other), 1);
+    second.data[0] = 'x';
+    train_quietly(swan, model, "lenet5", &second, 1);
+    save(&damaged, swan);
+    assert_int_equal(measured_steps(&damaged), 1);
+    bytes_clear(&first);
+    bytes_clear(&second);
+    bytes_clear(&other);
+    bytes_clear(&damaged);
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
+static void test_the_engine_explains_its_choice(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_FIXED, 1, PLACEMENT_MASK);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct json *document;
+    struct bytes text;
+
+    (void)state;
+    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
+    train_quietly(swan, model, "lenet5", NULL, 3);
+    assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
+    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
+                                NULL),
+                     CYGNET_OK);
+    assert_string_equal(json_text(json_member(document, "policy"), ""), "fixed");
+    assert_string_equal(json_text(json_member(document, "disturbance"), ""), "none");
+    assert_true(strlen(json_text(json_member(document, "why"), "")) > 10);
+    assert_true(json_count(json_member(document, "cores")) > 0);
+    json_destroy(document);
+    bytes_clear(&text);
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
+static void test_one_training_at_a_time(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+    cygnet_error err;
+
+    (void)state;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    assert_int_equal(swan_begin(swan, &training, &err), CYGNET_EINVAL);
+    assert_non_null(strstr(err.message, "under way"));
+    swan_end(swan);
+    swan_end(swan);
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    swan_destroy(swan); /* ends it */
+}
+
+static double now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* However long it takes: never more looks than the time has room for. */
+static void test_looks_are_spread_over_time(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+    const struct timespec pause = {0, 200000000};
+    struct swan_counters counters;
+    double began_ms = now_ms();
+
+    (void)state;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    (void)nanosleep(&pause, NULL);
+    swan_count(&counters, swan);
+    assert_in_range(counters.n_looks, 1,
+                    (now_ms() - began_ms) / CONTROLLER_LOOK_MS + 2.0);
+    swan_destroy(swan);
+}
+
+static void test_a_hot_device_pauses(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+
+    (void)state;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    assert_false(swan_is_paused(swan));
+    swan_set_heat(swan, 3);
+    while (!swan_is_paused(swan))
+        sched_yield();
+    swan_set_heat(swan, 0);
+    while (swan_is_paused(swan))
+        sched_yield();
+    swan_end(swan);
+    swan_destroy(swan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_policy_changes_a_bit),
+        cmocka_unit_test(test_the_caller_is_left_alone),
+        cmocka_unit_test(test_what_was_measured_is_kept_for_the_same_model),
+        cmocka_unit_test(test_the_engine_explains_its_choice),
+        cmocka_unit_test(test_one_training_at_a_time),
+        cmocka_unit_test(test_looks_are_spread_over_time),
+        cmocka_unit_test(test_a_hot_device_pauses),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
