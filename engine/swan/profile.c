@@ -237,6 +237,26 @@ int32_t profile_find(const struct profile *profile, const struct choice *choice)
     return -1;
 }
 
+void profile_soc(struct soc *out, const struct profile *profile)
+{
+    memset(out, 0, sizeof(*out));
+    out->n_clusters = profile->n_clusters;
+    memcpy(out->clusters, profile->clusters, sizeof(out->clusters));
+    memcpy(out->fingerprint, profile->key.soc, sizeof(out->fingerprint));
+    for (uint32_t k = 0; k < profile->n_clusters; k++) {
+        for (uint32_t i = 0; i < profile->clusters[k].n_cores; i++) {
+            out->cores[out->n_cores] =
+                (struct soc_core){.cpu = out->n_cores,
+                                  .cluster = k,
+                                  .capacity = profile->clusters[k].capacity,
+                                  .core = out->n_cores,
+                                  .online = true,
+                                  .allowed = true};
+            out->n_cores++;
+        }
+    }
+}
+
 void profile_choice_text(char out[CHOICE_TEXT_BYTES], const struct profile *profile,
                          size_t entry)
 {

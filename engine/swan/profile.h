@@ -8,6 +8,7 @@
 #define ENGINE_SWAN_PROFILE_H
 
 #include "base/bytes.h"
+#include "base/json.h"
 #include "engine/swan/choice.h"
 #include "engine/swan/energy_source.h"
 
@@ -135,8 +136,14 @@ cygnet_status profile_write(struct bytes *out, const struct profile *profile,
 cygnet_status profile_parse(struct profile *profile, const void *text, size_t len,
                             cygnet_error *err);
 
-/* The same for a text of any key: what tools print. *out need not be initialised. */
+/* The same for a text of any key: what tools print. *out need not be initialised, and
+ * makes no sense after an error. */
 cygnet_status profile_read(struct profile *out, const void *text, size_t len,
                            cygnet_error *err);
+cygnet_status profile_read_value(struct profile *out, const struct json *value,
+                                 cygnet_error *err);
+
+/* The clusters of the profile as a SoC whose cores are all usable. */
+void profile_soc(struct soc *out, const struct profile *profile);
 
 #endif

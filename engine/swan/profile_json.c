@@ -141,6 +141,7 @@ static cygnet_status read_clusters(struct profile *out, const struct json *root,
                                    cygnet_error *err)
 {
     const struct json *list;
+    uint32_t n_cores = 0;
     cygnet_status st =
         read_array(&list, root, "clusters", SOC_MAX_CLUSTERS, "profile", err);
 
@@ -149,9 +150,15 @@ static cygnet_status read_clusters(struct profile *out, const struct json *root,
     if (json_count(list) == 0)
         return fail(err, CYGNET_EFORMAT, 0, "profile: clusters: there is none");
     for (const struct json *v = json_at(list, 0); v; v = json_next(v)) {
-        st = read_cluster(&out->clusters[out->n_clusters++], v, err);
+        struct soc_cluster *c = &out->clusters[out->n_clusters++];
+
+        st = read_cluster(c, v, err);
         if (st != CYGNET_OK)
             return st;
+        n_cores += c->n_cores;
+        if (n_cores > SOC_MAX_CORES)
+            return fail(err, CYGNET_EFORMAT, 0, "profile: clusters: more than %d cores",
+                        SOC_MAX_CORES);
     }
     return CYGNET_OK;
 }
@@ -314,6 +321,18 @@ static cygnet_status read_root(struct profile *out, const struct json *root,
     return st;
 }
 
+cygnet_status profile_read_value(struct profile *out, const struct json *value,
+                                 cygnet_error *err)
+{
+    cygnet_status st;
+
+    memset(out, 0, sizeof(*out));
+    st = read_root(out, value, err);
+    if (st == CYGNET_OK)
+        profile_update(out);
+    return st;
+}
+
 cygnet_status profile_read(struct profile *out, const void *text, size_t len,
                            cygnet_error *err)
 {
@@ -322,11 +341,8 @@ cygnet_status profile_read(struct profile *out, const void *text, size_t len,
 
     if (st != CYGNET_OK)
         return st;
-    memset(out, 0, sizeof(*out));
-    st = read_root(out, root, err);
+    st = profile_read_value(out, root, err);
     json_destroy(root);
-    if (st == CYGNET_OK)
-        profile_update(out);
     return st;
 }
 
