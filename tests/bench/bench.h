@@ -13,6 +13,7 @@ enum { BENCH_DONE, BENCH_FAILED, BENCH_USAGE };
 int bench_step(int argc, char **argv);
 int bench_peak(int argc, char **argv);
 int bench_grad(int argc, char **argv);
+int bench_explore(int argc, char **argv);
 
 /* One line on standard error: "cygnet-bench: message". Returns `status`. */
 int bench_complain(int status, const cygnet_error *err);

@@ -11,7 +11,7 @@
 enum { MAX_ROW_BYTES = 65536 };
 
 static const char USAGE[] =
-    "usage: cygnet-bench step|peak|grad [options]\n"
+    "usage: cygnet-bench step|peak|grad|explore [options]\n"
     "\n"
     "step: milliseconds, memory and arithmetic of a training step\n"
     "  --model NAME     of the zoo, with arguments; may be given several times\n"
@@ -37,6 +37,15 @@ static const char USAGE[] =
     "  --lr L --momentum U --weight-decay D   of those steps (0.01, 0, 0)\n"
     "  --threads T      (1)\n"
     "  Batch norm is in training mode; nothing is dropped out.\n"
+    "\n"
+    "explore: what a device that knows nothing finds in its first rounds, and what it\n"
+    "loses by that, on modelled phones; a table, and JSON with --json FILE\n"
+    "  --devices DIR    where their files are (tests/fixtures/devices)\n"
+    "  --seeds N        devices a row (200)\n"
+    "  --rounds N --steps N   of each (5, 60)\n"
+    "  --deadline X     the least energy in X times the fastest round (the fastest)\n"
+    "  regret: of the choice after the first round; lost: of that round; missing: the\n"
+    "  worst stand-in of a choice on the true frontier\n"
     "\n"
     "step and peak: --json FILE receives one object a line; - is standard output (-).\n"
     "Exit status: 0 done, 1 an error, 2 a bad command line.\n";
@@ -91,8 +100,10 @@ int main(int argc, char **argv)
         return bench_peak(argc - 1, argv + 1);
     if (argc >= 2 && strcmp(argv[1], "grad") == 0)
         return bench_grad(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "explore") == 0)
+        return bench_explore(argc - 1, argv + 1);
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(USAGE, stdout) < 0 ? BENCH_FAILED : BENCH_DONE;
-    fputs("cygnet-bench: want step, peak or grad (see --help)\n", stderr);
+    fputs("cygnet-bench: want step, peak, grad or explore (see --help)\n", stderr);
     return BENCH_USAGE;
 }

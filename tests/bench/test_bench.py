@@ -150,11 +150,25 @@ def test_peak_prints_each_core_and_then_all_together():
         assert row["isa"] in ("avx512", "avx2", "baseline")
 
 
+def test_explore_prints_a_line_and_a_row_for_each_phone_and_workload(tmp_path):
+    devices = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "devices"
+    out = tmp_path / "rows.json"
+    done = run("explore", "--devices", devices, "--seeds", 2, "--rounds", 1, "--json", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("modelled: 2 devices a row")
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(found) == 18 == len(done.stdout.splitlines()) - 2
+    for row in found:
+        assert row["modelled"] is True and row["seeds"] == 2 and row["steps"] == 60
+        assert row["aim"] == "fastest" and row["deadline"] is None
+        assert row["regret"]["mean"] < 0.5 and 0 < row["lost"]["mean"] < 0.5
+
+
 @pytest.mark.parametrize(
     "arguments, status, says",
     [
-        ((), 2, "want step, peak or grad"),
-        (("leap",), 2, "want step, peak or grad"),
+        ((), 2, "want step, peak, grad or explore"),
+        (("leap",), 2, "want step, peak, grad or explore"),
         (("step",), 2, "--model is missing"),
         (("step", "--model"), 2, "--model needs a value"),
         (("step", "--model", "mlp", "--steps", "0"), 2, "--steps"),
@@ -165,6 +179,8 @@ def test_peak_prints_each_core_and_then_all_together():
         (("step", "--model", "lenet5", "--input", "1x4x4"), 1, "lenet5: conv2"),
         (("step", "--model", "mlp", "--json", "/nonesuch/x"), 1, "/nonesuch/x"),
         (("peak", "--megabytes", "0"), 2, "--megabytes"),
+        (("explore", "--seeds", "0"), 2, "--seeds"),
+        (("explore", "--devices", "/nonesuch"), 1, "/nonesuch/pixel_3.json"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(arguments, status, says):
