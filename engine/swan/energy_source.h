@@ -2,16 +2,16 @@
 #ifndef ENGINE_SWAN_ENERGY_SOURCE_H
 #define ENGINE_SWAN_ENERGY_SOURCE_H
 
-/* Unknown is legal and is never taken for zero. */
+/* The best first. Unknown is legal and is never taken for zero. */
 enum energy_source {
     ENERGY_UNKNOWN = 0,
+    ENERGY_HOST,    /* the app's own meter */
     ENERGY_RAPL,    /* the package's counter, powercap */
     ENERGY_BATTERY, /* the battery's fuel gauge; true only when unplugged */
-    ENERGY_HOST,    /* the app's own meter */
     ENERGY_MODEL    /* watts per core of each cluster times time */
 };
 
-/* "rapl", "battery", "host", "model", "unknown". */
+/* "host", "rapl", "battery", "model", "unknown". */
 const char *energy_source_name(enum energy_source source);
 
 #endif

@@ -136,7 +136,7 @@ static bool energy_is_read(const struct profile_entry *e, enum energy_source sou
 
 static enum energy_source best_source(const struct profile *profile)
 {
-    for (enum energy_source s = ENERGY_RAPL; s <= ENERGY_MODEL; s++) {
+    for (enum energy_source s = ENERGY_HOST; s <= ENERGY_MODEL; s++) {
         for (size_t i = 0; i < profile->n_entries; i++) {
             if (energy_is_read(&profile->entries[i], s))
                 return s;

@@ -213,7 +213,7 @@ static cygnet_status read_samples(struct profile_entry *e, const struct json *en
 
 static enum energy_source source_of(const char *name)
 {
-    for (enum energy_source s = ENERGY_RAPL; s <= ENERGY_MODEL; s++) {
+    for (enum energy_source s = ENERGY_HOST; s <= ENERGY_MODEL; s++) {
         if (strcmp(energy_source_name(s), name) == 0)
             return s;
     }

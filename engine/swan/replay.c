@@ -223,9 +223,12 @@ static cygnet_status read_ran(struct taken *out, const struct replay *r,
 static cygnet_status read_taken(struct taken *out, const struct replay *r,
                                 const struct json *step, cygnet_error *err)
 {
-    static const char *const words[] = {"unknown", "rapl", "battery", "host", "model"};
+    static const char *const words[] = {
+        [ENERGY_UNKNOWN] = "unknown", [ENERGY_HOST] = "host",   [ENERGY_RAPL] = "rapl",
+        [ENERGY_BATTERY] = "battery", [ENERGY_MODEL] = "model",
+    };
     const char *where = "trace: steps";
-    size_t source;
+    size_t source = 0;
     cygnet_status st;
 
     *out = (struct taken){.ms = NAN, .mj = NAN};
@@ -235,14 +238,9 @@ static cygnet_status read_taken(struct taken *out, const struct replay *r,
                               where, err);
     if (st == CYGNET_OK)
         st = read_word(&source, step, "source", words, 5, err);
-    if (st == CYGNET_OK) {
-        static const enum energy_source sources[] = {ENERGY_UNKNOWN, ENERGY_RAPL,
-                                                     ENERGY_BATTERY, ENERGY_HOST,
-                                                     ENERGY_MODEL};
-
-        out->source = sources[source];
+    out->source = (enum energy_source)source;
+    if (st == CYGNET_OK)
         st = read_ran(out, r, step, err);
-    }
     return st;
 }
 

@@ -1,0 +1,49 @@
+/* Any bytes as what the Swan engine reads: a stored profile, a trace to replay, a
+ * modelled device. Refused, or something that can be decided on. */
+#include "engine/swan/device_model.h"
+#include "engine/swan/profile.h"
+#include "engine/swan/replay.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_profile(const uint8_t *data, size_t size)
+{
+    static struct profile profile;
+
+    if (profile_read(&profile, data, size, NULL) != CYGNET_OK)
+        return;
+    for (size_t i = 0; i < profile.n_entries; i++) {
+        const struct profile_entry *e = &profile.entries[i];
+
+        if (e->pruned_by >= (int32_t)i || (e->n_samples > 0 && !(e->step_ms > 0)))
+            abort();
+    }
+}
+
+static void read_device(const uint8_t *data, size_t size)
+{
+    struct device_model device;
+    struct device_workload workload;
+    const struct choice choice = {{1}};
+
+    if (device_model_parse(&device, data, size, NULL) == CYGNET_OK &&
+        !(device_watts(&device, &choice) > 0))
+        abort();
+    (void)device_workload_parse(&workload, "dense", data, size, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct bytes out;
+
+    bytes_init(&out, REPLAY_MAX_OUT_BYTES, NULL);
+    if (replay_run(&out, data, size, NULL) == CYGNET_OK && out.len == 0)
+        abort();
+    bytes_clear(&out);
+    read_profile(data, size);
+    read_device(data, size);
+    return 0;
+}
