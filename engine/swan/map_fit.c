@@ -12,20 +12,28 @@ enum { MAX_STEPS = 60, MAX_TRIES = 12 };
 
 typedef double matrix[FIT_MAX_PARAMS][FIT_MAX_PARAMS];
 
+void fit_place(struct fit_point *out, const double *logs, size_t n_params)
+{
+    for (size_t p = 0; p < n_params; p++) {
+        out->log[p] = logs[p];
+        out->value[p] = exp(logs[p]);
+    }
+}
+
 /* Minus the posterior's logarithm, up to a constant. */
-static double loss(const struct fit *fit, const double *params,
+static double loss(const struct fit *fit, const struct fit_point *at,
                    const struct fit_row *rows, size_t n_rows)
 {
     double gradient[FIT_MAX_PARAMS];
     double sum = 0;
 
     for (size_t p = 0; p < fit->n_params; p++) {
-        double z = (params[p] - fit->mean[p]) / fit->sd[p];
+        double z = (at->log[p] - fit->mean[p]) / fit->sd[p];
 
         sum += 0.5 * z * z;
     }
     for (size_t r = 0; r < n_rows; r++) {
-        double found = fit->model(gradient, params, fit->n_clusters, rows[r].choice);
+        double found = fit->model(gradient, at, fit->n_clusters, rows[r].choice);
         double z = (rows[r].log_value - found) / rows[r].sd;
         double freedom = rows[r].freedom;
 
@@ -35,10 +43,10 @@ static double loss(const struct fit *fit, const double *params,
 }
 
 static void add_row(matrix a, double b[FIT_MAX_PARAMS], const struct fit *fit,
-                    const double *params, const struct fit_row *row)
+                    const struct fit_row *row)
 {
     double gradient[FIT_MAX_PARAMS];
-    double found = fit->model(gradient, params, fit->n_clusters, row->choice);
+    double found = fit->model(gradient, &fit->found, fit->n_clusters, row->choice);
     double z = (row->log_value - found) / row->sd;
     double weight = (row->freedom + 1) / (row->freedom + z * z) / (row->sd * row->sd);
 
@@ -49,9 +57,9 @@ static void add_row(matrix a, double b[FIT_MAX_PARAMS], const struct fit *fit,
     }
 }
 
-/* The lower half of the normal matrix and the right side at `params`. */
+/* The lower half of the normal matrix and the right side at the point found so far. */
 static void linearise(matrix a, double b[FIT_MAX_PARAMS], const struct fit *fit,
-                      const double *params, const struct fit_row *rows, size_t n_rows)
+                      const struct fit_row *rows, size_t n_rows)
 {
     memset(a, 0, sizeof(matrix));
     memset(b, 0, FIT_MAX_PARAMS * sizeof(*b));
@@ -59,10 +67,10 @@ static void linearise(matrix a, double b[FIT_MAX_PARAMS], const struct fit *fit,
         double weight = 1 / (fit->sd[p] * fit->sd[p]);
 
         a[p][p] = weight;
-        b[p] = weight * (fit->mean[p] - params[p]);
+        b[p] = weight * (fit->mean[p] - fit->found.log[p]);
     }
     for (size_t r = 0; r < n_rows; r++)
-        add_row(a, b, fit, params, &rows[r]);
+        add_row(a, b, fit, &rows[r]);
 }
 
 /* Cholesky, in the lower half. The prior keeps the matrix positive definite. */
@@ -99,11 +107,12 @@ static double improve(struct fit *fit, double *damping, const struct fit_row *ro
                       size_t n_rows)
 {
     size_t n = fit->n_params;
-    double before = loss(fit, fit->value, rows, n_rows);
-    double b[FIT_MAX_PARAMS], x[FIT_MAX_PARAMS], tried[FIT_MAX_PARAMS];
+    double before = loss(fit, &fit->found, rows, n_rows);
+    double b[FIT_MAX_PARAMS], x[FIT_MAX_PARAMS];
+    struct fit_point tried;
     matrix a, damped;
 
-    linearise(a, b, fit, fit->value, rows, n_rows);
+    linearise(a, b, fit, rows, n_rows);
     for (int i = 0; i < MAX_TRIES; i++) {
         double after;
 
@@ -113,10 +122,11 @@ static double improve(struct fit *fit, double *damping, const struct fit_row *ro
         factorise(damped, n);
         solve(x, damped, b, n);
         for (size_t p = 0; p < n; p++)
-            tried[p] = fit->value[p] + x[p];
-        after = loss(fit, tried, rows, n_rows);
+            x[p] += fit->found.log[p];
+        fit_place(&tried, x, n);
+        after = loss(fit, &tried, rows, n_rows);
         if (after < before) {
-            memcpy(fit->value, tried, n * sizeof(*tried));
+            fit->found = tried;
             *damping /= 10;
             return before - after;
         }
@@ -131,7 +141,7 @@ static void find_covariance(struct fit *fit, const struct fit_row *rows, size_t 
     double b[FIT_MAX_PARAMS], unit[FIT_MAX_PARAMS], column[FIT_MAX_PARAMS];
     matrix a;
 
-    linearise(a, b, fit, fit->value, rows, n_rows);
+    linearise(a, b, fit, rows, n_rows);
     factorise(a, n);
     for (size_t p = 0; p < n; p++) {
         memset(unit, 0, sizeof(unit));
@@ -147,7 +157,7 @@ void fit_solve(struct fit *fit, const struct fit_row *rows, size_t n_rows)
     double damping = DAMPING_FIRST;
 
     assert(fit->n_params > 0 && fit->n_params <= FIT_MAX_PARAMS);
-    memcpy(fit->value, fit->mean, sizeof(fit->mean));
+    fit_place(&fit->found, fit->mean, fit->n_params);
     for (int i = 0; i < MAX_STEPS; i++) {
         if (improve(fit, &damping, rows, n_rows) < GOOD_ENOUGH)
             break;
@@ -158,7 +168,7 @@ void fit_solve(struct fit *fit, const struct fit_row *rows, size_t n_rows)
 double fit_predict(double *sd, const struct fit *fit, const struct choice *choice)
 {
     double gradient[FIT_MAX_PARAMS];
-    double found = fit->model(gradient, fit->value, fit->n_clusters, choice);
+    double found = fit->model(gradient, &fit->found, fit->n_clusters, choice);
     double variance = 0;
 
     for (size_t p = 0; p < fit->n_params; p++) {

@@ -14,9 +14,15 @@
 
 #define FIT_MAX_PARAMS (SOC_MAX_CLUSTERS + 3)
 
+/* Parameters, logarithms, and what they are logarithms of. */
+struct fit_point {
+    double log[FIT_MAX_PARAMS];
+    double value[FIT_MAX_PARAMS];
+};
+
 /* The model's logarithm for a choice; `gradient` receives its derivatives by the
- * parameters. */
-typedef double fit_model(double gradient[FIT_MAX_PARAMS], const double *params,
+ * parameters' logarithms. */
+typedef double fit_model(double gradient[FIT_MAX_PARAMS], const struct fit_point *at,
                          size_t n_clusters, const struct choice *choice);
 
 /* What was observed: the logarithm of a value, the standard deviation of that, and the
@@ -30,20 +36,23 @@ struct fit_row {
     double freedom;
 };
 
-/* mean, sd     prior of each parameter
- * value        found
- * covariance   of the values found */
+/* mean, sd     prior of each parameter's logarithm
+ * found        the mode
+ * covariance   of its logarithms */
 struct fit {
     fit_model *model;
     size_t n_clusters;
     size_t n_params;
     double mean[FIT_MAX_PARAMS];
     double sd[FIT_MAX_PARAMS];
-    double value[FIT_MAX_PARAMS];
+    struct fit_point found;
     double covariance[FIT_MAX_PARAMS][FIT_MAX_PARAMS];
 };
 
-/* Finds value and covariance. n_rows may be 0: then they are the prior's. */
+/* The point of so many parameters. */
+void fit_place(struct fit_point *out, const double *logs, size_t n_params);
+
+/* Finds the mode and its covariance. n_rows may be 0: then they are the prior's. */
 void fit_solve(struct fit *fit, const struct fit_row *rows, size_t n_rows);
 
 /* The model's logarithm for a choice and, in *sd, how far that is uncertain. */

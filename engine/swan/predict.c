@@ -22,40 +22,40 @@
 enum { TAME = 3 };
 
 /* Parameters: log t_1, log r_2 ... log r_K, log s, log c. */
-static double log_time(double gradient[FIT_MAX_PARAMS], const double *params,
+static double log_time(double gradient[FIT_MAX_PARAMS], const struct fit_point *at,
                        size_t n_clusters, const struct choice *choice)
 {
-    double serial = exp(params[n_clusters]);
-    double contention = exp(params[n_clusters + 1]);
+    double serial = at->value[n_clusters];
+    double contention = at->value[n_clusters + 1];
     double further = (double)choice_n_threads(choice) - 1;
     double rate = choice->n_cores[0];
     double total;
 
     for (size_t k = 1; k < n_clusters; k++)
-        rate += choice->n_cores[k] * exp(params[k]);
+        rate += choice->n_cores[k] * at->value[k];
     total = serial + 1 / rate + contention * further;
     gradient[0] = 1;
     for (size_t k = 1; k < n_clusters; k++)
-        gradient[k] = -choice->n_cores[k] * exp(params[k]) / (rate * rate * total);
+        gradient[k] = -choice->n_cores[k] * at->value[k] / (rate * rate * total);
     gradient[n_clusters] = serial / total;
     gradient[n_clusters + 1] = contention * further / total;
-    return params[0] + log(total);
+    return at->log[0] + log(total);
 }
 
 /* Parameters: log p_1, log v_2 ... log v_K, log u. */
-static double log_power(double gradient[FIT_MAX_PARAMS], const double *params,
+static double log_power(double gradient[FIT_MAX_PARAMS], const struct fit_point *at,
                         size_t n_clusters, const struct choice *choice)
 {
-    double shared = exp(params[n_clusters]);
+    double shared = at->value[n_clusters];
     double total = shared + choice->n_cores[0];
 
     for (size_t k = 1; k < n_clusters; k++)
-        total += choice->n_cores[k] * exp(params[k]);
+        total += choice->n_cores[k] * at->value[k];
     gradient[0] = 1;
     for (size_t k = 1; k < n_clusters; k++)
-        gradient[k] = choice->n_cores[k] * exp(params[k]) / total;
+        gradient[k] = choice->n_cores[k] * at->value[k] / total;
     gradient[n_clusters] = shared / total;
-    return params[0] + log(total);
+    return at->log[0] + log(total);
 }
 
 static double log_capacity_ratio(const struct profile *profile, size_t k)
@@ -69,13 +69,15 @@ static double log_capacity_ratio(const struct profile *profile, size_t k)
 static void centre(struct fit *fit, const struct fit_row *rows, size_t n_rows)
 {
     double gradient[FIT_MAX_PARAMS];
+    struct fit_point prior;
     double sum = 0;
 
     fit->mean[0] = 0;
     fit->sd[0] = FLAT_SD;
+    fit_place(&prior, fit->mean, fit->n_params);
     for (size_t r = 0; r < n_rows; r++)
         sum += rows[r].log_value -
-               fit->model(gradient, fit->mean, fit->n_clusters, rows[r].choice);
+               fit->model(gradient, &prior, fit->n_clusters, rows[r].choice);
     fit->mean[0] = sum / (double)n_rows;
 }
 
