@@ -311,7 +311,8 @@ static void test_the_same_question_has_the_same_answer(void **state)
 struct steady {
     uint32_t wanted[SOC_MAX_CLUSTERS];
     double slowdown;
-    bool tells; /* which cores it wants is known */
+    bool tells;    /* which cores it wants is known */
+    bool recovers; /* upgrades go one by one */
     uint32_t quiet, wait;
     bool went_up;
     int n_switches;
@@ -345,7 +346,7 @@ static void tick(struct steady *s)
     s->quiet = shared ? 0 : s->quiet + 1;
     r.in.disturbance = shared ? DISTURBANCE_CONTENTION : DISTURBANCE_NONE;
     r.in.slowdown = shared ? s->slowdown : 1;
-    r.in.recovering = true;
+    r.in.recovering = s->recovers;
     r.in.may_upgrade = s->quiet >= s->wait;
     if (s->tells)
         memcpy(r.in.contended, s->wanted, sizeof(s->wanted));
@@ -357,7 +358,7 @@ static void tick(struct steady *s)
 /* Everything measured: what is left is the load. */
 static void draw_steady(struct steady *s, bool tells)
 {
-    *s = (struct steady){.tells = tells, .wait = 10};
+    *s = (struct steady){.tells = tells, .recovers = rng_below(&rng, 2), .wait = 10};
     do {
         r.soc = draw_soc(&rng);
         draw_profile(&r.profile, &r.soc, &rng);
