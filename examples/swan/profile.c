@@ -31,10 +31,10 @@ static const char PROFILE_HELP[] =
     "line.\n";
 
 static const char EXPLAIN_HELP[] =
-    "usage: cygnet-swan explain PROFILE.json [options]\n"
+    "usage: cygnet-swan explain STATE_DIR [options]\n"
     "\n"
     "Says which execution choice the policy takes while nothing disturbs training, why,\n"
-    "and why not another of the frontier.\n"
+    "and why not another of the frontier. STATE_DIR is a client's, or its file profile.\n"
     "\n"
     "  --policy NAME   swan, greedy or efficient (swan)\n"
     "  --steps N       training steps that are left of the round (unknown)\n"
@@ -191,7 +191,7 @@ static int run(int argc, char **argv, bool explains)
     else if (subject.text)
         status = answer(&subject, &options, explains, command);
     else {
-        complain(&err, CYGNET_EINVAL, 0, "want a profile: cygnet-swan %s PROFILE.json",
+        complain(&err, CYGNET_EINVAL, 0, "want a profile: cygnet-swan %s STATE_DIR",
                  command);
         status = give_up(command, 1, &err);
     }

@@ -14,8 +14,9 @@ struct subject {
     size_t len;
 };
 
-/* Reads argv[1] whole where it is not an option, and the options behind it. Errors:
- * EINVAL (the command line), else of the file. */
+/* Reads argv[1] whole where it is not an option, and the options behind it. Of a folder,
+ * which is a client's state_dir, its file "profile" is read. Errors: EINVAL (the command
+ * line), else of the file. */
 cygnet_status subject_read(struct subject *out, void *options,
                            const struct option_row *rows, int argc, char **argv,
                            cygnet_error *err);

@@ -69,6 +69,17 @@ def test_a_choice_is_explained(program, traces):
     assert greedy.startswith("1 prime + 3 big (greedy)")
 
 
+def test_a_state_folder_stands_for_its_profile(program, traces, tmp_path):
+    (tmp_path / "profile").write_bytes((traces / "profile.json").read_bytes())
+    assert run_well(program, "profile", tmp_path) == run_well(
+        program, "profile", traces / "profile.json"
+    )
+    (tmp_path / "profile").unlink()
+    done = run_swan(program, "profile", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path}/profile" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments, status, says",
     [
