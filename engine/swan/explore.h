@@ -21,7 +21,7 @@
 
 #define EXPLORE_FIRST 0.08
 #define EXPLORE_FRONTIER 0.04
-#define EXPLORE_LATER 0.20
+#define EXPLORE_LATER 0.25
 
 /* One round. What is kept between rounds is in the profile (profile.explored).
  *
