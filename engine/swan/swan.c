@@ -83,9 +83,9 @@ static void init(struct swan *swan)
     init_wanted(swan);
     energy.root = swan->root;
     energy_meter_init(&swan->meter, &energy);
-    energy_meter_mark(&swan->began, &swan->meter, (int64_t)swan_now_ms());
-    swan->ended = swan->began;
     energy_idle_break(&swan->idle);
+    swan_end_energy(swan);
+    swan->began = swan->ended;
 }
 
 cygnet_status swan_create(struct swan **out, const struct swan_options *options,
