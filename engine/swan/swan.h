@@ -109,7 +109,8 @@ bool swan_is_paused(struct swan *swan);
  * step_ms      of the present choice; NaN: not measured yet
  * drawn_mj     likewise, since swan_mark_draw or the training's begin; NaN: not known
  * ms           since then
- * is_measured  there is a source of energy, so that drawn_mj may become known
+ * is_measured  drawn_mj will become known: a source can be read, and its baseline is
+ *              known; outside of a training: there is a source
  * is_spent     the round's budget allows no more
  * why          drawn_mj is not known */
 struct swan_draw {

@@ -96,8 +96,25 @@ static double dearest_mj(const struct swan *swan)
     return most;
 }
 
+/* Whether what is drawn from now on will be known some time. */
+static bool will_tell(const struct energy_meter *meter, const char **why)
+{
+    *why = "no source of energy can be read now";
+    for (int slot = 0; slot < ENERGY_N_SLOTS; slot++) {
+        const struct energy_track *track = &meter->tracks[slot];
+
+        if (!track->present || !track->live)
+            continue;
+        if (slot == ENERGY_SLOT_MODEL || !isnan(track->idle_mw))
+            return true;
+        *why = "what the device draws idle is not known";
+    }
+    return false;
+}
+
 static void look_at_draw(struct swan_draw *out, struct swan *swan)
 {
+    const char *why;
     struct energy_reading drawn;
     struct energy_mark now;
 
@@ -106,7 +123,8 @@ static void look_at_draw(struct swan_draw *out, struct swan *swan)
     out->ms = now.mono_ms - swan->draw_from.mono_ms;
     if (drawn.source != ENERGY_UNKNOWN)
         out->drawn_mj = fmax(at_most(drawn.mj, drawn.spread_mj), 0);
-    (void)snprintf(out->why, sizeof(out->why), "%s", drawn.why);
+    out->is_measured = will_tell(&swan->meter, &why);
+    (void)snprintf(out->why, sizeof(out->why), "%s", out->is_measured ? drawn.why : why);
     out->step_mj = dearest_mj(swan);
     out->step_ms = swan_profiled_ms(swan);
     out->is_spent = swan->decision.entry < 0 && swan->decision.reason == REASON_BUDGET;

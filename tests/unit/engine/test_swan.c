@@ -325,6 +325,33 @@ static void test_what_is_drawn_can_be_booked_and_settled(void **state)
     swan_destroy(swan);
 }
 
+static int show_a_watt(struct energy_figure *out, void *user)
+{
+    (void)user;
+    out->power_uw = 1000000;
+    return 0;
+}
+
+static void test_without_a_baseline_nothing_will_be_known(void **state)
+{
+    struct swan_options options = {.root = "/", .max_threads = 1, .engine = "test"};
+    struct swan_training training = a_training();
+    struct swan_draw draw;
+    struct swan *swan;
+
+    (void)state;
+    options.energy.hook = show_a_watt;
+    assert_int_equal(swan_create(&swan, &options, NULL), CYGNET_OK);
+    swan_look_at_draw(&draw, swan);
+    assert_true(swan_has_meter(swan) && draw.is_measured);
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    swan_look_at_draw(&draw, swan);
+    assert_false(draw.is_measured);
+    assert_string_equal(draw.why, "what the device draws idle is not known");
+    assert_false(swan_idle(swan)); /* not now */
+    swan_destroy(swan);
+}
+
 static void test_a_spent_budget_is_said(void **state)
 {
     struct swan *swan = make_powered_engine(CYGNET_POLICY_SWAN);
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_looks_are_spread_over_time),
         cmocka_unit_test(test_a_hot_device_pauses),
         cmocka_unit_test(test_what_is_drawn_can_be_booked_and_settled),
+        cmocka_unit_test(test_without_a_baseline_nothing_will_be_known),
         cmocka_unit_test(test_a_spent_budget_is_said),
     };
 

@@ -426,6 +426,120 @@ static void test_a_spent_budget_ends_training_with_what_was_learnt(void **state)
     assert_int_equal(b->coordinator.last_update.steps, 7);
 }
 
+/* ---- Idling --------------------------------------------------------------------------
+ */
+
+/* An app's meter that shows a watt; the engine's own clock hardly moves in a test. */
+struct meter {
+    struct swan *swan;
+    int code;
+    int n_asked;
+};
+
+static int show(struct energy_figure *out, void *user)
+{
+    struct meter *meter = user;
+
+    meter->n_asked++;
+    out->power_uw = 1000000;
+    return meter->code;
+}
+
+static void make_engine(struct meter *meter, struct bench *b)
+{
+    struct swan_options options = {.root = "/", .max_threads = 1, .engine = "test"};
+
+    *meter = (struct meter){.code = 0};
+    options.energy.hook = show;
+    options.energy.user = meter;
+    assert_int_equal(swan_create(&meter->swan, &options, NULL), CYGNET_OK);
+    b->config.swan = meter->swan;
+    b->config.executor = swan_executor(meter->swan);
+}
+
+static void free_engine(struct meter *meter, struct bench *b)
+{
+    participant_destroy(b->p);
+    b->p = NULL;
+    swan_destroy(meter->swan);
+}
+
+static void test_before_training_the_meter_sees_the_device_idle(void **state)
+{
+    struct bench *b = *state;
+    struct meter meter;
+
+    make_engine(&meter, b);
+    assert_ended(b, CYGNET_OUTCOME_COMPLETED, "");
+    assert_int_equal(b->clock.waited_ms, ENERGY_IDLE_MS);
+    meter.code = 1; /* shows nothing: nothing to wait for */
+    assert_ended(b, CYGNET_OUTCOME_COMPLETED, "");
+    assert_in_range(b->clock.waited_ms, ENERGY_IDLE_MS, ENERGY_IDLE_MS + 1000);
+    free_engine(&meter, b);
+}
+
+static void test_no_time_to_see_the_device_idle_is_no_reason_to_wait(void **state)
+{
+    struct bench *b = *state;
+    struct meter meter;
+
+    make_engine(&meter, b);
+    b->coordinator.task.deadline_s = 15; /* less what the upload needs */
+    assert_ended(b, CYGNET_OUTCOME_COMPLETED, "");
+    assert_int_equal(b->clock.waited_ms, 0);
+    free_engine(&meter, b);
+}
+
+struct waits {
+    struct bench *b;
+    int n;
+};
+
+static void count_wait(void *user)
+{
+    struct waits *waits = user;
+
+    waits->n++;
+    waits->b->coordinator.reason = CYGNET_RETRY_FINISHED; /* the next answer */
+}
+
+/* Waits an hour for the coordinator. */
+static int wait_an_hour(struct bench *b)
+{
+    struct waits waits = {.b = b};
+
+    b->coordinator.no_task = 1;
+    b->coordinator.retry_min_s = b->coordinator.retry_max_s = 3600;
+    b->clock.on_wait = count_wait;
+    b->clock.user = &waits;
+    assert_int_equal(bench_restart(b), CYGNET_OK);
+    assert_int_equal(participant_run_until(b->p, 0, &b->report, &b->err), CYGNET_OK);
+    assert_int_equal(b->report.outcome, CYGNET_OUTCOME_FINISHED);
+    assert_int_equal(b->clock.waited_ms, 3600 * 1000);
+    return waits.n;
+}
+
+/* The device is not woken up for an hour, only towards its end. */
+static void test_the_end_of_a_wait_is_looked_at(void **state)
+{
+    struct bench *b = *state;
+    struct meter meter;
+    int before;
+
+    make_engine(&meter, b);
+    before = meter.n_asked;
+    assert_int_equal(wait_an_hour(b), 6);
+    assert_int_equal(meter.n_asked, before + 5);
+    free_engine(&meter, b);
+}
+
+static void test_without_a_meter_a_wait_is_one(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(wait_an_hour(b), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
@@ -447,6 +561,10 @@ int main(void)
         TEST(test_a_trial_that_the_meter_leaves_open_ends),
         TEST(test_what_cannot_be_booked_is_not_drawn),
         TEST(test_a_spent_budget_ends_training_with_what_was_learnt),
+        TEST(test_before_training_the_meter_sees_the_device_idle),
+        TEST(test_no_time_to_see_the_device_idle_is_no_reason_to_wait),
+        TEST(test_the_end_of_a_wait_is_looked_at),
+        TEST(test_without_a_meter_a_wait_is_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
