@@ -120,6 +120,24 @@ def test_training_on_the_battery_leaves_a_debt(coordinator, client, program, tmp
     assert charged.wait() == 0
 
 
+def test_a_killed_client_owes_what_it_has_booked(
+    coordinator, client, program, tmp_path
+):
+    server = coordinator("--rounds", "1", "--participants", "1", "--epochs", "9000")
+    lent = [
+        "--assume", "no-charging,battery=80", "--energy", "loan",
+        "--battery-mwh", "10000", "--power-model", power_model(program, tmp_path, 2),
+    ]  # fmt: skip
+    process = client(server, 0, 1, *lent)
+    wait_for(lambda: "training" in process.stdout, 30, "training")
+    wait_for(lambda: (tmp_path / "client-0" / "loan").exists(), 30, "a booking")
+    process.kill()
+    process.wait()
+    again = client(server, 0, 1, *lent)
+    assert again.wait() == 3
+    assert "is not paid back by charging yet" in again.stdout
+
+
 def test_a_round_s_energy_budget_ends_its_training(
     coordinator, client, program, tmp_path
 ):

@@ -60,7 +60,7 @@ static void draw(struct swan_draw *out, void *user)
         .step_mj = power->most_mj,
         .step_ms = power->step_ms,
         .drawn_mj = (double)NAN,
-        .ms = n * 1000,
+        .ms = n * INT64_C(1000),
         .is_measured = power->is_measured,
         .is_spent = power->spent_at > 0 && power->b->host.n_reads >= power->spent_at,
     };
