@@ -127,7 +127,8 @@ static void look_at_draw(struct swan_draw *out, struct swan *swan)
     (void)snprintf(out->why, sizeof(out->why), "%s", out->is_measured ? drawn.why : why);
     out->step_mj = dearest_mj(swan);
     out->step_ms = swan_profiled_ms(swan);
-    out->is_spent = swan->decision.entry < 0 && swan->decision.reason == REASON_BUDGET;
+    out->is_spent = swan->mj_left <= 0 ||
+                    (swan->decision.entry < 0 && swan->decision.reason == REASON_BUDGET);
 }
 
 void swan_look_at_draw(struct swan_draw *out, struct swan *swan)

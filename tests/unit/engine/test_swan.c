@@ -368,7 +368,6 @@ static void test_a_spent_budget_is_said(void **state)
         step(swan, &l, 1);
         swan_look_at_draw(&draw, swan);
     }
-    assert_true(swan_is_paused(swan));
     cygnet_model_destroy(model);
     swan_destroy(swan);
 }
