@@ -3,8 +3,6 @@
 
 #include <stdio.h>
 
-_Static_assert(LOAN_WHY_BYTES <= ELIGIBILITY_WHY_BYTES, "the loan's line fits");
-
 static cygnet_requirement stricter(cygnet_requirement a, cygnet_requirement b)
 {
     return a > b ? a : b;
@@ -64,10 +62,4 @@ bool eligibility_holds(char why[ELIGIBILITY_WHY_BYTES],
            condition_holds(why, "idle", rule->idle, state->idle) &&
            condition_holds(why, "unmetered", rule->unmetered, state->unmetered) &&
            battery_holds(why, rule->min_battery_percent, state);
-}
-
-bool eligibility_loan_holds(char why[ELIGIBILITY_WHY_BYTES], const struct loan *loan)
-{
-    why[0] = '\0';
-    return !loan || !loan_in_debt(why, loan);
 }

@@ -2,8 +2,6 @@
 #ifndef FL_ELIGIBILITY_H
 #define FL_ELIGIBILITY_H
 
-#include "engine/swan/loan.h"
-
 #include <cygnet/cygnet.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,10 +26,5 @@ struct eligibility_rule eligibility_combine(const struct eligibility_rule *a,
 bool eligibility_holds(char why[ELIGIBILITY_WHY_BYTES],
                        const struct eligibility_rule *rule,
                        const cygnet_device_state *state);
-
-/* Whether the device may begin a round as far as its energy loan goes: nothing is owed.
- * A round that has a task goes on: what it borrows itself is bounded by the loan.
- * loan  NULL: training on the battery is off, nothing can be owed */
-bool eligibility_loan_holds(char why[ELIGIBILITY_WHY_BYTES], const struct loan *loan);
 
 #endif

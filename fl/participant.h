@@ -10,6 +10,7 @@
 #include "base/store.h"
 #include "engine/nn/executor.h"
 #include "fl/eligibility.h"
+#include "fl/supply.h"
 
 #include <cygnet/cygnet.h>
 #include <cygnet/sys/coordinator.h>
@@ -22,7 +23,7 @@ struct swan;
  *
  * executor    what models are created on; the engine's, if there is one
  * swan        chooses the cores that train; NULL: steps run as the executor does
- * loan        the device's energy loan, kept by the owner; NULL: no training on battery
+ * supply      where training's energy comes from; NULL: no loan and no budget
  * stop        set by another thread: end with ECANCELLED within 200 ms
  * look_again  set by another thread: ask device_state soon; cleared by us
  * seed        0: from the system */
@@ -37,7 +38,7 @@ struct participant_config {
     const struct log *log;
     const cygnet_allocator *alloc;
     struct eligibility_rule rule;
-    const struct loan *loan;
+    struct supply *supply;
     uint64_t max_model_bytes;
     uint64_t max_train_bytes;
     uint64_t seed;

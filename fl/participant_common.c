@@ -8,8 +8,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#define IDLE_WAIT_MS 1000
 #define REPORT_TRIES 3
 #define REPORT_WAIT_MAX_MS 2000
+
+/* Of a wait's end the meter sees enough for a baseline; a device is not woken all
+ * through a long wait for it. */
+static int64_t idle_piece_ms(const struct participant *p, int64_t left_ms)
+{
+    const int64_t seen_ms = ENERGY_IDLE_MS + ENERGY_IDLE_LOOK_MS;
+
+    if (!p->config.swan || !swan_has_meter(p->config.swan))
+        return left_ms;
+    if (left_ms > seen_ms)
+        return left_ms - seen_ms;
+    (void)swan_idle(p->config.swan);
+    return left_ms < ENERGY_IDLE_LOOK_MS ? left_ms : ENERGY_IDLE_LOOK_MS;
+}
 
 void participant_sleep(struct participant *p, int64_t until_ms, bool wakes)
 {
@@ -23,8 +38,20 @@ void participant_sleep(struct participant *p, int64_t until_ms, bool wakes)
             if (wakes)
                 return;
         }
-        config->clock->wait_ms(left_ms, &p->stop, config->clock->user);
+        config->clock->wait_ms(idle_piece_ms(p, left_ms), &p->stop, config->clock->user);
     }
+}
+
+void participant_measure_idle(struct participant *p, int64_t finish_by_ms)
+{
+    const struct participant_config *config = &p->config;
+    int64_t until_ms = participant_mono_ms(p) + ENERGY_IDLE_MS;
+
+    if (until_ms > finish_by_ms)
+        return;
+    while (config->swan && swan_idle(config->swan) && participant_mono_ms(p) < until_ms &&
+           !cygnet_stopped(&p->stop))
+        config->clock->wait_ms(IDLE_WAIT_MS, &p->stop, config->clock->user);
 }
 
 void participant_keep_away(struct participant *p, int64_t delay_ms)
@@ -57,7 +84,7 @@ cygnet_status participant_qualify(struct participant *p, cygnet_error *err)
     const struct eligibility_rule asked = {task->charging, task->idle, task->unmetered,
                                            task->min_battery_percent};
     struct eligibility_rule rule = p->config.rule;
-    char why[ELIGIBILITY_WHY_BYTES];
+    char why[SUPPLY_WHY_BYTES];
     cygnet_device_state device;
     cygnet_status st = participant_look(&device, p, err);
 
@@ -65,8 +92,12 @@ cygnet_status participant_qualify(struct participant *p, cygnet_error *err)
         return st;
     if (round_has_task(&p->round))
         rule = eligibility_combine(&rule, &asked);
+    supply_see(p->config.supply, &device);
+    if (supply_lends(p->config.supply))
+        rule.charging = CYGNET_IGNORED;
+    /* A round that has a task goes on: what it borrows itself is bounded by the loan. */
     if (eligibility_holds(why, &rule, &device) &&
-        (round_has_task(&p->round) || eligibility_loan_holds(why, p->config.loan)))
+        (round_has_task(&p->round) || supply_allows(why, p->config.supply)))
         return CYGNET_OK;
     report->outcome = round_has_task(&p->round) ? CYGNET_OUTCOME_INTERRUPTED
                                                 : CYGNET_OUTCOME_NOT_ELIGIBLE;

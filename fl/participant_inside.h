@@ -18,7 +18,9 @@
  * again_ms     mono time at which another run makes sense
  * stop         the caller's word, and a look at the device whenever the host asks for
  *              one; for all that blocks in a run. Its own word is set when the device
- *              has stopped qualifying, and watch_* say what that look found */
+ *              has stopped qualifying, and watch_* say what that look found
+ * early        why training ended before its last step with something learnt; "": it
+ *              did not, or for want of time */
 struct participant {
     struct participant_config config;
     struct round round;
@@ -31,6 +33,7 @@ struct participant {
     cygnet_stop stop;
     cygnet_status watch_status;
     cygnet_error watch_error;
+    char early[SUPPLY_WHY_BYTES];
 };
 
 static inline int64_t participant_mono_ms(const struct participant *p)
@@ -46,6 +49,11 @@ static inline int64_t participant_wall_ms(const struct participant *p)
 /* Waits until a mono time, less when stopped, or, with `wakes`, when asked to look
  * again. */
 void participant_sleep(struct participant *p, int64_t until_ms, bool wakes);
+
+/* Before a training: waits for as long as the meter needs to know what the device draws
+ * idle, ENERGY_IDLE_MS at most; not at all when there is no meter, or the baseline is
+ * known, or the training has to be over by then. */
+void participant_measure_idle(struct participant *p, int64_t finish_by_ms);
 
 /* Makes `delay_ms` from now the time before which we keep away. */
 void participant_keep_away(struct participant *p, int64_t delay_ms);

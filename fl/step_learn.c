@@ -214,7 +214,7 @@ static cygnet_status begin_engine(struct lesson *l, cygnet_error *err)
     struct swan_training training = {
         .model = model,
         .ms_left = (double)(finish_by_ms(p) - participant_mono_ms(p)),
-        .mj_left = (double)INFINITY,
+        .mj_left = supply_budget_mj(p->config.supply),
         .stop = &p->stop,
     };
     struct bytes profile;
@@ -245,17 +245,47 @@ static void keep_engine(const struct lesson *l, const char *name,
     bytes_clear(&text);
 }
 
+static bool has_energy(void *user, uint64_t step)
+{
+    return supply_step(((struct lesson *)user)->p->config.supply, step);
+}
+
+static cygnet_status run_supplied(struct lesson *l, const struct trainer *trainer,
+                                  cygnet_error *err)
+{
+    cygnet_status st;
+
+    supply_begin(l->p->config.supply);
+    st = trainer_run(&l->result, trainer, err);
+    supply_end(l->p->config.supply);
+    return st;
+}
+
+/* What was learnt is sent all the same; without a step the device did not qualify. */
+static void tell_supply(struct participant *p, enum trainer_end end)
+{
+    cygnet_report *report = &p->round.report;
+    const char *why = p->config.supply ? p->config.supply->why : "";
+
+    (void)snprintf(p->early, sizeof(p->early), "%s", end == TRAINER_EARLY ? why : "");
+    if (end != TRAINER_NO_ENERGY)
+        return;
+    report->outcome = CYGNET_OUTCOME_INTERRUPTED;
+    (void)snprintf(report->message, sizeof(report->message), "%s", why);
+}
+
 static cygnet_status run_trainer(struct lesson *l, const struct trainer *trainer,
                                  cygnet_error *err)
 {
     cygnet_status st;
 
     if (!trainer->swan)
-        return trainer_run(&l->result, trainer, err);
+        return run_supplied(l, trainer, err);
+    participant_measure_idle(l->p, trainer->finish_by_ms);
     st = begin_engine(l, err);
     if (st != CYGNET_OK)
         return st;
-    st = trainer_run(&l->result, trainer, err);
+    st = run_supplied(l, trainer, err);
     keep_engine(l, EXPLAIN_FILE, swan_explain);
     swan_end(trainer->swan);
     keep_engine(l, PROFILE_FILE, swan_save);
@@ -275,6 +305,7 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
         .finish_by_ms = finish_by_ms(p),
         .samples_per_s = p->round.record.samples_per_s,
         .go_on = go_on,
+        .has_energy = has_energy,
         .user = l,
         .alloc = p->config.alloc,
     };
@@ -295,6 +326,7 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
     keep_metrics(p, &l->result);
     if (l->result.end == TRAINER_NO_TIME)
         abort_for_time(l);
+    tell_supply(p, l->result.end);
     if (p->round.report.outcome != CYGNET_OUTCOME_NONE)
         return CYGNET_OK;
     return round_enter(&p->round, CYGNET_PHASE_TRAINED, err);

@@ -97,7 +97,7 @@ static cygnet_status take_receipt(struct participant *p, cygnet_receipt receipt,
 {
     switch (receipt) {
     case CYGNET_RECEIPT_ACCEPTED:
-        return close_round(p, CYGNET_OUTCOME_COMPLETED, "", err);
+        return close_round(p, CYGNET_OUTCOME_COMPLETED, p->early, err);
     case CYGNET_RECEIPT_TOO_LATE:
         return close_round(p, CYGNET_OUTCOME_TOO_LATE,
                            "the round closed without this update", err);

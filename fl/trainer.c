@@ -247,6 +247,15 @@ static bool time_is_up(const struct run *run, uint64_t steps)
     return now + mean_ms > run->trainer->finish_by_ms;
 }
 
+static bool has_energy(struct trainer_result *out, const struct run *run)
+{
+    const struct trainer *t = run->trainer;
+
+    if (!t->has_energy(t->user, out->steps))
+        out->end = out->steps > 0 ? TRAINER_EARLY : TRAINER_NO_ENERGY;
+    return out->end == TRAINER_DONE;
+}
+
 /* For as long as the engine wants to. False: meanwhile the time is up, or the callers
  * want no more. */
 static bool rest(struct trainer_result *out, const struct run *run)
@@ -260,6 +269,8 @@ static bool rest(struct trainer_result *out, const struct run *run)
             out->end = TRAINER_STOPPED;
         else if (ms_left(run) <= 0.0)
             out->end = out->steps > 0 ? TRAINER_EARLY : TRAINER_NO_TIME;
+        else
+            (void)has_energy(out, run);
     }
     return out->end == TRAINER_DONE;
 }
@@ -318,7 +329,7 @@ static cygnet_status train(struct trainer_result *out, struct run *run, cygnet_e
     do {
         if (cygnet_stopped(t->stop))
             return fail(err, CYGNET_ECANCELLED, 0, "cancelled while training");
-        if (!rest(out, run))
+        if (!has_energy(out, run) || !rest(out, run))
             return CYGNET_OK;
         st = take_step(run, out->steps, err);
         out->steps += st == CYGNET_OK;

@@ -16,7 +16,9 @@
  * finish_by_ms     mono time at which training has to be over
  * samples_per_s    speed of an earlier round; NaN: unknown
  * stop             ends with ECANCELLED; also given to the model
- * go_on            asked after each step; false ends with TRAINER_STOPPED */
+ * go_on            asked after each step; false ends with TRAINER_STOPPED
+ * has_energy       asked before each step, maybe several times; false ends with
+ * TRAINER_EARLY or, when none was taken, with TRAINER_NO_ENERGY */
 struct trainer {
     const cygnet_task *task;
     struct dataset *data;
@@ -27,16 +29,18 @@ struct trainer {
     int64_t finish_by_ms;
     double samples_per_s;
     bool (*go_on)(void *user, uint64_t step, uint64_t n_steps);
+    bool (*has_energy)(void *user, uint64_t step);
     void *user;
     const cygnet_allocator *alloc;
 };
 
 /* How it ended. */
 enum trainer_end {
-    TRAINER_DONE,    /* all steps were taken */
-    TRAINER_EARLY,   /* the time was up; what was learnt can be sent */
-    TRAINER_NO_TIME, /* less than a tenth of the work would fit before the deadline */
-    TRAINER_STOPPED  /* go_on said no */
+    TRAINER_DONE,      /* all steps were taken */
+    TRAINER_EARLY,     /* time or energy was up; what was learnt can be sent */
+    TRAINER_NO_TIME,   /* less than a tenth of the work would fit before the deadline */
+    TRAINER_NO_ENERGY, /* not even for one step */
+    TRAINER_STOPPED    /* go_on said no */
 };
 
 /* examples       distinct examples that were used

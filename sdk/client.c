@@ -6,6 +6,7 @@
 #include "engine/nn/model.h"
 #include "engine/swan/swan.h"
 #include "fl/participant.h"
+#include "sdk/energy.h"
 #include "sdk/options.h"
 #include "sdk/wake.h"
 #include "transport/transport.h"
@@ -25,6 +26,7 @@ struct cygnet_client {
     cygnet_stop stop;
     cygnet_stop look_again;
     atomic_int busy;
+    struct client_energy energy;
     struct swan *swan;
     struct store *state;
     struct store *cache;
@@ -133,7 +135,7 @@ static cygnet_status build_engine(cygnet_client *client, cygnet_error *err)
 {
     const cygnet_options *options = &client->options;
     char engine[PROFILE_KEY_BYTES];
-    const struct swan_options swan = {
+    struct swan_options swan = {
         .root = "/",
         .policy = options->policy,
         .max_threads = options->n_threads,
@@ -146,9 +148,16 @@ static cygnet_status build_engine(cygnet_client *client, cygnet_error *err)
         .alloc = options->allocator,
     };
 
+    cygnet_status st =
+        energy_prepare(&client->energy, &swan.energy, options, &client->host, err);
+
     (void)snprintf(engine, sizeof(engine), "%s %s", cygnet_version(),
                    model_numeric_class());
-    return swan_create(&client->swan, &swan, err);
+    if (st == CYGNET_OK)
+        st = swan_create(&client->swan, &swan, err);
+    if (st == CYGNET_OK)
+        st = energy_join(&client->energy, client->swan, client->state, err);
+    return st;
 }
 
 static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
@@ -162,6 +171,7 @@ static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
         .host = &client->host,
         .executor = swan_executor(client->swan),
         .swan = client->swan,
+        .supply = &client->energy.supply,
         .log = &client->log,
         .alloc = options->allocator,
         .rule = {options->charging, options->idle, options->unmetered,

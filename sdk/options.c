@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define MIB ((uint64_t)1 << 20)
+#define N_STRINGS 6
 
 static const struct sized options_type = {"options", sizeof(cygnet_options),
                                           SIZED_UP_TO(cygnet_options, host),
@@ -111,23 +112,24 @@ static cygnet_status fill_directories(cygnet_options *options, cygnet_error *err
 }
 
 /* The strings, in one place for copying and for freeing. */
-static void list_strings(const char **strings[5], cygnet_options *options)
+static void list_strings(const char **strings[N_STRINGS], cygnet_options *options)
 {
     strings[0] = &options->server_url;
     strings[1] = &options->population;
     strings[2] = &options->state_dir;
     strings[3] = &options->cache_dir;
     strings[4] = &options->ca_file;
+    strings[5] = &options->power_model;
 }
 
 /* Replaces each borrowed string with a copy; those that got none become NULL. */
 static cygnet_status copy_strings(cygnet_options *options, cygnet_error *err)
 {
-    const char **strings[5];
+    const char **strings[N_STRINGS];
     cygnet_status st = CYGNET_OK;
 
     list_strings(strings, options);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < N_STRINGS; i++) {
         const char *text = *strings[i];
 
         *strings[i] =
@@ -166,11 +168,11 @@ cygnet_status options_adopt(cygnet_options *out, cygnet_host *host,
 
 void options_clear(cygnet_options *options)
 {
-    const char **strings[5];
+    const char **strings[N_STRINGS];
     const cygnet_allocator *alloc = options->allocator;
 
     list_strings(strings, options);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < N_STRINGS; i++) {
         /* Ours: copied by copy_strings or keep_path. */
         mem_free(alloc, (void *)(uintptr_t)*strings[i]);
         *strings[i] = NULL;

@@ -5,6 +5,7 @@
 #include <cygnet/cygnet.h>
 
 #define OPTIONS_POPULATION_MAX 128
+#define OPTIONS_POWER_MODEL_MAX 65536
 #define OPTIONS_PATH_MAX 3000 /* leaves room for the names of our files */
 
 /* Copies `given` with its strings, fills what is left to a default, and checks all.

@@ -137,6 +137,25 @@ static cygnet_status check_numbers(const cygnet_options *options, cygnet_error *
     return CYGNET_OK;
 }
 
+static cygnet_status check_energy(const cygnet_options *options, cygnet_error *err)
+{
+    int64_t mode = (int64_t)options->energy_mode;
+
+    if (mode < CYGNET_ENERGY_PLUGGED || mode > CYGNET_ENERGY_LOAN)
+        return fail(err, CYGNET_EINVAL, 0,
+                    "energy_mode: %" PRId64 " is neither plugged nor loan", mode);
+    if (options->power_model && strlen(options->power_model) > OPTIONS_POWER_MODEL_MAX)
+        return fail(err, CYGNET_EINVAL, 0, "power_model: is longer than %d bytes",
+                    OPTIONS_POWER_MODEL_MAX);
+    if (options->battery_mwh > 1000000)
+        return fail(err, CYGNET_EINVAL, 0, "battery_mwh: %u is not in 0..1000000",
+                    (unsigned)options->battery_mwh);
+    if (options->gauge_unit_ua > 1000000)
+        return fail(err, CYGNET_EINVAL, 0, "gauge_unit_ua: %u is not in 0..1000000",
+                    (unsigned)options->gauge_unit_ua);
+    return CYGNET_OK;
+}
+
 cygnet_status options_check_hooks(const cygnet_host *host, cygnet_error *err)
 {
     if (!host->data_open || !host->data_read || !host->data_close)
@@ -195,8 +214,9 @@ static cygnet_status check_allocator(const cygnet_options *options, cygnet_error
 cygnet_status options_check(const cygnet_options *options, cygnet_error *err)
 {
     static cygnet_status (*const checks[])(const cygnet_options *, cygnet_error *) = {
-        check_numbers,     check_server_url, check_population,  check_paths,
-        check_eligibility, check_http,       check_coordinator, check_allocator,
+        check_numbers, check_server_url,  check_population,
+        check_paths,   check_eligibility, check_energy,
+        check_http,    check_coordinator, check_allocator,
     };
     cygnet_status st = CYGNET_OK;
 

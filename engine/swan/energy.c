@@ -56,7 +56,7 @@ static void look(struct energy_meter *meter)
         bool is_gauge = sources[parts[i].slots[0]] == ENERGY_BATTERY;
         bool there = parts[i].init(meter);
 
-        if (is_gauge && meter->options.mode != ENERGY_MODE_LOAN) {
+        if (is_gauge && meter->options.mode != CYGNET_ENERGY_LOAN) {
             gauge_only = there;
             there = false;
         }

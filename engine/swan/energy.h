@@ -20,13 +20,10 @@
 #include "engine/swan/energy_source.h"
 #include "engine/swan/soc.h"
 
+#include <cygnet/policy.h>
+
 #define ENERGY_WHY_BYTES 96
 #define ENERGY_MAX_PACKAGES 16
-
-/* PLUGGED  training happens on external power: the battery's gauge is not used
- * LOAN     training on the battery is allowed (loan.h): the gauge counts, while the
- *          device is unplugged */
-enum energy_mode { ENERGY_MODE_PLUGGED = 0, ENERGY_MODE_LOAN };
 
 /* What the host's own meter shows. The hook is given a figure of which nothing is
  * known and fills what it can; energy is taken before power.
@@ -70,13 +67,13 @@ cygnet_status energy_model_read(struct energy_model *out, const struct json *obj
                                 const struct soc *soc, const char *where,
                                 cygnet_error *err);
 
-/* root           "" or "/" but in tests; borrowed
- * gauge_unit_ua  what one of the gauge's current_now is, in uA; 0: 1, as the kernel's
- *                rules have it (some phones count in mA: 1000)
- * hook, user     the host's meter; NULL: none
- * model          NULL: none; copied */
+/* mode           the battery's gauge counts with CYGNET_ENERGY_LOAN only, while the
+ * device is unplugged root           "" or "/" but in tests; borrowed gauge_unit_ua  what
+ * one of the gauge's current_now is, in uA; 0: 1, as the kernel's rules have it (some
+ * phones count in mA: 1000) hook, user     the host's meter; NULL: none model NULL: none;
+ * copied */
 struct energy_options {
-    enum energy_mode mode;
+    cygnet_energy_mode mode;
     const char *root;
     double gauge_unit_ua;
     energy_hook *hook;

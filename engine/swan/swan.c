@@ -83,7 +83,9 @@ static void init(struct swan *swan)
     init_wanted(swan);
     energy.root = swan->root;
     energy_meter_init(&swan->meter, &energy);
-    energy_meter_mark(&swan->idle_from, &swan->meter, (int64_t)swan_now_ms());
+    energy_idle_break(&swan->idle);
+    swan_end_energy(swan);
+    swan->began = swan->ended;
 }
 
 cygnet_status swan_create(struct swan **out, const struct swan_options *options,
@@ -169,20 +171,10 @@ static cygnet_status open_profile(struct swan *swan, const struct swan_training 
     return st == CYGNET_ENOMEM ? st : CYGNET_OK;
 }
 
-/* What was drawn since the training before is the baseline. */
-static void begin_energy(struct swan *swan)
-{
-    energy_meter_mark(&swan->began, &swan->meter, (int64_t)swan_now_ms());
-    (void)energy_meter_idle(&swan->meter, &swan->idle_from, &swan->began);
-    swan->energy_from = swan->began;
-    swan->energy_steps = 0;
-}
-
 static void begin(struct swan *swan, const struct swan_training *training)
 {
     swan->steps_left = training->n_steps;
     swan->ms_left = training->ms_left;
-    swan->mj_left = training->mj_left;
     swan->stop = training->stop;
     swan->entry = -1;
     swan->decision = (struct policy_decision){.entry = -1};
@@ -191,7 +183,7 @@ static void begin(struct swan *swan, const struct swan_training *training)
     swan->n_looks = 0;
     controller_init(&swan->controller, swan_now_ms());
     explore_init(&swan->explore);
-    begin_energy(swan);
+    swan_begin_energy(swan, training->mj_left);
     swan->is_training = true;
     swan_decide(swan);
 }
@@ -233,9 +225,7 @@ void swan_end(struct swan *swan)
     senses_close(swan->senses);
     swan->senses = NULL;
     swan->is_training = false;
-    energy_meter_load(&swan->meter, (const uint8_t[SOC_MAX_CLUSTERS]){0},
-                      (int64_t)swan_now_ms());
-    energy_meter_mark(&swan->idle_from, &swan->meter, (int64_t)swan_now_ms());
+    swan_end_energy(swan);
 }
 
 void swan_set_heat(struct swan *swan, int32_t heat)
@@ -259,7 +249,7 @@ void swan_count(struct swan_counters *out, struct swan *swan)
     struct energy_mark now;
 
     pthread_mutex_lock(&swan->mutex);
-    now = swan->idle_from;
+    now = swan->ended;
     if (swan->is_training)
         energy_meter_mark(&now, &swan->meter, (int64_t)swan_now_ms());
     energy_marginal(&all, &swan->meter, &swan->began, &now);

@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "engine/nn/executor.h"
-#include "engine/swan/energy.h"
+#include "engine/swan/energy_idle.h"
 #include "engine/swan/policy.h"
 
 #include <cygnet/alloc.h>
@@ -70,7 +70,7 @@ struct nn_executor *swan_executor(struct swan *swan);
  *          anything else is dropped; NULL: none
  * n_steps  of this round; 0: unknown
  * ms_left  to the deadline; INFINITY: none
- * mj_left  energy that the round may take; INFINITY: no limit
+ * mj_left  energy that the round may take, as far as it is known; INFINITY: no limit
  * stop     looked at on the caller's thread in the middle of long steps; may be NULL */
 struct swan_training {
     const char *model;
@@ -101,6 +101,38 @@ void swan_set_heat(struct swan *swan, int32_t heat);
 
 /* Training should rest: it is too hot, or no core is left. Ask again in a while. */
 bool swan_is_paused(struct swan *swan);
+
+/* What training draws, beyond what the device draws idle, in mJ.
+ *
+ * step_mj      at most, for one step of whichever choice (two standard deviations above
+ *              what is known); NaN: not known yet
+ * step_ms      of the present choice; NaN: not measured yet
+ * drawn_mj     likewise, since swan_mark_draw or the training's begin; NaN: not known
+ * ms           since then
+ * is_measured  drawn_mj will become known: a source can be read, and its baseline is
+ *              known; outside of a training: there is a source
+ * is_spent     the round's budget allows no more
+ * why          drawn_mj is not known */
+struct swan_draw {
+    double step_mj;
+    double step_ms;
+    double drawn_mj;
+    int64_t ms;
+    bool is_measured;
+    bool is_spent;
+    char why[ENERGY_WHY_BYTES];
+};
+
+void swan_look_at_draw(struct swan_draw *out, struct swan *swan);
+void swan_mark_draw(struct swan *swan);
+
+/* Whether what is drawn can be read here; a power model alone needs no looks. */
+bool swan_has_meter(const struct swan *swan);
+
+/* Looks at the meter while nothing trains; what is drawn then is the baseline of all
+ * that is drawn in training. For waits: every ENERGY_IDLE_LOOK_MS, for ENERGY_IDLE_MS or
+ * longer. Returns whether there is no baseline yet and more looks would make one. */
+bool swan_idle(struct swan *swan);
 
 /* Ends the training. Nothing happens without one. */
 void swan_end(struct swan *swan);

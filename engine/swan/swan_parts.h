@@ -4,6 +4,7 @@
 
 #include "engine/pool/pool.h"
 #include "engine/swan/controller.h"
+#include "engine/swan/energy_idle.h"
 #include "engine/swan/explore.h"
 #include "engine/swan/place.h"
 #include "engine/swan/senses.h"
@@ -35,7 +36,9 @@ struct swan_step {
  * granted     to the pool
  * energy_from where the present stretch of clean steps with one entry began, of
  *             energy_steps steps
- * idle_from   since when nothing trains; `began`: when the training began */
+ * draw_from   what is drawn is counted from here (swan_mark_draw)
+ * began, ended  of the training
+ * idle        while nothing trains */
 struct swan {
     struct nn_executor executor; /* first: the executor is the engine */
     struct swan_options options;
@@ -67,12 +70,16 @@ struct swan {
     uint64_t steps_left;
     double ms_left;
     double mj_left;
+    double budget_mj;
+    double spent_mj;
     uint64_t n_looks;
     struct swan_counters counters;
     struct energy_meter meter;
-    struct energy_mark idle_from;
+    struct energy_idle idle;
     struct energy_mark began;
+    struct energy_mark ended;
     struct energy_mark energy_from;
+    struct energy_mark draw_from;
     uint64_t energy_steps;
 };
 
@@ -87,6 +94,11 @@ void swan_decide(struct swan *swan);
 
 /* Grants the pool what the entry needs. True: a core was left. */
 bool swan_use(struct swan *swan, int32_t entry);
+
+/* The training's energy begins and ends; a step on `entry` has ended. */
+void swan_begin_energy(struct swan *swan, double budget_mj);
+void swan_end_energy(struct swan *swan);
+void swan_spend(struct swan *swan, int32_t entry);
 
 /* The looking thread, while a policy that reacts is at work. Errors: ENOMEM. */
 cygnet_status swan_start_looking(struct swan *swan, cygnet_error *err);

@@ -199,6 +199,7 @@ void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double dat
     swan->in_call = false;
     step->ended_ms = swan_now_ms();
     learn(swan, data_ms);
+    swan_spend(swan, step->entry);
     step->began_ms = (double)NAN;
     pthread_mutex_unlock(&swan->mutex);
 }

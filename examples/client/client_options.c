@@ -36,6 +36,13 @@ const char CLIENT_HELP[] =
     "                       of the user's way), greedy (all fast ones), fixed (the\n"
     "                       N most capable), efficient (the least energy) (swan)\n"
     "  --full-priority      training competes with everybody else for the cores\n"
+    "  --energy plugged|loan  loan: train on the battery too, as far as a loan goes\n"
+    "                       that charging pays back (plugged)\n"
+    "  --power-model FILE   watts of the cores, JSON: {\"core_w\": {\"big\": 1.4},\n"
+    "                       \"idle_w\": 0.3, \"spread\": 0.2}, for devices without a "
+    "meter\n"
+    "  --max-round-mj N     most energy that training of one round takes, in mJ\n"
+    "  --battery-mwh N      the battery's capacity, where the system does not tell it\n"
     "  --allow-loopback-http  accept http:// towards this machine, for tests\n"
     "  --log text|json      form of the event lines on standard output (text)\n"
     "  --verbose            debug lines on standard error\n"
@@ -76,6 +83,19 @@ static cygnet_status read_policy(void *options, const char *name, const char *te
     struct client_options *o = options;
 
     return option_policy(&o->policy, name, text, err);
+}
+
+static cygnet_status read_energy(void *options, const char *name, const char *text,
+                                 cygnet_error *err)
+{
+    struct client_options *o = options;
+    bool loan = strcmp(text, "loan") == 0;
+
+    o->energy = loan ? CYGNET_ENERGY_LOAN : CYGNET_ENERGY_PLUGGED;
+    if (!loan && strcmp(text, "plugged") != 0)
+        return complain(err, CYGNET_EINVAL, 0, "%s: \"%.40s\" is not plugged or loan",
+                        name, text);
+    return CYGNET_OK;
 }
 
 static cygnet_status read_log(void *options, const char *name, const char *text,
@@ -163,6 +183,10 @@ static const struct option_row rows[] = {
     {"until-done", OPTION_FLAG, AT(until_done), 0, 0, NULL},
     {"threads", OPTION_U32, AT(threads), 1, 64, NULL},
     {"policy", OPTION_READ, 0, 0, 0, read_policy},
+    {"energy", OPTION_READ, 0, 0, 0, read_energy},
+    {"power-model", OPTION_TEXT, AT(power_model), 0, 0, NULL},
+    {"max-round-mj", OPTION_U64, AT(max_round_mj), 0, 0, NULL},
+    {"battery-mwh", OPTION_U32, AT(battery_mwh), 1, 1000000, NULL},
     {"full-priority", OPTION_FLAG, AT(full_priority), 0, 0, NULL},
     {"allow-loopback-http", OPTION_FLAG, AT(loopback_http), 0, 0, NULL},
     {"log", OPTION_READ, 0, 0, 0, read_log},

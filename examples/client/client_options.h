@@ -11,6 +11,7 @@
  *
  * rounds          accepted updates after which to stop; 0: see until_done
  * n_input_dims    0: the task's own shape
+ * power_model     a file
  * assumed         some condition was given by --assume; the others are unknown */
 struct client_options {
     const char *server;
@@ -30,6 +31,10 @@ struct client_options {
     uint32_t rounds;
     uint32_t threads;
     cygnet_policy policy;
+    cygnet_energy_mode energy;
+    const char *power_model;
+    uint64_t max_round_mj;
+    uint32_t battery_mwh;
     bool full_priority;
     bool until_done;
     bool log_json;

@@ -1,11 +1,15 @@
 /* cygnet-client: a configurable client on the public face of the library. */
 #include "client_host.h"
 #include "complain.h"
+#include "file.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define POWER_MODEL_MAX_BYTES 65536u
 
 enum exit_status { DONE = 0, FAILED = 1, USAGE = 2, NOTHING_DONE = 3, STOPPED = 4 };
 
@@ -54,20 +58,38 @@ static void fill_options(cygnet_options *out, const struct client_options *o,
     out->n_threads = o->threads;
     out->policy = o->policy;
     out->full_priority = o->full_priority;
+    out->energy_mode = o->energy;
+    out->max_round_mj = o->max_round_mj;
+    out->battery_mwh = o->battery_mwh;
     /* shards of one run must not be the same client */
     out->seed = o->seed ? o->seed * UINT64_C(0x9e3779b97f4a7c15) + o->shard + 1 : 0;
     out->host = hooks;
+}
+
+static cygnet_status create(const struct client_options *o, const cygnet_host *hooks,
+                            cygnet_error *err)
+{
+    cygnet_options options;
+    uint8_t *model = NULL;
+    size_t len;
+    cygnet_status st = CYGNET_OK;
+
+    fill_options(&options, o, hooks);
+    if (o->power_model)
+        st = file_read(&model, &len, o->power_model, POWER_MODEL_MAX_BYTES, err);
+    options.power_model = (const char *)model;
+    if (st == CYGNET_OK)
+        st = cygnet_client_create(&running, &options, err);
+    free(model);
+    return st;
 }
 
 static cygnet_status run(struct client_host *host, const cygnet_host *hooks,
                          cygnet_report *report, cygnet_error *err)
 {
     const struct client_options *o = host->options;
-    cygnet_options options;
-    cygnet_status st;
+    cygnet_status st = create(o, hooks, err);
 
-    fill_options(&options, o, hooks);
-    st = cygnet_client_create(&running, &options, err);
     if (st != CYGNET_OK)
         return st;
     catch_signals();

@@ -91,6 +91,65 @@ def test_what_the_engine_learns_is_kept(coordinator, client, tmp_path, policy):
     assert explain["policy"] == policy and explain["why"]
 
 
+def power_model(program, folder, watts):
+    """Every core of this machine draws so much."""
+    soc = subprocess.run(
+        [program("cygnet-swan"), "soc", "--json"], capture_output=True, text=True
+    )
+    names = [c["name"] for c in json.loads(soc.stdout)["clusters"]]
+    path = folder / "power-model.json"
+    path.write_text(json.dumps({"core_w": {name: watts for name in names}}))
+    return path
+
+
+def test_training_on_the_battery_leaves_a_debt(coordinator, client, program, tmp_path):
+    server = coordinator("--rounds", "3", "--participants", "1")
+    lent = [
+        "--assume", "no-charging,battery=80", "--energy", "loan",
+        "--battery-mwh", "10000", "--power-model", power_model(program, tmp_path, 2),
+    ]  # fmt: skip
+    plugged = client(server, 0, 1, *lent[:2])
+    assert plugged.wait() == 3
+    assert "charging is required and is false" in plugged.stdout
+    first = client(server, 0, 1, *lent)
+    assert first.wait() == 0
+    second = client(server, 0, 1, *lent)
+    assert second.wait() == 3
+    assert "is not paid back by charging yet" in second.stdout
+    charged = client(server, 0, 1, *lent, "--assume", "charging,battery=100")
+    assert charged.wait() == 0
+
+
+def test_a_killed_client_owes_what_it_has_booked(
+    coordinator, client, program, tmp_path
+):
+    server = coordinator("--rounds", "1", "--participants", "1", "--epochs", "9000")
+    lent = [
+        "--assume", "no-charging,battery=80", "--energy", "loan",
+        "--battery-mwh", "10000", "--power-model", power_model(program, tmp_path, 2),
+    ]  # fmt: skip
+    process = client(server, 0, 1, *lent)
+    wait_for(lambda: "training" in process.stdout, 30, "training")
+    wait_for(lambda: (tmp_path / "client-0" / "loan").exists(), 30, "a booking")
+    process.kill()
+    process.wait()
+    again = client(server, 0, 1, *lent)
+    assert again.wait() == 3
+    assert "is not paid back by charging yet" in again.stdout
+
+
+def test_a_round_s_energy_budget_ends_its_training(
+    coordinator, client, program, tmp_path
+):
+    server = coordinator("--rounds", "1", "--participants", "1", "--epochs", "3000")
+    process = client(
+        server, 0, 1, "--max-round-mj", "2000",
+        "--power-model", power_model(program, tmp_path, 100),
+    )  # fmt: skip
+    assert process.wait() == 0
+    assert "the energy budget of the round is spent" in process.stdout
+
+
 def test_a_killed_client_does_not_stop_the_round(coordinator, client):
     server = coordinator(
         "--rounds", "1", "--participants", "3", "--lease", "3", "--epochs", "4000"
@@ -197,6 +256,27 @@ def test_bad_data_is_one_line_before_any_request(program, tmp_path, make, messag
 
 
 @pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "No such file"),
+        ("{", "power_model: "),
+        ('{"core_w": {"none such": 1}}', 'the SoC has no cluster "none such"'),
+        (" " * 65537, "power-model"),
+    ],
+)
+def test_a_bad_power_model_is_one_line(program, tmp_path, text, message):
+    model = tmp_path / "power-model.json"
+    if text:
+        model.write_text(text)
+    done = run_client(
+        program, "--server", "https://127.0.0.1:9", "--population", "p",
+        "--state-dir", tmp_path / "s", "--power-model", model,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     "options, message",
     [
         ([], "--server is required"),
@@ -205,6 +285,9 @@ def test_bad_data_is_one_line_before_any_request(program, tmp_path, make, messag
         (["--assume", "charging,slow"], "is not a list of [no-]charging"),
         (["--partition", "even"], 'partition "even" is not dirichlet:A'),
         (["--rounds"], "--rounds needs a value"),
+        (["--energy", "battery"], '--energy: "battery" is not plugged or loan'),
+        (["--max-round-mj", "-1"], '--max-round-mj: "-1" is not a whole number'),
+        (["--battery-mwh", "0"], '--battery-mwh: "0" is not a whole number in 1..1000000'),
         (["extra"], 'unknown option "extra"'),
     ],
 )

@@ -178,17 +178,36 @@ typedef enum cygnet_log_level {
     CYGNET_LOG_DEBUG = 3
 } cygnet_log_level;
 
+/* ---- Energy -------------------------------------------------------------- */
+
+/* What a meter of the app's own shows. cygnet hands it over with nothing known (-1,
+ * 0) and struct_size set; the hook fills what it can. Energy is taken before power.
+ *
+ * total_uj       energy since some moment, in uJ; only ever grows; -1: not known
+ * power_uw       power at present, in uW; -1: not known
+ * resolution_uj  step of total_uj; 0: exact
+ * period_ms      how often the figure changes; 0: not known, found by watching */
+typedef struct cygnet_energy_figure {
+    uint32_t struct_size;
+    int64_t total_uj;
+    int64_t power_uw;
+    int64_t resolution_uj;
+    int64_t period_ms;
+} cygnet_energy_figure;
+
 /* ---- Host hooks --------------------------------------------------------- */
 
 struct cygnet_stop; /* <cygnet/sys/stop.h> */
 
 /* The doors to the app. Every hook but the three data hooks may be NULL, and
- * then Cygnet's Linux default is used. Unless it says otherwise, a hook is called on
- * the thread that drives the client, never two at once for one client, and never after
- * cygnet_client_destroy has returned. `user` is passed back untouched.
+ * then Cygnet's Linux default is used. Unless its comment says otherwise, a hook is
+ * called on the thread that drives the client, never two at once for one client;
+ * none is called after cygnet_client_destroy has returned. `user` is passed back
+ * untouched.
  *
  * A hook that returns int answers 0 for success; another value ends the round
- * with CYGNET_EHOST and appears in cygnet_error.detail. A hook must not call
+ * with CYGNET_EHOST and appears in cygnet_error.detail, unless its comment says
+ * otherwise. A hook must not call
  * back into the client, except cygnet_client_cancel and _notify. */
 typedef struct cygnet_host {
     uint32_t struct_size;
@@ -247,6 +266,16 @@ typedef struct cygnet_host {
      * client, but while that one is in a run. `worker` counts from 0.
      * Default: nothing. */
     void (*thread_started)(uint32_t worker, void *user);
+
+    /* The app's own meter of the device's energy: asked a few times a second and
+     * after each step while training, now and then otherwise; it should answer within
+     * a millisecond. Called while the client is created and in runs: on the thread
+     * that does so or, while training, on one of Cygnet's own, then maybe while
+     * another hook runs; never twice at once for one client. Any answer but 0: no
+     * figure at present, which ends nothing. A meter that is a battery's gauge shows
+     * nothing of the device while that is on external power, and answers so then.
+     * Default: what the system has (docs/swan.md). */
+    int (*energy)(cygnet_energy_figure *figure, void *user);
 } cygnet_host;
 
 /* Sets struct_size and every hook to NULL. */
@@ -291,7 +320,24 @@ struct cygnet_coordinator;
  * policy         who chooses the cores that train (default: CYGNET_POLICY_SWAN); with
  *                CYGNET_POLICY_FIXED it is the n_threads most capable ones
  * full_priority  1: training threads compete with everybody else's; 0 (default): they
- *                give way (SCHED_IDLE) */
+ *                give way (SCHED_IDLE)
+ * energy_mode    CYGNET_ENERGY_LOAN: where `charging` is required, a device on its
+ *                battery qualifies too, as long as it owes nothing and its loan lends:
+ *                at most 5 % of the battery's capacity from one charge to the next,
+ *                booked before it is drawn, and only of known energy (docs/swan.md).
+ *                Default: CYGNET_ENERGY_PLUGGED
+ * power_model    watts of the device, JSON, at most 64 KiB: {"core_w": {"big": 1.4,
+ *                "LITTLE": 0.4}, "idle_w": 0.3, "spread": 0.2}, each member optional.
+ *                core_w: of a busy core of each cluster (named as cygnet-swan soc
+ *                does) at its highest frequency; idle_w: of the device with nothing
+ *                running; spread: relative uncertainty. NULL (default): no model
+ * max_round_mj   most energy that training of one round may take, in mJ, as far as it
+ *                is known; 0 (default): no limit
+ * battery_mwh    the battery's capacity, for CYGNET_ENERGY_LOAN where the system does
+ *                not tell it (its level is device_state's then); at most 1000000;
+ *                0 (default): what the system tells
+ * gauge_unit_ua  what one of the battery gauge's current_now is, in uA: 1000 on phones
+ *                that count in mA; at most 1000000; 0 (default): 1 */
 typedef struct cygnet_options {
     uint32_t struct_size;
     const char *server_url;
@@ -315,6 +361,11 @@ typedef struct cygnet_options {
     const cygnet_allocator *allocator;
     cygnet_policy policy;
     int32_t full_priority;
+    cygnet_energy_mode energy_mode;
+    const char *power_model;
+    uint64_t max_round_mj;
+    uint32_t battery_mwh;
+    uint32_t gauge_unit_ua;
 } cygnet_options;
 
 /* Sets struct_size and every default. */

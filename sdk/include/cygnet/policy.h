@@ -1,4 +1,5 @@
-/* Who chooses the cores that train, and how (docs/swan.md).
+/* Who chooses the cores that train, how, and where the energy comes from
+ * (docs/swan.md).
  *
  * Stability: stable.
  */
@@ -13,5 +14,12 @@ typedef enum cygnet_policy {
     CYGNET_POLICY_FIXED = 2,    /* the same number of threads for the whole round */
     CYGNET_POLICY_EFFICIENT = 3 /* the least energy, however long it takes */
 } cygnet_policy;
+
+/* Whose energy training may take. */
+typedef enum cygnet_energy_mode {
+    CYGNET_ENERGY_PLUGGED = 0, /* training is for external power; nothing is borrowed */
+    CYGNET_ENERGY_LOAN = 1     /* on the battery too, as far as a loan goes that
+                                  charging pays back */
+} cygnet_energy_mode;
 
 #endif

@@ -28,7 +28,7 @@ static int setup(void **state)
     assert_non_null(b);
     tree_init(&b->tree);
     b->options.root = b->tree.root;
-    b->options.mode = ENERGY_MODE_LOAN;
+    b->options.mode = CYGNET_ENERGY_LOAN;
     *state = b;
     return 0;
 }

@@ -268,6 +268,110 @@ static void test_a_hot_device_pauses(void **state)
     swan_destroy(swan);
 }
 
+/* Every core of this machine at 100 W. */
+static struct energy_model a_model(void)
+{
+    struct energy_model model;
+    struct soc soc;
+
+    assert_int_equal(soc_read(&soc, "/", NULL), CYGNET_OK);
+    energy_model_init(&model, &soc);
+    for (uint32_t k = 0; k < model.n_clusters; k++)
+        model.core_w[k] = 100;
+    model.spread = 0;
+    return model;
+}
+
+static struct swan *make_powered_engine(cygnet_policy policy)
+{
+    const struct energy_model model = a_model();
+    struct swan_options options = {.root = "/", .policy = policy, .engine = "test"};
+    struct swan *swan;
+
+    options.energy.model = &model;
+    assert_int_equal(swan_create(&swan, &options, NULL), CYGNET_OK);
+    return swan;
+}
+
+static void step(struct swan *swan, struct lesson *l, uint64_t n_steps)
+{
+    for (uint64_t i = 0; i < n_steps; i++, l->step++)
+        swan_step(swan, train, l, 0.1, 1000, (double)INFINITY);
+}
+
+static void test_what_is_drawn_can_be_booked_and_settled(void **state)
+{
+    struct swan *swan = make_powered_engine(CYGNET_POLICY_FIXED);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct swan_training training = a_training();
+    struct lesson l = {.model = model};
+    struct swan_draw draw;
+
+    (void)state;
+    swan_look_at_draw(&draw, swan);
+    assert_true(draw.is_measured && isnan(draw.step_mj) && isnan(draw.drawn_mj));
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    step(swan, &l, STEPS);
+    swan_look_at_draw(&draw, swan);
+    assert_true(draw.step_mj > 0 && draw.step_ms > 0);
+    /* 100 W and whole milliseconds: of each core at least one of them */
+    assert_true(draw.drawn_mj >= 100 && draw.ms >= 1);
+    assert_false(draw.is_spent);
+    swan_mark_draw(swan);
+    step(swan, &l, 5 * STEPS);
+    swan_look_at_draw(&draw, swan);
+    assert_true(draw.drawn_mj >= 100 * (double)draw.ms);
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
+static int show_a_watt(struct energy_figure *out, void *user)
+{
+    (void)user;
+    out->power_uw = 1000000;
+    return 0;
+}
+
+static void test_without_a_baseline_nothing_will_be_known(void **state)
+{
+    struct swan_options options = {.root = "/", .max_threads = 1, .engine = "test"};
+    struct swan_training training = a_training();
+    struct swan_draw draw;
+    struct swan *swan;
+
+    (void)state;
+    options.energy.hook = show_a_watt;
+    assert_int_equal(swan_create(&swan, &options, NULL), CYGNET_OK);
+    swan_look_at_draw(&draw, swan);
+    assert_true(swan_has_meter(swan) && draw.is_measured);
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    swan_look_at_draw(&draw, swan);
+    assert_false(draw.is_measured);
+    assert_string_equal(draw.why, "what the device draws idle is not known");
+    assert_false(swan_idle(swan)); /* not now */
+    swan_destroy(swan);
+}
+
+static void test_a_spent_budget_is_said(void **state)
+{
+    struct swan *swan = make_powered_engine(CYGNET_POLICY_SWAN);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct swan_training training = a_training();
+    struct lesson l = {.model = model};
+    struct swan_draw draw = {.is_spent = false};
+
+    (void)state;
+    training.mj_left = 500;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    assert_false(swan_is_paused(swan));
+    while (!draw.is_spent) {
+        step(swan, &l, 1);
+        swan_look_at_draw(&draw, swan);
+    }
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +382,9 @@ int main(void)
         cmocka_unit_test(test_one_training_at_a_time),
         cmocka_unit_test(test_looks_are_spread_over_time),
         cmocka_unit_test(test_a_hot_device_pauses),
+        cmocka_unit_test(test_what_is_drawn_can_be_booked_and_settled),
+        cmocka_unit_test(test_without_a_baseline_nothing_will_be_known),
+        cmocka_unit_test(test_a_spent_budget_is_said),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

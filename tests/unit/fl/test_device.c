@@ -42,74 +42,6 @@ static void test_the_task_can_make_the_rule_stricter(void **state)
     assert_int_equal(b->coordinator.fetch.n_calls, 0);
 }
 
-static void see(struct loan *loan, bool full, double level)
-{
-    const struct battery battery = {.n = 1,
-                                    .full = full,
-                                    .level = level,
-                                    .capacity_mj = 40e6};
-
-    assert_int_equal(loan_observe(loan, &battery, NULL), CYGNET_OK);
-}
-
-static void open_loan(struct bench *b, struct loan *loan)
-{
-    struct loan_options options;
-
-    loan_options_init(&options);
-    assert_int_equal(loan_open(loan, &options, &b->store.store, NULL, NULL), CYGNET_OK);
-    b->config.loan = loan;
-}
-
-/* A clock that is set wrong, and then right again, is nobody's charger. */
-static void test_debt_outlives_restarts_and_clocks_that_jump(void **state)
-{
-    static const int64_t jumps_ms[] = {INT64_C(315360000000), -INT64_C(630720000000), 0};
-    struct bench *b = *state;
-    struct loan loan;
-
-    open_loan(b, &loan);
-    see(&loan, false, 0.5);
-    assert_int_equal(loan_borrow(&loan, 100e3, NULL), CYGNET_OK);
-    for (size_t i = 0; i < sizeof(jumps_ms) / sizeof(jumps_ms[0]); i++) {
-        b->clock.wall_ms += jumps_ms[i];
-        open_loan(b, &loan);
-        see(&loan, false, 0.5);
-        assert_int_equal(bench_restart(b), CYGNET_OK);
-        assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_NOT_ELIGIBLE);
-        assert_string_equal(b->report.message,
-                            "the energy loan of 100 J is not paid back by charging yet");
-        assert_true(loan_debt_mj(&loan) == 100e3);
-    }
-    assert_int_equal(b->coordinator.n_calls, 0);
-    see(&loan, true, 1);
-    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
-    b->clock.wall_ms += jumps_ms[0];
-    open_loan(b, &loan);
-    assert_true(loan_debt_mj(&loan) == 0);
-}
-
-/* Borrows when the round reaches its training. */
-static void borrow_on_the_way(cygnet_phase phase, void *user)
-{
-    if (phase == CYGNET_PHASE_TRAINED)
-        assert_int_equal(loan_borrow(user, 100e3, NULL), CYGNET_OK);
-}
-
-static void test_a_round_does_not_stop_over_what_it_borrows_itself(void **state)
-{
-    struct bench *b = *state;
-    struct loan loan;
-
-    open_loan(b, &loan);
-    see(&loan, false, 0.5);
-    b->host.on_phase = borrow_on_the_way;
-    b->host.user = &loan;
-    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
-    assert_true(loan_debt_mj(&loan) == 100e3);
-    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_NOT_ELIGIBLE);
-}
-
 /* Loses external power when the round reaches a phase. */
 struct loss {
     struct bench *b;
@@ -387,8 +319,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_device_that_does_not_qualify_asks_for_nothing),
         TEST(test_the_task_can_make_the_rule_stricter),
-        TEST(test_debt_outlives_restarts_and_clocks_that_jump),
-        TEST(test_a_round_does_not_stop_over_what_it_borrows_itself),
         TEST(test_losing_power_before_fetch_interrupts),
         TEST(test_losing_power_before_training_interrupts),
         TEST(test_losing_power_in_training_interrupts_within_a_second),

@@ -2,6 +2,7 @@
 #include "fl/eligibility.h"
 #include "fl/journal.h"
 #include "fl/retry.h"
+#include "fl/supply.h"
 #include "tests/fakes/memory_store.h"
 
 #include <setjmp.h>
@@ -105,18 +106,19 @@ static struct loan lend(double mj)
 
 static void test_a_device_in_debt_is_not_eligible_and_says_how_much(void **state)
 {
-    char why[ELIGIBILITY_WHY_BYTES];
     struct loan loan = lend(0);
+    struct supply supply = {.loan = &loan};
+    char why[SUPPLY_WHY_BYTES];
 
     (void)state;
-    assert_true(eligibility_loan_holds(why, NULL));
+    assert_true(supply_allows(why, NULL));
     assert_string_equal(why, "");
-    assert_true(eligibility_loan_holds(why, &loan));
+    assert_true(supply_allows(why, &supply));
     loan = lend(250e3);
-    assert_false(eligibility_loan_holds(why, &loan));
+    assert_false(supply_allows(why, &supply));
     assert_string_equal(why, "the energy loan of 250 J is not paid back by charging yet");
     assert_int_equal(loan_give_back(&loan, 250e3, NULL), CYGNET_OK);
-    assert_true(eligibility_loan_holds(why, &loan));
+    assert_true(supply_allows(why, &supply));
 }
 
 /* ---- Retries --------------------------------------------------------------- */

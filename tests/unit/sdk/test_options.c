@@ -94,6 +94,11 @@ static void test_init_sets_the_documented_defaults(void **state)
     assert_int_equal(options.n_threads, 0);
     assert_int_equal(options.policy, CYGNET_POLICY_SWAN);
     assert_int_equal(options.full_priority, 0);
+    assert_int_equal(options.energy_mode, CYGNET_ENERGY_PLUGGED);
+    assert_null(options.power_model);
+    assert_int_equal(options.max_round_mj, 0);
+    assert_int_equal(options.battery_mwh, 0);
+    assert_int_equal(options.gauge_unit_ua, 0);
     assert_int_equal(options.max_model_bytes, 256 << 20);
     assert_int_equal(options.max_cache_bytes, 512 << 20);
     assert_int_equal(options.max_train_bytes, 0);
@@ -112,6 +117,7 @@ static void test_init_sets_the_documented_defaults(void **state)
     cygnet_host_init(&host);
     assert_int_equal(host.struct_size, sizeof(host));
     assert_null(host.device_state);
+    assert_null(host.energy);
     assert_null(host.user);
 }
 
@@ -224,6 +230,30 @@ static void test_numbers_out_of_range_are_named(void **state)
     b->given.max_model_bytes = 1;
     b->given.max_cache_bytes = 0;
     assert_refused(b, "max_cache_bytes");
+}
+
+static void test_energy_options_out_of_range_are_named(void **state)
+{
+    static char endless[OPTIONS_POWER_MODEL_MAX + 2];
+    struct bench *b = *state;
+
+    b->given.energy_mode = (cygnet_energy_mode)2;
+    assert_refused(b, "energy_mode");
+    b->given.energy_mode = CYGNET_ENERGY_LOAN;
+    memset(endless, ' ', sizeof(endless) - 1);
+    b->given.power_model = endless;
+    assert_refused(b, "power_model");
+    b->given.power_model = endless + 1;
+    b->given.battery_mwh = 1000001;
+    assert_refused(b, "battery_mwh");
+    b->given.battery_mwh = 1000000;
+    b->given.gauge_unit_ua = 1000001;
+    assert_refused(b, "gauge_unit_ua");
+    b->given.gauge_unit_ua = 1000;
+    b->given.max_round_mj = UINT64_MAX;
+    assert_int_equal(adopt(b), CYGNET_OK);
+    assert_string_equal(b->options.power_model, endless + 1);
+    assert_ptr_not_equal(b->options.power_model, endless + 1);
 }
 
 static void test_hooks_without_a_default_are_needed(void **state)
@@ -346,6 +376,7 @@ int main(void)
         BENCH_TEST(test_bad_paths_are_named),
         BENCH_TEST(test_bad_requirements_are_named),
         BENCH_TEST(test_numbers_out_of_range_are_named),
+        BENCH_TEST(test_energy_options_out_of_range_are_named),
         BENCH_TEST(test_hooks_without_a_default_are_needed),
         BENCH_TEST(test_own_parts_must_be_whole),
         BENCH_TEST(test_an_older_shorter_struct_gets_defaults_for_its_missing_tail),

@@ -1,0 +1,149 @@
+/* What a training draws: for the round's budget, and for whoever books it. */
+#include "engine/swan/swan_parts.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Above the mean by so many standard deviations is as good as "at most". */
+#define DEVIATIONS 2.0
+
+static int64_t now_ms(void)
+{
+    return (int64_t)swan_now_ms();
+}
+
+/* ---- Idling ------------------------------------------------------------------ */
+
+bool swan_has_meter(const struct swan *swan)
+{
+    for (int slot = 0; slot < ENERGY_SLOT_MODEL; slot++) {
+        if (swan->meter.tracks[slot].present)
+            return true;
+    }
+    return false;
+}
+
+bool swan_idle(struct swan *swan)
+{
+    if (swan->is_training || !swan_has_meter(swan))
+        return false;
+    return energy_idle_look(&swan->idle, &swan->meter, now_ms());
+}
+
+/* ---- A training -------------------------------------------------------------- */
+
+void swan_begin_energy(struct swan *swan, double budget_mj)
+{
+    if (swan_has_meter(swan))
+        (void)energy_idle_look(&swan->idle, &swan->meter, now_ms());
+    energy_idle_break(&swan->idle);
+    energy_meter_mark(&swan->began, &swan->meter, now_ms());
+    swan->energy_from = swan->draw_from = swan->ended = swan->began;
+    swan->energy_steps = 0;
+    swan->mj_left = swan->budget_mj = budget_mj;
+    swan->spent_mj = 0;
+}
+
+void swan_end_energy(struct swan *swan)
+{
+    energy_meter_load(&swan->meter, (const uint8_t[SOC_MAX_CLUSTERS]){0}, now_ms());
+    energy_meter_mark(&swan->ended, &swan->meter, now_ms());
+}
+
+/* What the meter says of the whole training, or else what its steps should take. */
+void swan_spend(struct swan *swan, int32_t entry)
+{
+    double step_mj = swan->profile.entries[entry].step_mj;
+    struct energy_reading all;
+    struct energy_mark now;
+
+    if (isinf(swan->budget_mj))
+        return;
+    energy_meter_mark(&now, &swan->meter, now_ms());
+    energy_marginal(&all, &swan->meter, &swan->began, &now);
+    if (all.source != ENERGY_UNKNOWN)
+        swan->spent_mj = all.mj;
+    else if (!isnan(step_mj))
+        swan->spent_mj += step_mj;
+    swan->mj_left = swan->budget_mj - swan->spent_mj;
+}
+
+/* ---- For a ledger ------------------------------------------------------------ */
+
+void swan_mark_draw(struct swan *swan)
+{
+    pthread_mutex_lock(&swan->mutex);
+    energy_meter_mark(&swan->draw_from, &swan->meter, now_ms());
+    pthread_mutex_unlock(&swan->mutex);
+}
+
+static double at_most(double mj, double spread_mj)
+{
+    return isnan(spread_mj) ? mj : mj + DEVIATIONS * spread_mj;
+}
+
+/* The dearest of the choices that are possible: any of them may be next. */
+static double dearest_mj(const struct swan *swan)
+{
+    double most = NAN;
+
+    for (uint32_t i = 0; i < swan->profile.n_entries; i++) {
+        const struct profile_entry *e = &swan->profile.entries[i];
+
+        if (choice_is_possible(&e->choice, &swan->soc))
+            most = fmax(most, at_most(e->step_mj, e->spread_mj));
+    }
+    return most;
+}
+
+/* Whether what is drawn from now on will be known some time. */
+static bool will_tell(const struct energy_meter *meter, const char **why)
+{
+    *why = "no source of energy can be read now";
+    for (int slot = 0; slot < ENERGY_N_SLOTS; slot++) {
+        const struct energy_track *track = &meter->tracks[slot];
+
+        if (!track->present || !track->live)
+            continue;
+        if (slot == ENERGY_SLOT_MODEL || !isnan(track->idle_mw))
+            return true;
+        *why = "what the device draws idle is not known";
+    }
+    return false;
+}
+
+static void look_at_draw(struct swan_draw *out, struct swan *swan)
+{
+    const char *why;
+    struct energy_reading drawn;
+    struct energy_mark now;
+
+    energy_meter_mark(&now, &swan->meter, now_ms());
+    energy_marginal(&drawn, &swan->meter, &swan->draw_from, &now);
+    out->ms = now.mono_ms - swan->draw_from.mono_ms;
+    if (drawn.source != ENERGY_UNKNOWN)
+        out->drawn_mj = fmax(at_most(drawn.mj, drawn.spread_mj), 0);
+    out->is_measured = will_tell(&swan->meter, &why);
+    (void)snprintf(out->why, sizeof(out->why), "%s", out->is_measured ? drawn.why : why);
+    out->step_mj = dearest_mj(swan);
+    out->step_ms = swan_profiled_ms(swan);
+    out->is_spent = swan->mj_left <= 0 ||
+                    (swan->decision.entry < 0 && swan->decision.reason == REASON_BUDGET);
+}
+
+void swan_look_at_draw(struct swan_draw *out, struct swan *swan)
+{
+    const struct energy_meter *meter = &swan->meter;
+
+    pthread_mutex_lock(&swan->mutex);
+    *out = (struct swan_draw){.step_mj = (double)NAN,
+                              .step_ms = (double)NAN,
+                              .drawn_mj = (double)NAN};
+    out->is_measured = swan_has_meter(swan) || meter->tracks[ENERGY_SLOT_MODEL].present;
+    if (swan->is_training)
+        look_at_draw(out, swan);
+    else
+        (void)snprintf(out->why, sizeof(out->why), "%s",
+                       out->is_measured ? "nothing is trained" : meter->none);
+    pthread_mutex_unlock(&swan->mutex);
+}
