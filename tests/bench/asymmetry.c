@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FAST_CAPACITY = 1024, ROOT_BYTES = 64, FOREVER_S = 3600 };
+enum { FAST_CAPACITY = 1024, ROOT_BYTES = 1024, FOREVER_S = 3600 };
 
 /* The ways that are measured by hand. */
 enum way { WAY_FAST, WAY_SLOW, WAY_BOTH, WAY_HALVES, N_WAYS };
@@ -80,7 +80,7 @@ static const struct option_row ROWS[] = {
 
 static bool write_file(const char *root, const char *name, const char *text)
 {
-    char path[256];
+    char path[ROOT_BYTES + 128];
     FILE *file;
 
     (void)snprintf(path, sizeof(path), "%s/%s", root, name);
@@ -90,7 +90,7 @@ static bool write_file(const char *root, const char *name, const char *text)
 
 static bool make_folder(const char *root, const char *name)
 {
-    char path[256];
+    char path[ROOT_BYTES + 128];
 
     (void)snprintf(path, sizeof(path), "%s/%s", root, name);
     return mkdir(path, 0700) == 0;
@@ -119,7 +119,7 @@ static cygnet_status make_root(struct asymmetry *x, cygnet_error *err)
     char cores[32];
     bool done;
 
-    (void)snprintf(x->root, sizeof(x->root), "%.40s/cygnet-XXXXXX",
+    (void)snprintf(x->root, sizeof(x->root), "%.900s/cygnet-XXXXXX",
                    folder ? folder : "/tmp");
     if (!mkdtemp(x->root)) {
         x->root[0] = '\0';
@@ -134,7 +134,7 @@ static cygnet_status make_root(struct asymmetry *x, cygnet_error *err)
            write_core(x->root, o->fast, FAST_CAPACITY) &&
            write_core(x->root, o->slow, (unsigned)fmin(slow, FAST_CAPACITY - 1));
     return done ? CYGNET_OK
-                : complain(err, CYGNET_ESTORAGE, errno, "a topology in %s", x->root);
+                : complain(err, CYGNET_ESTORAGE, errno, "a topology in %.200s", x->root);
 }
 
 static int remove_one(const char *path, const struct stat *status, int type,

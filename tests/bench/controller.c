@@ -54,6 +54,7 @@ static const struct option_row ROWS[] = {
     {"revocations", OPTION_U32, AT(revocations), 1, 100000, NULL},
     {"loads", OPTION_U32, AT(loads), 1, 1000, NULL},
     {"load-seconds", OPTION_REAL, AT(load_s), 0.1, 3600, NULL},
+    {"patience", OPTION_REAL, AT(patience_s), 0, 3600, NULL},
     {"steps", OPTION_U32, AT(steps), 1, 1000, NULL},
     {"core", OPTION_U32, AT(core), 0, 1023, NULL},
     {"set", OPTION_TEXT, AT(set), 0, 0, NULL},
@@ -186,6 +187,7 @@ static void init(struct controller_options *o)
                                      .revocations = 200,
                                      .loads = 10,
                                      .load_s = 1.5,
+                                     .patience_s = 20,
                                      .steps = 5};
     workload_options_init(&o->workload);
     o->workload.model = o->work.model = "mobilenet_v2";

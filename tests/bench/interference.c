@@ -132,12 +132,12 @@ static cygnet_status parse(struct interference *x, int argc, char **argv,
 
 /* ---- Running ----------------------------------------------------------------- */
 
+/* Bursts lie between pauses: there is one more of them. */
 static double window_ms(const struct interference_options *o, const struct mode *mode)
 {
-    double cycle = 2.0 * o->burst_s;
+    double n_bursts = fmax(1.0, ceil(o->seconds / (2.0 * o->burst_s) - 0.5));
 
-    return 1e3 *
-           (mode->has_bursts ? fmax(1.0, ceil(o->seconds / cycle)) * cycle : o->seconds);
+    return 1e3 * (mode->has_bursts ? (2.0 * n_bursts + 1.0) * o->burst_s : o->seconds);
 }
 
 static cygnet_status start_foreground(struct interference *x, const struct mode *mode,
@@ -313,7 +313,7 @@ static cygnet_status plot(struct interference *x, cygnet_error *err)
         st = start_foreground(x, mode, err);
     if (st == CYGNET_OK)
         st = scenario_run(&record, &swan, &x->foreground, 1e3 * x->options.lead_s,
-                          window_ms(&x->options, mode) + 1e3 * x->options.burst_s, err);
+                          window_ms(&x->options, mode), err);
     if (st == CYGNET_OK)
         st = interference_plot(x->options.plot, &record, &x->options, err);
     (void)child_end(&x->foreground, st != CYGNET_OK);

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 
 #define LOOK_MS 0.5
-#define QUIET_MS 500.0        /* on all cores before a load comes */
-#define QUIET_GIVE_UP_MS 20e3 /* without it there is no load */
+#define QUIET_MS 500.0 /* on all cores before a load comes; without it there is none */
 #define BACK_GIVE_UP_MS 30e3
 #define START_MS 100.0
 
@@ -59,7 +58,8 @@ static bool wait_for_quiet(struct react *r)
 {
     double began = record_now_ms(), quiet_from = began;
 
-    while (record_now_ms() - began < QUIET_GIVE_UP_MS && !atomic_load(&r->is_over)) {
+    while (record_now_ms() - began < 1e3 * r->options->patience_s &&
+           !atomic_load(&r->is_over)) {
         struct swan_peek peek;
         double now = record_now_ms();
 

@@ -153,8 +153,8 @@ def test_peak_prints_each_core_and_then_all_together():
 @pytest.mark.parametrize(
     "arguments, status, says",
     [
-        ((), 2, "want step, peak or grad"),
-        (("leap",), 2, "want step, peak or grad"),
+        ((), 2, "want step, peak, grad, interference, controller or asymmetry"),
+        (("leap",), 2, "want step, peak, grad, interference, controller or asymmetry"),
         (("step",), 2, "--model is missing"),
         (("step", "--model"), 2, "--model needs a value"),
         (("step", "--model", "mlp", "--steps", "0"), 2, "--steps"),
@@ -177,4 +177,4 @@ def test_what_cannot_be_measured_is_one_line(arguments, status, says):
 def test_help_is_printed():
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad")
+    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad|interference|")
