@@ -104,6 +104,7 @@ static void draw(FILE *file, const struct points *points, double seconds,
                                         .limit = i == FRAMES ? FRAME_MS : (double)NAN,
                                         .limit_label = "1/60 s"};
     }
+    panels[THREADS].top = points->highest[THREADS] + 1.0;
     if (panels[FRAMES].top < 20.0)
         panels[FRAMES].top = 20.0;
     plot_write(file, &plot);
