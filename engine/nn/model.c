@@ -174,9 +174,12 @@ static cygnet_status plan_and_allocate(cygnet_model *model, uint64_t max_bytes,
     return st;
 }
 
-cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
-                             const struct kernels *kernels, struct nn_executor *executor,
-                             const cygnet_model_options *options, cygnet_error *err)
+/* model_assemble on an executor that is the model's from success on; release NULL: it
+ * is borrowed. */
+static cygnet_status assemble(cygnet_model **out, struct graph *graph,
+                              const struct kernels *kernels,
+                              const struct owned_executor *owned,
+                              const cygnet_model_options *options, cygnet_error *err)
 {
     cygnet_model *model = mem_calloc(graph->alloc, 1, sizeof(*model));
     cygnet_status st;
@@ -190,7 +193,8 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
     model->graph = *graph;
     graph_init(graph, model->alloc);
     model->kernels = *kernels;
-    model->executor = executor;
+    model->executor = owned->executor;
+    model->executor_bytes = owned->bytes;
     model->max_batch = options->max_batch;
     model->seed = options->seed;
     model->n_classes =
@@ -205,12 +209,22 @@ cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
     }
     draw_weights(model, options->seed);
     model_take_reference(model);
+    model->release = owned->release;
     *out = model;
     return CYGNET_OK;
 }
 
-cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,
-                           struct nn_executor *executor, cygnet_error *err)
+cygnet_status model_assemble(cygnet_model **out, struct graph *graph,
+                             const struct kernels *kernels, struct nn_executor *executor,
+                             const cygnet_model_options *options, cygnet_error *err)
+{
+    const struct owned_executor borrowed = {executor, NULL, 0};
+
+    return assemble(out, graph, kernels, &borrowed, options, err);
+}
+
+cygnet_status model_create_owner(cygnet_model **out, const cygnet_model_options *options,
+                                 const struct owned_executor *owned, cygnet_error *err)
 {
     struct graph graph;
     struct kernels kernels;
@@ -231,14 +245,15 @@ cygnet_status model_create(cygnet_model **out, const cygnet_model_options *optio
         return st;
     }
     kernels_choose(&kernels);
-    return model_assemble(out, &graph, &kernels, executor, &o, err);
+    return assemble(out, &graph, &kernels, owned, &o, err);
 }
 
-void model_adopt_executor(cygnet_model *model,
-                          void (*release)(struct nn_executor *executor), uint64_t bytes)
+cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,
+                           struct nn_executor *executor, cygnet_error *err)
 {
-    model->release = release;
-    model->executor_bytes = bytes;
+    const struct owned_executor borrowed = {executor, NULL, 0};
+
+    return model_create_owner(out, options, &borrowed, err);
 }
 
 struct nn_executor *model_executor(const cygnet_model *model)

@@ -17,10 +17,17 @@ cygnet_status model_read_options(cygnet_model_options *out,
 cygnet_status model_create(cygnet_model **out, const cygnet_model_options *options,
                            struct nn_executor *executor, cygnet_error *err);
 
-/* The model will call `release` on its executor when it is destroyed; `bytes` is
- * what the executor holds, and counts as planned. */
-void model_adopt_executor(cygnet_model *model,
-                          void (*release)(struct nn_executor *executor), uint64_t bytes);
+/* An executor that a model is to own: it calls `release` on it when it is destroyed.
+ * `bytes` is what the executor holds, and counts as planned. */
+struct owned_executor {
+    struct nn_executor *executor;
+    void (*release)(struct nn_executor *executor);
+    uint64_t bytes;
+};
+
+/* The same on an executor of its own; on failure it is still the caller's. */
+cygnet_status model_create_owner(cygnet_model **out, const cygnet_model_options *options,
+                                 const struct owned_executor *owned, cygnet_error *err);
 
 /* What rounding depends on beside the model: the class of kernels that this CPU gets,
  * such as "AVX-512". Static text. */

@@ -12,6 +12,7 @@ cygnet_status cygnet_model_create(cygnet_model **out, const cygnet_model_options
                                   cygnet_error *err)
 {
     cygnet_model_options o;
+    struct owned_executor owned = {.release = release};
     struct pool *pool;
     cygnet_status st = model_read_options(&o, options, err);
 
@@ -20,13 +21,12 @@ cygnet_status cygnet_model_create(cygnet_model **out, const cygnet_model_options
         st = pool_create(&pool, o.n_threads, o.allocator, err);
     if (st != CYGNET_OK)
         return st;
-    st = model_create(out, &o, pool_executor(pool), err);
-    if (st != CYGNET_OK) {
+    owned.executor = pool_executor(pool);
+    owned.bytes = pool_bytes(pool);
+    st = model_create_owner(out, &o, &owned, err);
+    if (st != CYGNET_OK)
         pool_destroy(pool);
-        return st;
-    }
-    model_adopt_executor(*out, release, pool_bytes(pool));
-    return CYGNET_OK;
+    return st;
 }
 
 static cygnet_status find_pool(struct pool **out, const cygnet_model *model,

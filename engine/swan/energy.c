@@ -10,6 +10,7 @@
 
 /* A gauge may answer over a slow bus; counters turn over in minutes at the soonest. */
 #define GAUGE_EVERY_MS 250
+#define GAUGE_PER_MARK_MS 100
 #define HOST_EVERY_MS 250
 #define RAPL_EVERY_MS 1000
 
@@ -19,19 +20,22 @@
 /* A step's energy is known when its uncertainty is at most so much of it. */
 #define MAX_UNCERTAINTY 0.5
 
-/* Where each source's sums are. The first slot's track says when it was read. */
+/* Where each source's sums are. The first slot's track says when it was read; a mark
+ * reads it again after mark_ms. */
 static const struct part {
     enum energy_slot slots[2];
     uint32_t n_slots;
     int64_t every_ms;
+    int64_t mark_ms;
     bool (*init)(struct energy_meter *meter);
     void (*sample)(struct energy_meter *meter, int64_t now_ms);
 } parts[] = {
-    {{ENERGY_SLOT_HOST}, 1, HOST_EVERY_MS, host_init, host_sample},
-    {{ENERGY_SLOT_RAPL}, 1, RAPL_EVERY_MS, rapl_init, rapl_sample},
+    {{ENERGY_SLOT_HOST}, 1, HOST_EVERY_MS, 0, host_init, host_sample},
+    {{ENERGY_SLOT_RAPL}, 1, RAPL_EVERY_MS, 0, rapl_init, rapl_sample},
     {{ENERGY_SLOT_CURRENT, ENERGY_SLOT_CHARGE},
      2,
      GAUGE_EVERY_MS,
+     GAUGE_PER_MARK_MS,
      gauge_init,
      gauge_sample},
 };
@@ -106,7 +110,7 @@ static void break_all(struct energy_meter *meter, int64_t now_ms)
     model->read_ms = now_ms;
 }
 
-static void sample(struct energy_meter *meter, int64_t now_ms, bool all)
+static void sample(struct energy_meter *meter, int64_t now_ms, bool for_mark)
 {
     bool back = meter->started && now_ms < meter->now_ms;
 
@@ -114,8 +118,8 @@ static void sample(struct energy_meter *meter, int64_t now_ms, bool all)
         break_all(meter, now_ms);
     for (size_t i = 0; i < N_PARTS; i++) {
         const struct energy_track *track = &meter->tracks[parts[i].slots[0]];
-        bool due = all || back || !meter->started ||
-                   now_ms - track->read_ms >= parts[i].every_ms;
+        int64_t every_ms = for_mark ? parts[i].mark_ms : parts[i].every_ms;
+        bool due = back || !meter->started || now_ms - track->read_ms >= every_ms;
 
         if (track->present && due)
             parts[i].sample(meter, now_ms);

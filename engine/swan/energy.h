@@ -1,11 +1,12 @@
 /* The energy meter: what training draws, from whichever sources there are. A reading
  * says its source and its uncertainty; unknown is legal and is never a zero.
  *
- * The owner calls energy_meter_sample every now and then (at least once a minute, a
- * tick of any length will do: sources are read no more often than makes sense) and
- * puts marks where an interval begins or ends. Between two marks every source that
- * was there all the time knows an amount; the best of them answers: the host's meter,
- * the package counters, the battery's gauge, the power model.
+ * The owner calls energy_meter_sample all the time, on any tick (sources are read no
+ * more often than makes sense): a power that nobody has looked at for 5 s is not summed
+ * up, a counter that nobody has read for a minute may have turned over. It puts marks
+ * where an interval begins or ends. Between two marks every source that was there all the
+ * time knows an amount; the best of them answers: the host's meter, the package counters,
+ * the battery's gauge, the power model.
  *
  * Time is the caller's: milliseconds that never go back. Files are read below a root
  * folder, "/" but in tests. No heap, no global state, nothing to close. One thread at
@@ -41,7 +42,8 @@ struct energy_figure {
     int64_t period_ms;
 };
 
-/* Answers 0; anything else: no figure at present. */
+/* Answers 0; anything else: no figure at present. A meter that is a battery's gauge
+ * shows nothing of the device while that is on external power: it answers so then. */
 typedef int energy_hook(struct energy_figure *out, void *user);
 
 /* Watts of each cluster's cores while they train, by the SoC's clusters.
@@ -191,7 +193,7 @@ void energy_meter_sample(struct energy_meter *meter, int64_t mono_ms);
 void energy_meter_load(struct energy_meter *meter,
                        const uint8_t n_cores[SOC_MAX_CLUSTERS], int64_t mono_ms);
 
-/* Reads all sources and notes where they stand. */
+/* Reads all sources (a gauge at most ten times a second) and notes where they stand. */
 void energy_meter_mark(struct energy_mark *out, struct energy_meter *meter,
                        int64_t mono_ms);
 

@@ -12,6 +12,10 @@
 /* A figure that has not changed for so many of its periods stands still. */
 #define ENERGY_STILL_PERIODS 5
 
+/* A power that nobody has looked at for so long (or for ENERGY_STILL_PERIODS, where
+ * that is longer) is not summed up. */
+#define ENERGY_UNSEEN_MS 5000
+
 /* ---- Sums (energy_track.c) --------------------------------------------------- */
 
 void track_init(struct energy_track *track, enum energy_source source);
@@ -25,7 +29,8 @@ void track_start(struct energy_track *track, double shown, int64_t now_ms);
 /* The counter shows `shown` now, mj more than the last time. */
 void track_count(struct energy_track *track, double shown, double mj, int64_t now_ms);
 
-/* The power is mw now; until now it was what was shown. */
+/* The power is mw now; until now it was what was shown, unless nobody has looked for
+ * too long or the figure stood still: then there is a hole. */
 void track_power(struct energy_track *track, double mw, int64_t now_ms);
 
 /* Median time between changes; 0: fewer than ENERGY_MIN_CHANGES seen. */

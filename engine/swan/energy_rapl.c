@@ -46,10 +46,21 @@ static bool is_package(int domain)
     return sysfs_line(line, domain, "name") && strncmp(line, "package", 7) == 0;
 }
 
+static bool read_domain(struct energy_package *out, int domain, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len >= sizeof(out->name))
+        return false;
+    memcpy(out->name, name, len + 1);
+    return sysfs_int64(&out->last_uj, domain, "energy_uj") &&
+           sysfs_int64(&out->range_uj, domain, "max_energy_range_uj") &&
+           out->range_uj > 0;
+}
+
 /* False: the sum would lack a package, so there is none. */
 static bool add_domain(struct energy_meter *meter, int folder, const char *name)
 {
-    struct energy_package *package = &meter->packages[meter->n_packages];
     int domain = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good = true;
 
@@ -57,14 +68,8 @@ static bool add_domain(struct energy_meter *meter, int folder, const char *name)
         return false;
     if (is_package(domain)) {
         good = meter->n_packages < ENERGY_MAX_PACKAGES &&
-               strlen(name) < sizeof(package->name) &&
-               sysfs_int64(&package->last_uj, domain, "energy_uj") &&
-               sysfs_int64(&package->range_uj, domain, "max_energy_range_uj") &&
-               package->range_uj > 0;
-        if (good) {
-            (void)snprintf(package->name, sizeof(package->name), "%s", name);
-            meter->n_packages++;
-        }
+               read_domain(&meter->packages[meter->n_packages], domain, name);
+        meter->n_packages += good;
     }
     (void)close(domain);
     return good;
@@ -95,7 +100,7 @@ static bool read_package(int64_t *out, int folder, const struct energy_package *
     char name[sizeof(package->name) + sizeof("/energy_uj")];
 
     (void)snprintf(name, sizeof(name), "%s/energy_uj", package->name);
-    return sysfs_int64(out, folder, name) && *out >= 0;
+    return sysfs_int64(out, folder, name);
 }
 
 /* mJ since the last reading; below 0: the counter says what cannot be. */

@@ -59,18 +59,14 @@ int64_t track_period_ms(const struct energy_track *track)
     return sorted[n / 2];
 }
 
-/* The time before the first change since a start is no period. Returns the gap; 0:
- * none. */
-static int64_t note_change(struct energy_track *track, double shown, int64_t now_ms)
+/* The time before the first change since a start is no period. */
+static void note_change(struct energy_track *track, double shown, int64_t now_ms)
 {
-    int64_t gap = track->changed_ms >= 0 ? now_ms - track->changed_ms : 0;
-
-    if (gap > 0)
-        track->gaps[track->n_gaps++ % ENERGY_GAPS] = gap;
+    if (track->changed_ms >= 0 && now_ms > track->changed_ms)
+        track->gaps[track->n_gaps++ % ENERGY_GAPS] = now_ms - track->changed_ms;
     track->shown = shown;
     track->changed_ms = now_ms;
     track->n_changes++;
-    return gap;
 }
 
 void track_count(struct energy_track *track, double shown, double mj, int64_t now_ms)
@@ -78,37 +74,55 @@ void track_count(struct energy_track *track, double shown, double mj, int64_t no
     track->mj += mj;
     track->read_ms = now_ms;
     if (shown != track->shown)
-        (void)note_change(track, shown, now_ms);
+        note_change(track, shown, now_ms);
+}
+
+/* Whether a power that was looked at last so long ago, and may have changed since, was
+ * not seen well enough to be summed up. */
+static bool unseen(const struct energy_track *track, int64_t ms)
+{
+    int64_t most = ENERGY_STILL_PERIODS * track_period_ms(track);
+
+    return ms > (most > ENERGY_UNSEEN_MS ? most : ENERGY_UNSEEN_MS);
+}
+
+/* A source that tells its period says by the same figure that nothing has changed. */
+static bool stood_still(const struct energy_track *track, int64_t gap_ms)
+{
+    int64_t period = track_period_ms(track);
+
+    return track->period_ms == 0 && period > 0 && gap_ms > ENERGY_STILL_PERIODS * period;
 }
 
 void track_power(struct energy_track *track, double mw, int64_t now_ms)
 {
-    int64_t period = track_period_ms(track);
-    int64_t gap;
+    int64_t ms = now_ms - track->read_ms;
+    int64_t gap = track->changed_ms >= 0 ? now_ms - track->changed_ms : 0;
+    bool still = mw != track->shown && stood_still(track, gap);
 
-    track->mj += track->shown * (double)(now_ms - track->read_ms) * 1e-3;
+    if (unseen(track, ms))
+        track_break(track, "nobody has looked at the power for %lld ms", (long long)ms);
+    else if (still)
+        track_break(track, "the figure stood still for %lld ms", (long long)gap);
+    track->live = true;
+    track->mj += track->shown * (double)ms * 1e-3;
     track->read_ms = now_ms;
     if (mw == track->shown)
         return;
-    gap = note_change(track, mw, now_ms);
+    note_change(track, mw, now_ms);
     track->sum_mw += mw;
     track->sum_mw2 += mw * mw;
-    /* What was drawn in the meantime nobody has seen; a source that tells its period
-     * says that nothing has changed. */
-    if (track->period_ms == 0 && period > 0 && gap > ENERGY_STILL_PERIODS * period) {
-        track_break(track, "the figure stood still for %lld ms", (long long)gap);
-        track_start(track, mw, now_ms);
-        track->changed_ms = now_ms;
-    }
 }
 
 void track_point(struct energy_point *out, const struct energy_track *track,
                  int64_t now_ms)
 {
+    double since_s = (double)(now_ms - track->read_ms) * 1e-3;
+
     *out = (struct energy_point){
         .live = track->live,
         .n_breaks = track->n_breaks,
-        .mj = track->mj,
+        .mj = track->mj + (track->is_power ? track->shown * since_s : 0),
         .n_changes = track->n_changes,
         .sum_mw = track->sum_mw,
         .sum_mw2 = track->sum_mw2,

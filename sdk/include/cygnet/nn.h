@@ -50,10 +50,10 @@ typedef struct cygnet_lr_multiplier {
  *               cygnet_model_set_threads; ignored by those who supply their own
  *               executor
  * seed          of the initial weights (default 0)
- * max_bytes     limit on the planned memory; 0 means no limit. A model that needs
- *               more does not keep all activations for the backward pass, but makes
- *               some of them again there: only as many as it takes. Steps take
- *               longer then; results are the same, bit by bit
+ * max_bytes     limit on what cygnet_model_planned_bytes will say; 0 means no limit. A
+ *               model that needs more does not keep all activations for the backward
+ *               pass, but makes some of them again there: only as many as it takes.
+ *               Steps take longer then; results are the same, bit by bit
  * frozen        parameters not to train, "prefix,prefix", each as in
  *               cygnet_lr_multiplier: no update, no memory of the optimiser, and
  *               no gradient unless a layer makes it together with another (running
@@ -237,7 +237,8 @@ CYGNET_API uint32_t cygnet_model_input_shape(const cygnet_model *model,
                                              uint32_t shape[CYGNET_INPUT_MAX_DIMS]);
 CYGNET_API uint32_t cygnet_model_n_classes(const cygnet_model *model);
 
-/* Peak bytes the model needs, known before the first step. */
+/* Peak bytes the model needs, those of its threads' bookkeeping included (their stacks
+ * are the system's); known before the first step. */
 CYGNET_API uint64_t cygnet_model_planned_bytes(const cygnet_model *model);
 
 /* Trainable parameters, in elements; those frozen do not count. */

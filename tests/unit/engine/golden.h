@@ -28,6 +28,10 @@ struct golden_case {
 void golden_check(struct golden *g, const char *want_name, const real *v, size_t n,
                   double tolerance);
 
+/* Reads the file's next word, which has to be there, into g->word; as a number. */
+void golden_next(struct golden *g);
+double golden_number(struct golden *g);
+
 /* All cases of a file, of which there have to be n_cases. `check` reads the tensors
  * of its case, all of them. */
 void golden_check_file(const char *name, const struct kernels *kernels, size_t n_cases,

@@ -203,6 +203,8 @@ static void test_no_current_and_no_voltage_are_no_power(void **state)
     set(b, "current_now", 500000);
     set(b, "voltage_now", 0);
     assert_true(isnan(look(b)->power_mw));
+    set(b, "voltage_now", 400000000); /* 400 V */
+    assert_true(isnan(look(b)->power_mw));
 }
 
 static void test_a_mouse_is_not_our_battery(void **state)
@@ -247,6 +249,25 @@ static void test_level_and_capacity_come_from_charge_or_percent(void **state)
     assert_near(b->battery.capacity_mj, 4e6 * 3.6 * 3.8);
     set(b, "charge_now", 1000000);
     assert_near(look(b)->level, 0.25);
+    set(b, "charge_now", 5000000); /* more than full: the percent are sounder */
+    assert_near(look(b)->level, 0.4);
+}
+
+static void test_two_batteries_of_charge_have_mean_level_and_voltage(void **state)
+{
+    struct bench *b = *state;
+
+    put_phone(b);
+    set(b, "capacity", 40);
+    set(b, "charge_now", 1000000);
+    put(b, "second", "type", "Battery");
+    put(b, "second", "capacity", "60");
+    put(b, "second", "charge_now", "500000");
+    put(b, "second", "voltage_now", "3000000");
+    assert_int_equal(look(b)->n, 2);
+    assert_near(b->battery.level, 0.5);
+    assert_near(b->battery.volts, 3.5);
+    assert_near(b->battery.charge_uah, 1500000);
 }
 
 static void test_full_is_full_or_held_at_its_limit(void **state)
@@ -262,6 +283,10 @@ static void test_full_is_full_or_held_at_its_limit(void **state)
     assert_false(look(b)->full);
     set(b, "charge_control_end_threshold", 80);
     assert_true(look(b)->full);
+    set(b, "capacity", 79);
+    assert_true(look(b)->full);
+    set(b, "capacity", 78);
+    assert_false(look(b)->full);
     set(b, "charge_control_end_threshold", 100);
     assert_false(look(b)->full);
 }
@@ -310,6 +335,21 @@ static void test_power_is_summed_up_while_unplugged(void **state)
     /* 59 changes of 4 mW about the mean, and a period at each end. */
     assert_true(reading.spread_mj > 120000.0 / 59 / sqrt(6));
     assert_true(reading.spread_mj < 1.001 * 120000.0 / 59 / sqrt(6));
+}
+
+/* Its bus is slow: what was read just before is good enough for a mark. */
+static void test_a_mark_after_a_mark_does_not_read_the_gauge_again(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    put_phone(b);
+    set(b, "current_now", -501000);
+    begin(b, &from);
+    draw(b, -500000, 1000, 0, 60000);
+    put(b, "usb", "online", "1");
+    assert_known(since(b, &from, 59849), ENERGY_BATTERY, 119698.604);
+    assert_int_equal(since(b, &from, 59850).source, ENERGY_UNKNOWN);
 }
 
 static void test_a_slow_gauge_wants_a_long_interval(void **state)
@@ -362,6 +402,40 @@ static void test_plugging_in_on_the_way_makes_it_unknown(void **state)
     put(b, "usb", "online", "0");
     draw(b, 500000, 1000, 20250, 40000);
     assert_unknown(since(b, &from, 40000), "the device is on external power");
+}
+
+/* The minute on the charger is not taken for a gauge that stands still. */
+static void test_a_hole_is_over_when_it_is_over(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    put_phone(b);
+    set(b, "current_now", 499000);
+    begin(b, &from);
+    draw(b, 500000, 1000, 0, 20000);
+    put(b, "usb", "online", "1");
+    energy_meter_sample(&b->meter, 20000);
+    put(b, "usb", "online", "0");
+    energy_meter_mark(&from, &b->meter, 80250);
+    draw(b, 500000, 1000, 80500, 100000);
+    assert_int_equal(since(b, &from, 100000).source, ENERGY_BATTERY);
+}
+
+static void test_one_early_change_does_not_shorten_the_period(void **state)
+{
+    static const int64_t changes_ms[] = {1000, 2000, 3000, 3250, 4250, 5250};
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    put_phone(b);
+    set(b, "current_now", 500000);
+    begin(b, &from);
+    for (int i = 0; i < 6; i++) {
+        set(b, "current_now", 500001 + i);
+        energy_meter_sample(&b->meter, changes_ms[i]);
+    }
+    assert_int_equal(energy_meter_period_ms(&b->meter, ENERGY_SLOT_CURRENT), 1000);
 }
 
 static void test_unplugging_on_the_way_makes_it_unknown(void **state)
@@ -447,6 +521,23 @@ static void test_a_counter_of_charge_is_energy_at_the_voltage(void **state)
     assert_near(reading.spread_mj, 100 * 3.6 * 4 / sqrt(6));
 }
 
+static void test_charge_left_at_the_voltage_of_its_time(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    put_phone(b);
+    set(b, "charge_counter", 3000000);
+    begin(b, &from);
+    for (int64_t i = 1; i <= 4; i++) {
+        set(b, "charge_counter", 3000000 - 1000 * i);
+        set(b, "voltage_now", 4000000 - 100000 * i);
+        energy_meter_sample(&b->meter, 10000 * i);
+    }
+    /* From 4.0 V down to 3.6 V. */
+    assert_known(since(b, &from, 40000), ENERGY_BATTERY, 4000 * 3.6 * 3.8);
+}
+
 static void test_a_counter_of_energy_needs_no_voltage(void **state)
 {
     struct bench *b = *state;
@@ -520,6 +611,26 @@ static void test_of_two_sums_the_surer_one_answers(void **state)
     assert_true(reading.spread_mj < 0.01 * 120000);
 }
 
+static void test_of_two_sums_the_surer_one_may_be_the_count(void **state)
+{
+    struct bench *b = *state;
+    struct energy_reading reading;
+    struct energy_mark from;
+
+    put_phone(b);
+    set(b, "current_now", 300000);
+    set(b, "charge_counter", 1000000);
+    begin(b, &from);
+    for (int64_t t = 250; t <= 60000; t += 250) {
+        set(b, "current_now", t / 10000 % 2 ? 700000 : 300000);
+        set(b, "charge_counter", 1000000 - t / 250 * 40);
+        energy_meter_sample(&b->meter, t);
+    }
+    reading = since(b, &from, 60000);
+    assert_known(reading, ENERGY_BATTERY, 240 * 40 * 3.6 * 4);
+    assert_true(reading.spread_mj < 0.01 * reading.mj);
+}
+
 int main(void)
 {
 #define BENCH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -532,20 +643,26 @@ int main(void)
         BENCH_TEST(test_a_mouse_is_not_our_battery),
         BENCH_TEST(test_two_batteries_are_one),
         BENCH_TEST(test_level_and_capacity_come_from_charge_or_percent),
+        BENCH_TEST(test_two_batteries_of_charge_have_mean_level_and_voltage),
         BENCH_TEST(test_full_is_full_or_held_at_its_limit),
         BENCH_TEST(test_garbage_in_any_file_is_never_believed),
         BENCH_TEST(test_power_is_summed_up_while_unplugged),
+        BENCH_TEST(test_a_mark_after_a_mark_does_not_read_the_gauge_again),
         BENCH_TEST(test_a_slow_gauge_wants_a_long_interval),
         BENCH_TEST(test_a_gauge_that_stops_is_not_believed),
         BENCH_TEST(test_plugging_in_on_the_way_makes_it_unknown),
+        BENCH_TEST(test_a_hole_is_over_when_it_is_over),
+        BENCH_TEST(test_one_early_change_does_not_shorten_the_period),
         BENCH_TEST(test_unplugging_on_the_way_makes_it_unknown),
         BENCH_TEST(test_plugged_in_the_model_answers),
         BENCH_TEST(test_a_status_that_says_nothing_is_not_taken_for_unplugged),
         BENCH_TEST(test_a_counter_of_charge_is_energy_at_the_voltage),
+        BENCH_TEST(test_charge_left_at_the_voltage_of_its_time),
         BENCH_TEST(test_a_counter_of_energy_needs_no_voltage),
         BENCH_TEST(test_a_coarse_counter_is_too_slow),
         BENCH_TEST(test_a_count_that_is_corrected_makes_a_hole),
         BENCH_TEST(test_of_two_sums_the_surer_one_answers),
+        BENCH_TEST(test_of_two_sums_the_surer_one_may_be_the_count),
     };
 
     return cmocka_run_group_tests_name("gauge", tests, NULL, NULL);

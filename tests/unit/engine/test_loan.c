@@ -154,6 +154,8 @@ static void test_what_is_paid_in_part_does_not_raise_the_limit(void **state)
     see(b, CHARGING, 0.97);
     assert_debt(b, 1200 * J);
     assert_true(loan_left_mj(&b->loan) == 400 * J);
+    assert_int_equal(loan_borrow(&b->loan, 401 * J, &b->err), CYGNET_ELIMIT);
+    borrow(b, 400 * J);
 }
 
 static void test_what_was_not_drawn_is_given_back_to_the_last_bit(void **state)
@@ -168,6 +170,11 @@ static void test_what_was_not_drawn_is_given_back_to_the_last_bit(void **state)
     assert_int_equal(loan_give_back(&b->loan, 0.3, NULL), CYGNET_OK);
     assert_debt(b, 0);
     assert_true(loan_left_mj(&b->loan) == 2000 * J);
+    borrow(b, 900 * J);
+    assert_int_equal(loan_give_back(&b->loan, 300 * J, NULL), CYGNET_OK);
+    assert_debt(b, 600 * J);
+    assert_true(loan_left_mj(&b->loan) == 1400 * J);
+    assert_int_equal(loan_give_back(&b->loan, 600 * J, NULL), CYGNET_OK);
     borrow(b, 1);
     assert_int_equal(loan_give_back(&b->loan, 5, NULL), CYGNET_OK);
     assert_debt(b, 0);
@@ -212,6 +219,10 @@ static void test_a_full_battery_owes_nothing(void **state)
     borrow(b, 1000 * J);
     see(b, FULL, NAN); /* full, whatever its level is called */
     assert_debt(b, 0);
+    see(b, ON_BATTERY, 0.79);
+    borrow(b, 1000 * J);
+    see(b, FULL, 0.8); /* held at its limit */
+    assert_debt(b, 0);
 }
 
 static void test_near_full_no_more_is_owed_than_what_is_missing(void **state)
@@ -244,6 +255,20 @@ static void test_a_charge_pays_beyond_own_use_and_the_allowance(void **state)
     assert_debt(b, 400 * J);
     see(b, CHARGING, 0.60);
     assert_debt(b, 0);
+}
+
+static void test_what_an_old_loan_left_over_does_not_pay_a_new_one(void **state)
+{
+    struct bench *b = *state;
+
+    see(b, ON_BATTERY, 0.30);
+    borrow(b, 800 * J);
+    see(b, CHARGING, 0.80);
+    assert_debt(b, 0);
+    see(b, ON_BATTERY, 0.55);
+    borrow(b, 400 * J);
+    see(b, CHARGING, 0.56);
+    assert_debt(b, 400 * J);
 }
 
 static void test_use_between_two_charges_is_replaced_first(void **state)
@@ -416,6 +441,13 @@ static void test_impossible_fields_are_noticed_behind_a_right_checksum(void **st
     assert_int_equal(reopen(b), CYGNET_EFORMAT);
     assert_string_equal(b->err.message,
                         "saved state \"loan\" is damaged: a field is out of range");
+    assert_int_equal(store_remove(&b->store.store, LOAN_FILE, NULL), CYGNET_OK);
+    assert_int_equal(reopen(b), CYGNET_OK);
+    see(b, ON_BATTERY, 0.40);
+    borrow(b, 400 * J);
+    b->loan.record.level = 7;
+    assert_int_equal(loan_give_back(&b->loan, J, NULL), CYGNET_OK);
+    assert_int_equal(reopen(b), CYGNET_EFORMAT);
 }
 
 /* ---- Faults ---------------------------------------------------------------------- */
@@ -639,6 +671,7 @@ int main(void)
         BENCH_TEST(test_a_full_battery_owes_nothing),
         BENCH_TEST(test_near_full_no_more_is_owed_than_what_is_missing),
         BENCH_TEST(test_a_charge_pays_beyond_own_use_and_the_allowance),
+        BENCH_TEST(test_what_an_old_loan_left_over_does_not_pay_a_new_one),
         BENCH_TEST(test_use_between_two_charges_is_replaced_first),
         BENCH_TEST(test_a_gauge_that_flickers_pays_nothing),
         BENCH_TEST(test_swinging_levels_on_the_charger_pay_no_more_than_their_peak),

@@ -71,11 +71,10 @@ struct limited {
     cygnet_status st;
 };
 
-static struct limited make_limited(const char *spec, uint64_t max_bytes,
-                                   const cygnet_allocator *alloc)
+static cygnet_model_options limited_options(const char *spec, uint64_t max_bytes,
+                                            const cygnet_allocator *alloc)
 {
     cygnet_model_options options;
-    struct limited made = {0};
 
     cygnet_model_options_init(&options);
     options.architecture = spec;
@@ -86,7 +85,28 @@ static struct limited make_limited(const char *spec, uint64_t max_bytes,
     options.max_bytes = max_bytes;
     options.allocator = alloc;
     options.seed = 3;
+    return options;
+}
+
+static struct limited make_limited(const char *spec, uint64_t max_bytes,
+                                   const cygnet_allocator *alloc)
+{
+    cygnet_model_options options = limited_options(spec, max_bytes, alloc);
+    struct limited made = {0};
+
     made.st = model_create(&made.model, &options, &nn_serial_executor, &made.err);
+    return made;
+}
+
+/* With threads of its own. */
+static struct limited make_threaded(const char *spec, uint64_t max_bytes,
+                                    const cygnet_allocator *alloc)
+{
+    cygnet_model_options options = limited_options(spec, max_bytes, alloc);
+    struct limited made = {0};
+
+    options.n_threads = 4;
+    made.st = cygnet_model_create(&made.model, &options, &made.err);
     return made;
 }
 
@@ -173,6 +193,31 @@ static void test_no_more_is_made_again_than_the_limit_asks_for(void **state)
     assert_int_equal(calls_within("mobilenet_v2", all), n_calls);
     assert_in_range(calls_within("mobilenet_v2", all - 1), n_calls + 1, n_calls + 5);
     assert_true(calls_within("mobilenet_v2", least) > n_calls + 7);
+    cygnet_model_destroy(whole.model);
+}
+
+static void test_the_limit_covers_the_threads_of_the_model(void **state)
+{
+    struct counting c = {0};
+    const cygnet_allocator alloc = {counting_resize, counting_release, &c};
+    struct limited whole = make_threaded("ds_cnn", 0, NULL);
+    struct limited made = make_threaded("ds_cnn", 1000, &alloc);
+    uint64_t all = cygnet_model_planned_bytes(whole.model);
+    uint64_t least = read_least(&made, 1000);
+    const uint64_t limits[] = {least, least + (all - least) / 2, all - 1, all};
+
+    (void)state;
+    assert_int_equal(c.live, 0);
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        made = make_threaded("ds_cnn", limits[i], &alloc);
+        assert_int_equal(made.st, CYGNET_OK);
+        assert_true(c.live <= limits[i]);
+        assert_int_equal(c.live, cygnet_model_planned_bytes(made.model));
+        cygnet_model_destroy(made.model);
+    }
+    made = make_threaded("ds_cnn", least - 1, &alloc);
+    assert_int_equal(read_least(&made, least - 1), least);
+    assert_int_equal(c.live, 0);
     cygnet_model_destroy(whole.model);
 }
 
@@ -358,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_more_is_made_again_than_the_limit_asks_for),
+        cmocka_unit_test(test_the_limit_covers_the_threads_of_the_model),
         cmocka_unit_test(test_every_refused_allocation_is_reported_and_leaks_nothing),
         cmocka_unit_test(test_resnet18),
         cmocka_unit_test(test_mobilenet_v2),
