@@ -89,7 +89,7 @@ static cygnet_status choose_modes(struct interference *x, cygnet_error *err)
 /* Tuning of the environment would be for one side only. */
 static void drop_tuning(void)
 {
-    static const char *const prefixes[] = {"OPENBLAS_", "OMP_", "MKL_"};
+    static const char *const prefixes[] = {"OPENBLAS_", "OMP_", "MKL_", "MALLOC_"};
     extern char **environ;
 
     for (size_t i = 0; environ[i];) {
@@ -131,14 +131,6 @@ static cygnet_status parse(struct interference *x, int argc, char **argv,
 }
 
 /* ---- Running ----------------------------------------------------------------- */
-
-/* Bursts lie between pauses: there is one more of them. */
-static double window_ms(const struct interference_options *o, const struct mode *mode)
-{
-    double n_bursts = fmax(1.0, ceil(o->seconds / (2.0 * o->burst_s) - 0.5));
-
-    return 1e3 * (mode->has_bursts ? (2.0 * n_bursts + 1.0) * o->burst_s : o->seconds);
-}
 
 static cygnet_status start_foreground(struct interference *x, const struct mode *mode,
                                       cygnet_error *err)
@@ -213,7 +205,7 @@ static cygnet_status run_pair(struct interference *x, size_t i, uint32_t pair,
     struct runs *runs = &x->runs[i];
     struct scenario nobody = {.name = "alone"};
     double lead = 1e3 * x->options.lead_s;
-    double window = window_ms(&x->options, runs->mode);
+    double window = interference_window_ms(&x->options, runs->mode);
     struct pair *p = &runs->pairs[pair];
     cygnet_status st =
         scenario_run(&p->alone, &nobody, &x->foreground, lead, window, err);
@@ -313,7 +305,7 @@ static cygnet_status plot(struct interference *x, cygnet_error *err)
         st = start_foreground(x, mode, err);
     if (st == CYGNET_OK)
         st = scenario_run(&record, &swan, &x->foreground, 1e3 * x->options.lead_s,
-                          window_ms(&x->options, mode), err);
+                          interference_window_ms(&x->options, mode), err);
     if (st == CYGNET_OK)
         st = interference_plot(x->options.plot, &record, &x->options, err);
     (void)child_end(&x->foreground, st != CYGNET_OK);

@@ -58,6 +58,7 @@ struct figures {
     const struct mode *mode;
     enum part part;
     uint32_t pairs;
+    double window_s; /* of each */
     double wait_p50, wait_p99;
     double wait_p50_over_alone;
     double frame_p50, frame_p99;
@@ -70,6 +71,10 @@ struct figures {
     double cpu_s_per_sample;
     uint64_t n_switches, n_explored;
 };
+
+/* How long a window is: in bursts at least one and the pauses around it. */
+double interference_window_ms(const struct interference_options *options,
+                              const struct mode *mode);
 
 /* Which part of a window a moment is in, and whether the foreground works then. */
 enum part interference_part(const struct interference_options *options,

@@ -8,6 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bursts lie between pauses: there is one more of them. */
+double interference_window_ms(const struct interference_options *options,
+                              const struct mode *mode)
+{
+    double n_bursts = fmax(1.0, ceil(options->seconds / (2.0 * options->burst_s) - 0.5));
+
+    return 1e3 * (mode->has_bursts ? (2.0 * n_bursts + 1.0) * options->burst_s
+                                   : options->seconds);
+}
+
 bool interference_is_on(const struct interference_options *options,
                         const struct mode *mode, double since_from_ms)
 {
@@ -198,6 +208,8 @@ cygnet_status interference_figures(struct figures *out, const struct runs *runs,
                             .mode = own->mode,
                             .part = part,
                             .pairs = own->options->pairs,
+                            .window_s =
+                                1e-3 * interference_window_ms(own->options, own->mode),
                             .of_best_fixed = (double)NAN,
                             .of_pytorch = (double)NAN,
                             .samples_per_s = (double)NAN,

@@ -62,7 +62,7 @@ cygnet_status interference_write(FILE *file, const struct figures *figures, size
         json_put_string(b, "foreground", f->mode->name);
         json_put_string(b, "window", part_name(f));
         json_put_u64(b, "pairs", f->pairs);
-        json_put_double(b, "seconds", options->seconds);
+        json_put_double(b, "window_s", f->window_s);
         json_put_string(b, "model", options->work.model);
         json_put_string(b, "input", options->work.input);
         json_put_u64(b, "batch", options->batch);
