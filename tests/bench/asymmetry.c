@@ -4,7 +4,7 @@
  * two cores as two clusters, and sees nothing else of the system: it has to find out
  * from its steps.
  *
- * Twice, without and with the load: what the engine's profile says after a training;
+ * Twice, without and with the load: what the engine's profile says after five trainings;
  * and, measured by hand in turn, the steps of the fast core, the slow core, both with
  * blocks handed out dynamically, and both with half of the blocks each. */
 #include "tests/bench/bench.h"
@@ -41,6 +41,7 @@ struct asymmetry_options {
     const char *input;
     uint32_t steps;
     uint32_t rounds;
+    uint32_t trainings;
     uint32_t fast, slow;
     double duty;
     const char *json;
@@ -71,6 +72,7 @@ static const struct option_row ROWS[] = {
     {"batch", OPTION_U32, AT(workload.batch), 1, 65536, NULL},
     {"steps", OPTION_U32, AT(steps), 1, 100000, NULL},
     {"rounds", OPTION_U32, AT(rounds), 1, 1000, NULL},
+    {"trainings", OPTION_U32, AT(trainings), 1, 1000, NULL},
     {"duty", OPTION_REAL, AT(duty), 0, 0.99, NULL},
     {"json", OPTION_TEXT, AT(json), 0, 0, NULL},
     {NULL, OPTION_FLAG, 0, 0, 0, NULL},
@@ -165,7 +167,8 @@ static cygnet_status train(struct trainer *t, uint32_t steps)
     return st == CYGNET_OK ? trainer_end(t) : st;
 }
 
-/* A cold engine's profile after one training. */
+/* The profile of an engine that began cold, after some trainings: one alone may not
+ * measure every choice. */
 static cygnet_status profile_by_engine(struct profile *out, struct asymmetry *x,
                                        cygnet_error *err)
 {
@@ -179,7 +182,7 @@ static cygnet_status profile_by_engine(struct profile *out, struct asymmetry *x,
     st = trainer_open(&t, &options, err);
     if (st == CYGNET_OK)
         st = trainer_warm_up(&t);
-    if (st == CYGNET_OK)
+    for (uint32_t i = 0; i < x->options.trainings && st == CYGNET_OK; i++)
         st = train(&t, x->options.steps);
     if (st == CYGNET_OK)
         st = profile_read(out, t.profile.data, t.profile.len, err);
@@ -439,7 +442,7 @@ static cygnet_status parse(struct asymmetry *x, int argc, char **argv, cygnet_er
     struct asymmetry_options *o = &x->options;
 
     *o = (struct asymmetry_options){
-        .steps = 100, .rounds = 10, .fast = 0, .slow = 1, .duty = 0.6};
+        .steps = 60, .rounds = 10, .trainings = 5, .fast = 0, .slow = 1, .duty = 0.6};
     workload_options_init(&o->workload);
     o->workload.model = "mobilenet_v2";
     o->input = "3x32x32";
