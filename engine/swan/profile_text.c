@@ -151,6 +151,10 @@ static void say_why_not(char out[WHY_BYTES], const struct policy_input *in,
     else if (!isinf(in->ms_left) && seconds > in->ms_left / 1000)
         (void)snprintf(out, WHY_BYTES, "needs %.3g s, and %.3g s are left", seconds,
                        in->ms_left / 1000);
+    else if (decision->reason == REASON_LEAST_ENERGY && e->step_mj < used->step_mj &&
+             !isinf(in->ms_left))
+        (void)snprintf(out, WHY_BYTES, "needs %.3g s of %.3g s: not enough to spare",
+                       seconds, in->ms_left / 1000);
     else if (decision->reason == REASON_LEAST_ENERGY && e->step_mj > used->step_mj)
         (void)snprintf(out, WHY_BYTES, "takes %.1f %% more energy, in %.1f %% %s time",
                        more(e->step_mj, used->step_mj),
