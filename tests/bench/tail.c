@@ -120,17 +120,21 @@ static double draw(struct rng *rng, const struct tail *tail, uint32_t *times, do
     return weighted(&tail->beside, times, 1 - q) / weighted(&tail->alone, times, 1 - q);
 }
 
-/* Always the same draws, so that the same values have the same interval. */
+/* Always the same draws, so that the same values have the same interval. One that has
+ * no values on a side says nothing. */
 static void bootstrap(struct tail_ratio *out, const struct tail *tail, uint32_t *times,
                       double *ratios, double q)
 {
     struct rng rng;
+    size_t n = 0;
 
     rng_init(&rng, 0, "bootstrap", 0);
-    for (size_t i = 0; i < N_DRAWS; i++)
-        ratios[i] = draw(&rng, tail, times, q);
-    out->low = tail_quantile(ratios, N_DRAWS, 0.025);
-    out->high = tail_quantile(ratios, N_DRAWS, 0.975);
+    for (size_t i = 0; i < N_DRAWS; i++) {
+        ratios[n] = draw(&rng, tail, times, q);
+        n += isnan(ratios[n]) ? 0 : 1;
+    }
+    out->low = tail_quantile(ratios, n, 0.025);
+    out->high = tail_quantile(ratios, n, 0.975);
 }
 
 cygnet_status tail_compare(struct tail_ratio *out, struct tail *tail, double q,
