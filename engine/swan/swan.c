@@ -259,6 +259,16 @@ void swan_count(struct swan_counters *out, struct swan *swan)
     pthread_mutex_unlock(&swan->mutex);
 }
 
+void swan_peek(struct swan_peek *out, struct swan *swan)
+{
+    pthread_mutex_lock(&swan->mutex);
+    out->n_threads = swan->is_training ? swan->granted.n_threads : 0;
+    if (swan->decision.entry < 0)
+        out->n_threads = 0;
+    out->disturbance = swan->controller.disturbance;
+    pthread_mutex_unlock(&swan->mutex);
+}
+
 /* ---- What is kept and told --------------------------------------------------- */
 
 cygnet_status swan_save(struct swan *swan, struct bytes *out, cygnet_error *err)

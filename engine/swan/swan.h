@@ -162,4 +162,16 @@ struct swan_counters {
 
 void swan_count(struct swan_counters *out, struct swan *swan);
 
+/* What is going on at this moment.
+ *
+ * n_threads    of the choice in use; 0: none, or training rests
+ * disturbance  as the controller has diagnosed it at its last look */
+struct swan_peek {
+    uint32_t n_threads;
+    enum disturbance disturbance;
+};
+
+/* Any thread. */
+void swan_peek(struct swan_peek *out, struct swan *swan);
+
 #endif

@@ -14,6 +14,14 @@ int bench_step(int argc, char **argv);
 int bench_peak(int argc, char **argv);
 int bench_grad(int argc, char **argv);
 int bench_explore(int argc, char **argv);
+int bench_interference(int argc, char **argv);
+int bench_controller(int argc, char **argv);
+int bench_asymmetry(int argc, char **argv);
+
+/* What the benchmarks run beside themselves (child.h). */
+int bench_foreground(int argc, char **argv);
+int bench_load(int argc, char **argv);
+int bench_trainer(int argc, char **argv);
 
 /* One line on standard error: "cygnet-bench: message". Returns `status`. */
 int bench_complain(int status, const cygnet_error *err);

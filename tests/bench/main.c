@@ -1,5 +1,5 @@
-/* cygnet-bench: what a training step costs, beside what the machine can do.
- * See docs/performance.md. */
+/* cygnet-bench: what a training step costs, beside what the machine can do, and what
+ * training costs whoever uses the machine. See docs/performance.md and docs/swan.md. */
 #include "tests/bench/bench.h"
 
 #include "examples/common/complain.h"
@@ -11,7 +11,8 @@
 enum { MAX_ROW_BYTES = 65536 };
 
 static const char USAGE[] =
-    "usage: cygnet-bench step|peak|grad|explore [options]\n"
+    "usage: cygnet-bench step|peak|grad|explore|interference|controller|asymmetry\n"
+    "                    [options]\n"
     "\n"
     "step: milliseconds, memory and arithmetic of a training step\n"
     "  --model NAME     of the zoo, with arguments; may be given several times\n"
@@ -47,7 +48,33 @@ static const char USAGE[] =
     "  regret: of the choice after the first round; lost: of that round; missing: the\n"
     "  worst stand-in of a choice on the true frontier\n"
     "\n"
-    "step and peak: --json FILE receives one object a line; - is standard output (-).\n"
+    "interference: frames of a foreground alone and beside training, in turn\n"
+    "  --pairs N        windows beside each scenario, one alone before each (10)\n"
+    "  --seconds S      of a window (5), after --lead S that do not count (1)\n"
+    "  --foreground L   of pinned,free,bursts (all)\n"
+    "  --burst S        how long a burst is, and a pause (4); --onset S: at the\n"
+    "                   beginning of each, kept apart (2)\n"
+    "  --set L          of alone,pytorch,pytorch-idle,greedy,greedy-idle,swan,fixed-T,\n"
+    "                   fixed-T-placed,fixed-T-core-C (all, T 1 and as many as cores)\n"
+    "  --pytorch PYTHON that has torch (python3)\n"
+    "  --plot FILE      SVG of a window in bursts beside swan\n"
+    "\n"
+    "controller: what reacting costs, and how fast it is\n"
+    "  --set L          of overhead,vacate,blocks,react (all)\n"
+    "  --pairs N --seconds S   of overhead (10, 4)\n"
+    "  --revocations N  of vacate (200); --steps N: of blocks (5)\n"
+    "  --loads N --load-seconds S   of react (10, 1.5); a load waits --patience S for\n"
+    "                   quiet, else it is left out (20)\n"
+    "  --core C         that is revoked, or busy (0)\n"
+    "\n"
+    "asymmetry: core 1 made slower by a load\n"
+    "  --duty D         the load's part of it (0.6)\n"
+    "  --steps N        of each training (60) of --trainings N (5); as many by hand, in\n"
+    "                   --rounds N (10)\n"
+    "\n"
+    "The last three: --model (mobilenet_v2), --input (3x32x32), --batch (16).\n"
+    "They print tables; step and peak print JSON. --json FILE receives one object a\n"
+    "line; - is standard output, in place of tables.\n"
     "Exit status: 0 done, 1 an error, 2 a bad command line.\n";
 
 int bench_complain(int status, const cygnet_error *err)
@@ -92,18 +119,32 @@ cygnet_status bench_write(FILE *file, struct json_builder *row, cygnet_error *er
     return st;
 }
 
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} COMMANDS[] = {
+    {"step", bench_step},
+    {"peak", bench_peak},
+    {"grad", bench_grad},
+    {"explore", bench_explore},
+    {"interference", bench_interference},
+    {"controller", bench_controller},
+    {"asymmetry", bench_asymmetry},
+    {"foreground", bench_foreground},
+    {"load", bench_load},
+    {"trainer", bench_trainer},
+};
+
 int main(int argc, char **argv)
 {
-    if (argc >= 2 && strcmp(argv[1], "step") == 0)
-        return bench_step(argc - 1, argv + 1);
-    if (argc >= 2 && strcmp(argv[1], "peak") == 0)
-        return bench_peak(argc - 1, argv + 1);
-    if (argc >= 2 && strcmp(argv[1], "grad") == 0)
-        return bench_grad(argc - 1, argv + 1);
-    if (argc >= 2 && strcmp(argv[1], "explore") == 0)
-        return bench_explore(argc - 1, argv + 1);
+    for (size_t i = 0; argc >= 2 && i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++) {
+        if (strcmp(argv[1], COMMANDS[i].name) == 0)
+            return COMMANDS[i].run(argc - 1, argv + 1);
+    }
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(USAGE, stdout) < 0 ? BENCH_FAILED : BENCH_DONE;
-    fputs("cygnet-bench: want step, peak, grad or explore (see --help)\n", stderr);
+    fputs("cygnet-bench: want step, peak, grad, explore, interference, controller or "
+          "asymmetry (see --help)\n",
+          stderr);
     return BENCH_USAGE;
 }

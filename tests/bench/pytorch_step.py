@@ -62,10 +62,14 @@ def spread(samples):
             "dropped": dropped, "contended": contended}  # fmt: skip
 
 
+def set_threads(torch, n_threads):
+    """Once in a process, before anything runs."""
+    torch.set_num_threads(n_threads)
+    torch.set_num_interop_threads(1)
+
+
 class Case:
     def __init__(self, torch, torch_zoo, options):
-        torch.set_num_threads(options.threads)
-        torch.set_num_interop_threads(1)
         torch.manual_seed(options.seed)
         self.net = torch_zoo.build(options.model, options.input, options.classes)
         self.net.train()
@@ -101,6 +105,7 @@ class Case:
 
 def measure(torch, torch_zoo, options):
     idle = status_mb("VmRSS")
+    set_threads(torch, options.threads)
     case = Case(torch, torch_zoo, options)
     first = [case.measured_step() for _ in range(N_WARM_UP)][0]
     steps = [case.measured_step() for _ in range(options.steps)]

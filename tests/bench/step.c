@@ -2,14 +2,13 @@
  * own and no case warms the next one's caches. */
 #include "tests/bench/bench.h"
 
-#include "base/rng.h"
 #include "engine/nn/model.h"
 #include "examples/common/command_line.h"
 #include "examples/common/complain.h"
 #include "examples/common/options.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/peak.h"
-#include "tests/bench/training_mode.h"
+#include "tests/bench/workload.h"
 #include "tests/bench/yardstick.h"
 #include "tests/fakes/fake_alloc.h"
 
@@ -83,36 +82,14 @@ static const struct option_row ROWS[] = {
     {NULL, OPTION_FLAG, 0, 0, 0, NULL},
 };
 
-/* What the models were published with: digits have ten classes, keywords twelve,
- * ImageNet a thousand. As in pytorch_step.py. */
-static uint32_t default_classes(const char *model)
-{
-    static const struct {
-        const char *name;
-        uint32_t classes;
-    } known[] = {{"logistic", 10},    {"mlp", 10},    {"lenet5", 10},
-                 {"mcmahan_cnn", 10}, {"ds_cnn", 12}, {"mcmahan_cifar_cnn", 10},
-                 {"char_lstm", 80},   {"gru", 10}};
-    size_t length = strcspn(model, ":");
-
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strlen(known[i].name) == length && strncmp(known[i].name, model, length) == 0)
-            return known[i].classes;
-    }
-    return 1000;
-}
-
 /* One case and what came of it. */
 struct bench_case {
     const struct step_options *options;
     const char *name;
     uint32_t n_threads;
-    uint32_t classes;
     struct fake_alloc alloc;
-    cygnet_model *model;
-    cygnet_sgd sgd;
-    float *x;
-    int64_t *y;
+    struct workload_options workload_options;
+    struct workload workload;
     struct sample *samples;
     uint64_t idle_bytes, peak_bytes;
     uint64_t n_requests, n_faults, cpu_ns;
@@ -120,64 +97,27 @@ struct bench_case {
     struct spread spread;
 };
 
-static cygnet_status create_model(struct bench_case *c, cygnet_error *err)
+static void workload_of(struct bench_case *c)
 {
     const struct step_options *o = c->options;
-    cygnet_model_options options;
 
     fake_alloc_init(&c->alloc);
-    cygnet_model_options_init(&options);
-    options.architecture = c->name;
-    options.n_classes = c->classes;
-    options.n_input_dims = o->n_input_dims;
-    memcpy(options.input, o->input, sizeof(options.input));
-    options.max_batch = o->batch;
-    options.n_threads = c->n_threads;
-    options.seed = o->seed;
-    options.allocator = &c->alloc.alloc;
-    cygnet_sgd_init(&c->sgd);
-    c->sgd.lr = (float)o->lr;
-    c->sgd.momentum = 0.9f;
-    c->sgd.weight_decay = 0.0005f;
-    return cygnet_model_create(&c->model, &options, err);
-}
-
-static size_t example_elements(const cygnet_model *model)
-{
-    uint32_t shape[CYGNET_INPUT_MAX_DIMS];
-    uint32_t n_dims = cygnet_model_input_shape(model, shape);
-    size_t n = 1;
-
-    for (uint32_t d = 0; d < n_dims; d++)
-        n *= shape[d];
-    return n;
-}
-
-/* A batch of normal numbers, or of symbols, with random labels. */
-static cygnet_status make_batch(struct bench_case *c, cygnet_error *err)
-{
-    const struct step_options *o = c->options;
-    size_t n = o->batch * example_elements(c->model);
-    size_t symbols = training_symbols(c->model);
-    struct rng rng;
-
-    c->x = malloc(n * sizeof(*c->x));
-    c->y = malloc(o->batch * sizeof(*c->y));
-    c->samples = calloc(o->steps, sizeof(*c->samples));
-    if (!c->x || !c->y || !c->samples)
-        return complain(err, CYGNET_ENOMEM, 0, "out of memory for a batch");
-    rng_init(&rng, o->seed, "bench", 0);
-    for (size_t i = 0; i < n; i++)
-        c->x[i] = symbols > 0 ? (float)rng_below(&rng, symbols) : (float)rng_normal(&rng);
-    for (uint32_t i = 0; i < o->batch; i++)
-        c->y[i] = (int64_t)rng_below(&rng, c->classes);
-    return CYGNET_OK;
+    c->workload_options = (struct workload_options){
+        .model = c->name,
+        .n_input_dims = o->n_input_dims,
+        .batch = o->batch,
+        .classes = o->classes,
+        .n_threads = c->n_threads,
+        .seed = o->seed,
+        .lr = o->lr,
+        .allocator = &c->alloc.alloc,
+    };
+    memcpy(c->workload_options.input, o->input, sizeof(o->input));
 }
 
 static cygnet_status run_step(struct bench_case *c, struct sample *sample,
                               cygnet_error *err)
 {
-    cygnet_metrics metrics = {.struct_size = sizeof(metrics)};
     uint64_t waited_before, waited_after, start, faults, cpu;
     bool known = measure_waited_ns(&waited_before);
     cygnet_status st;
@@ -185,8 +125,7 @@ static cygnet_status run_step(struct bench_case *c, struct sample *sample,
     faults = measure_page_faults();
     cpu = measure_cpu_ns();
     start = measure_now_ns();
-    st = cygnet_model_train_step(c->model, &metrics, c->x, c->y, c->options->batch,
-                                 &c->sgd, err);
+    st = workload_step(&c->workload, &c->loss_last, err);
     sample->wall_ns = measure_now_ns() - start;
     c->cpu_ns += measure_cpu_ns() - cpu;
     c->n_faults += measure_page_faults() - faults;
@@ -194,7 +133,6 @@ static cygnet_status run_step(struct bench_case *c, struct sample *sample,
         return st;
     known = measure_waited_ns(&waited_after) && known;
     sample->waited_ns = known ? waited_after - waited_before : 0;
-    c->loss_last = metrics.loss;
     return CYGNET_OK;
 }
 
@@ -222,9 +160,11 @@ static cygnet_status measure(struct bench_case *c, cygnet_error *err)
     cygnet_status st;
 
     c->idle_bytes = measure_rss_bytes();
-    st = create_model(c, err);
-    if (st == CYGNET_OK)
-        st = make_batch(c, err);
+    c->samples = calloc(c->options->steps, sizeof(*c->samples));
+    if (!c->samples)
+        return complain(err, CYGNET_ENOMEM, 0, "out of memory for samples");
+    workload_of(c);
+    st = workload_init(&c->workload, &c->workload_options, NULL, err);
     if (st == CYGNET_OK)
         st = warm_up(c, err);
     for (uint32_t i = 0; i < c->options->steps && st == CYGNET_OK; i++)
@@ -257,15 +197,17 @@ static void put_memory(struct json_builder *b, const struct bench_case *c)
 
     json_put_double(b, "peak_rss_mb", (double)c->peak_bytes * MB);
     json_put_double(b, "idle_rss_mb", (double)c->idle_bytes * MB);
-    json_put_double(b, "planned_mb", (double)cygnet_model_planned_bytes(c->model) * MB);
-    json_put_double(b, "bound_mb", (double)yardstick_bytes(c->model, batch) * MB);
+    json_put_double(b, "planned_mb",
+                    (double)cygnet_model_planned_bytes(c->workload.model) * MB);
+    json_put_double(b, "bound_mb",
+                    (double)yardstick_bytes(c->workload.model, batch) * MB);
 }
 
 static void put_work(struct json_builder *b, const struct bench_case *c)
 {
     uint32_t batch = c->options->batch;
-    struct model_cost cost = model_cost_of_step(c->model, batch);
-    double effective = yardstick_flops(c->model, batch) * 1e-9;
+    struct model_cost cost = model_cost_of_step(c->workload.model, batch);
+    double effective = yardstick_flops(c->workload.model, batch) * 1e-9;
     double gflops = effective / (c->spread.median_ms * 1e-3);
     double peak = peak_gflops(c->n_threads, -1);
 
@@ -303,8 +245,8 @@ static cygnet_status print_case(FILE *file, const struct bench_case *c, cygnet_e
     json_open_object(b, NULL);
     json_put_string(b, "engine", "cygnet");
     json_put_string(b, "model", c->name);
-    put_shape(b, c->model);
-    json_put_u64(b, "classes", c->classes);
+    put_shape(b, c->workload.model);
+    json_put_u64(b, "classes", c->workload.classes);
     json_put_u64(b, "batch", o->batch);
     json_put_u64(b, "threads", c->n_threads);
     json_put_u64(b, "steps", o->steps);
@@ -327,14 +269,11 @@ static int run_case(FILE *file, const struct step_options *o, const char *name,
     cygnet_error err;
     cygnet_status st;
 
-    c.classes = o->classes > 0 ? o->classes : default_classes(name);
     st = measure(&c, &err);
     if (st == CYGNET_OK)
         st = print_case(file, &c, &err);
-    cygnet_model_destroy(c.model);
+    workload_clear(&c.workload);
     free(c.samples);
-    free(c.x);
-    free(c.y);
     return st == CYGNET_OK ? BENCH_DONE : bench_complain(BENCH_FAILED, &err);
 }
 

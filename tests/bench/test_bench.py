@@ -167,8 +167,8 @@ def test_explore_prints_a_line_and_a_row_for_each_phone_and_workload(tmp_path):
 @pytest.mark.parametrize(
     "arguments, status, says",
     [
-        ((), 2, "want step, peak, grad or explore"),
-        (("leap",), 2, "want step, peak, grad or explore"),
+        ((), 2, "want step, peak, grad, explore, interference, controller or asymmetry"),
+        (("leap",), 2, "want step, peak, grad, explore, interference, controller or asymmetry"),
         (("step",), 2, "--model is missing"),
         (("step", "--model"), 2, "--model needs a value"),
         (("step", "--model", "mlp", "--steps", "0"), 2, "--steps"),
@@ -193,4 +193,4 @@ def test_what_cannot_be_measured_is_one_line(arguments, status, says):
 def test_help_is_printed():
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad")
+    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad|interference|")

@@ -99,6 +99,60 @@ static void test_two_threads_run_at_the_same_time(void **state)
     pool_destroy(pool);
 }
 
+/* Two workers, one of them slowed to a part of the other's speed.
+ *
+ * slowness  blocks that the fast one takes while the slow one is at one */
+struct race {
+    atomic_uint n_taken[2];
+    unsigned slowness;
+    unsigned n_blocks;
+};
+
+enum { FAST_WORKER, SLOW_WORKER };
+
+static unsigned n_left(struct race *r)
+{
+    return r->n_blocks - atomic_load(&r->n_taken[FAST_WORKER]) -
+           atomic_load(&r->n_taken[SLOW_WORKER]);
+}
+
+/* The fast one begins when the slow one has its first block, and counts a block when it
+ * is through with it; the slow one counts it at once. */
+static void race(void *arg, size_t block, size_t worker)
+{
+    struct race *r = arg;
+    unsigned mine;
+
+    (void)block;
+    if (worker == FAST_WORKER) {
+        while (atomic_load(&r->n_taken[SLOW_WORKER]) == 0)
+            sched_yield();
+        atomic_fetch_add(&r->n_taken[FAST_WORKER], 1);
+        return;
+    }
+    mine = atomic_fetch_add(&r->n_taken[SLOW_WORKER], 1) + 1;
+    while (atomic_load(&r->n_taken[FAST_WORKER]) < mine * r->slowness && n_left(r) > 0)
+        sched_yield();
+}
+
+static void test_a_slow_worker_takes_fewer_blocks(void **state)
+{
+    static const unsigned slowness[] = {1, 3, 9, 99, 5000};
+    struct pool *pool = make_pool(2);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(slowness) / sizeof(slowness[0]); i++) {
+        struct race r = {.slowness = slowness[i], .n_blocks = MAX_BLOCKS};
+        unsigned slow;
+
+        pool_executor(pool)->run(pool_executor(pool), race, &r, MAX_BLOCKS);
+        slow = atomic_load(&r.n_taken[SLOW_WORKER]);
+        assert_int_equal(atomic_load(&r.n_taken[FAST_WORKER]) + slow, MAX_BLOCKS);
+        assert_in_range(slow, 1, MAX_BLOCKS / (slowness[i] + 1) + 1);
+    }
+    pool_destroy(pool);
+}
+
 static void note_thread(void *arg, size_t block, size_t worker)
 {
     pthread_t *ids = arg;
@@ -297,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_many_short_jobs_follow_each_other),
         cmocka_unit_test(test_sleeping_workers_wake_for_the_next_job),
         cmocka_unit_test(test_two_threads_run_at_the_same_time),
+        cmocka_unit_test(test_a_slow_worker_takes_fewer_blocks),
         cmocka_unit_test(test_one_thread_is_the_caller),
         cmocka_unit_test(test_a_silly_number_of_threads_is_refused),
         cmocka_unit_test(test_a_thread_that_the_system_refuses_is_an_error),

@@ -372,6 +372,30 @@ static void test_a_spent_budget_is_said(void **state)
     swan_destroy(swan);
 }
 
+static void test_a_peek_tells_what_is_going_on(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 1, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+    struct swan_peek peek;
+
+    (void)state;
+    swan_peek(&peek, swan);
+    assert_int_equal(peek.n_threads, 0);
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    swan_peek(&peek, swan);
+    assert_int_equal(peek.n_threads, 1);
+    swan_set_heat(swan, 3);
+    do {
+        sched_yield();
+        swan_peek(&peek, swan);
+    } while (peek.n_threads > 0);
+    assert_int_equal(peek.disturbance, DISTURBANCE_THERMAL);
+    swan_end(swan);
+    swan_peek(&peek, swan);
+    assert_int_equal(peek.n_threads, 0);
+    swan_destroy(swan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_what_is_drawn_can_be_booked_and_settled),
         cmocka_unit_test(test_without_a_baseline_nothing_will_be_known),
         cmocka_unit_test(test_a_spent_budget_is_said),
+        cmocka_unit_test(test_a_peek_tells_what_is_going_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
