@@ -123,8 +123,7 @@ void swan_decide(struct swan *swan)
     swan->decided_ms = swan_now_ms();
     (void)swan_use(swan,
                    swan->decision.entry >= 0 ? swan->decision.entry : cheapest(swan));
-    if (used >= 0 && swan->entry != used)
-        controller_switched(&swan->controller, swan->entry > used);
+    controller_decided(&swan->controller, used, swan->entry);
     if (swan->decision.entry != before)
         log_decision(swan);
 }
