@@ -7,10 +7,8 @@
 
 enum { MAX_STEPS = 60, MAX_TRIES = 12 };
 
-/* Degrees of freedom of the noise: 4 is the usual robust choice. */
-#define TAILS 4.0
 #define DAMPING_FIRST 1e-3
-#define GOOD_ENOUGH 1e-10
+#define GOOD_ENOUGH 1e-6
 
 typedef double matrix[FIT_MAX_PARAMS][FIT_MAX_PARAMS];
 
@@ -29,8 +27,9 @@ static double loss(const struct fit *fit, const double *params,
     for (size_t r = 0; r < n_rows; r++) {
         double found = fit->model(gradient, params, fit->n_clusters, rows[r].choice);
         double z = (rows[r].log_value - found) / rows[r].sd;
+        double freedom = rows[r].freedom;
 
-        sum += 0.5 * (TAILS + 1) * log1p(z * z / TAILS);
+        sum += 0.5 * (freedom + 1) * log1p(z * z / freedom);
     }
     return sum;
 }
@@ -41,7 +40,7 @@ static void add_row(matrix a, double b[FIT_MAX_PARAMS], const struct fit *fit,
     double gradient[FIT_MAX_PARAMS];
     double found = fit->model(gradient, params, fit->n_clusters, row->choice);
     double z = (row->log_value - found) / row->sd;
-    double weight = (TAILS + 1) / (TAILS + z * z) / (row->sd * row->sd);
+    double weight = (row->freedom + 1) / (row->freedom + z * z) / (row->sd * row->sd);
 
     for (size_t p = 0; p < fit->n_params; p++) {
         b[p] += weight * gradient[p] * (row->log_value - found);

@@ -1,11 +1,12 @@
 /* Fitting a model with few parameters to few, noisy, positive values: the mode of the
  * posterior (maximum a posteriori) and how far it is uncertain.
  *
- * The logarithms of the values are taken as the model's plus noise with heavy tails
- * (Student's t), so that a single wild value moves little; the parameters, logarithms
- * too, have normal priors. Found by iteratively reweighted, damped Gauss-Newton steps;
- * the covariance is the inverse of the last step's matrix (Laplace's approximation).
- * Source: Gelman et al., "Bayesian Data Analysis", 3rd ed., ch. 4 and 17.5. */
+ * The logarithms of the values are taken as the model's plus noise, normal or with heavy
+ * tails (Student's t), so that a single wild value moves little; the parameters,
+ * logarithms too, have normal priors. Found by iteratively reweighted, damped
+ * Gauss-Newton steps; the covariance is the inverse of the last step's matrix (Laplace's
+ * approximation). Source: Gelman et al., "Bayesian Data Analysis", 3rd ed., ch. 4
+ * and 17.5. */
 #ifndef ENGINE_SWAN_MAP_FIT_H
 #define ENGINE_SWAN_MAP_FIT_H
 
@@ -18,11 +19,15 @@
 typedef double fit_model(double gradient[FIT_MAX_PARAMS], const double *params,
                          size_t n_clusters, const struct choice *choice);
 
-/* What was observed: the logarithm of a value, and the standard deviation of that. */
+/* What was observed: the logarithm of a value, the standard deviation of that, and the
+ * degrees of freedom of its noise: FIT_WILD where it may be wild, FIT_NORMAL. */
+#define FIT_WILD 4.0
+#define FIT_NORMAL 1e6
 struct fit_row {
     const struct choice *choice;
     double log_value;
     double sd;
+    double freedom;
 };
 
 /* mean, sd     prior of each parameter

@@ -86,7 +86,8 @@ static bool is_as_good(const struct view *v, const struct selection *target)
 
     if (!v->kept[now] || target->reason == REASON_CHEAPEST)
         return false;
-    if (!view_affordable(v, now) || !view_in_time(v, v->ms[now]))
+    if (!view_affordable(v, now) || !view_in_time(v, v->ms[now]) ||
+        (target->reason == REASON_LEAST_ENERGY && !view_safely_in_time(v, now)))
         return false;
     if (other < now && values[other] <= values[now] * (1 + tie / 2))
         return false;
@@ -169,7 +170,7 @@ static void go_up(struct policy_decision *out, const struct view *v,
 
 static bool is_urgent(const struct view *v, const struct selection *target)
 {
-    return !view_in_time(v, v->ms[current(v)]) &&
+    return !view_safely_in_time(v, current(v)) &&
            v->ms[target->entry] < v->ms[current(v)];
 }
 

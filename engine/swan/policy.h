@@ -84,8 +84,8 @@ struct policy_decision {
 /* Never fails: where nothing is known it says what it assumes.
  *
  * The entries that count are those whose cores are usable now, pruned among themselves.
- * `swan` takes the least energy of those that finish by the deadline (a tenth to spare
- * where that is possible), the fastest where none does or no energy is known; of those
+ * `swan` takes the least energy of those that finish by the deadline with a twentieth and
+ * two steps to spare, the fastest where none does or no energy is known; of those
  * that tie with the best (within what they are uncertain by, 1 to 5 %) the cheapest. A
  * choice in use stays until another is better by more than that, or cheaper and as good;
  * one that costs more is taken only when may_upgrade, or when the deadline needs it.

@@ -35,8 +35,8 @@ static struct selection least(const struct view *view, const bool *mask,
     return (struct selection){view_least(view, values, mask), reason, values};
 }
 
-/* The least energy of the affordable ones that finish, else the fastest of those; where
- * nothing is affordable, what takes the least. */
+/* The least energy of the affordable ones that surely finish, else the fastest of those;
+ * where nothing is affordable, what takes the least. */
 static struct selection select_swan(const struct view *view, const bool *mask)
 {
     bool affordable[CHOICE_MAX], timely[CHOICE_MAX], bounded[CHOICE_MAX];
@@ -49,10 +49,12 @@ static struct selection select_swan(const struct view *view, const bool *mask)
     }
     if (!narrow(affordable, view, mask, view_affordable))
         return least(view, mask, view->mj, REASON_BUDGET);
-    if (narrow(timely, view, affordable, view_safely_in_time) ||
-        narrow(timely, view, affordable, in_time))
+    if (narrow(timely, view, affordable, view_safely_in_time))
         return least(view, timely, view->mj, REASON_LEAST_ENERGY);
-    budget_binds = narrow(bounded, view, mask, in_time);
+    budget_binds = narrow(bounded, view, mask, in_time) &&
+                   !narrow(timely, view, affordable, in_time);
+    if (!budget_binds && narrow(timely, view, affordable, in_time))
+        return least(view, timely, view->ms, REASON_FASTEST);
     return least(view, affordable, view->ms,
                  budget_binds ? REASON_BUDGET : REASON_FASTEST);
 }
@@ -175,7 +177,7 @@ static const char *why_selected(const struct view *view, const struct selection 
     case REASON_LEAST_ENERGY:
         return "takes the least energy of what finishes in time";
     case REASON_FASTEST:
-        return view->knows_mj ? "is the fastest, and none finishes in time"
+        return view->knows_mj ? "is the fastest, and none finishes with time to spare"
                               : "is the fastest, and no energy is known";
     case REASON_BUDGET:
         return "is what the energy budget allows";

@@ -4,7 +4,15 @@
 #include <math.h>
 #include <string.h>
 
-#define SPARE 1.1
+/* So much more time a step, and so many steps more, are safe: a step that is disturbed
+ * unseen takes up to three times as long. */
+#define SPARE 1.05
+#define SPARE_STEPS 2
+
+/* Before anything is measured: what each further thread is assumed to cost all, in steps
+ * of one core of the fastest cluster. Too many threads may be several times slower, too
+ * few only as much as they are too few, so it is more than most models show. */
+#define CONTENTION 0.05
 
 static double sum_capacities(const struct policy_input *in, const struct choice *choice,
                              double exponent)
@@ -14,6 +22,14 @@ static double sum_capacities(const struct policy_input *in, const struct choice 
     for (size_t k = 0; k < in->profile->n_clusters; k++)
         sum += choice->n_cores[k] * pow(in->profile->clusters[k].capacity, exponent);
     return sum;
+}
+
+static double assumed_ms(const struct policy_input *in, const struct choice *choice)
+{
+    double first = in->profile->clusters[0].capacity;
+
+    return first / sum_capacities(in, choice, 1) +
+           CONTENTION * (choice_n_threads(choice) - 1.0);
 }
 
 /* Entries stand in the order of cost: i costs less than j. The rule is that of
@@ -62,8 +78,7 @@ void view_make(struct view *view, const struct policy_input *input)
         const struct profile_entry *e = &profile->entries[i];
 
         view->usable[i] = is_possible(view, &e->choice);
-        view->ms[i] =
-            view->knows_ms ? e->step_ms : 1 / sum_capacities(input, &e->choice, 1);
+        view->ms[i] = view->knows_ms ? e->step_ms : assumed_ms(input, &e->choice);
         view->mj[i] = view->knows_ms ? e->step_mj : (double)NAN;
     }
     find_frontier(view);
@@ -80,28 +95,31 @@ bool view_has_current(const struct view *view)
     return current >= 0 && (size_t)current < view->n && view->usable[current];
 }
 
-static double careful_ms(const struct view *view, size_t entry)
-{
-    const struct profile_entry *e = &view->in->profile->entries[entry];
-    double ms = view->ms[entry] * SPARE;
-
-    if (e->n_samples == 0 && !isnan(e->spread_ms))
-        ms += 2 * e->spread_ms;
-    return ms;
-}
-
-bool view_in_time(const struct view *view, double ms)
+/* Whether so many steps of so many ms fit in the time that is left. */
+static bool fits_in_time(const struct view *view, double ms, double steps)
 {
     const struct policy_input *in = view->in;
 
     if (!view->knows_ms || isinf(in->ms_left) || isnan(in->ms_left))
         return true;
-    return in->ms_left > 0 && ms * (double)in->steps_left <= in->ms_left;
+    return in->ms_left > 0 && ms * steps <= in->ms_left;
+}
+
+bool view_in_time(const struct view *view, double ms)
+{
+    return fits_in_time(view, ms, (double)view->in->steps_left);
 }
 
 bool view_safely_in_time(const struct view *view, size_t entry)
 {
-    return view_in_time(view, careful_ms(view, entry));
+    const struct profile_entry *e = &view->in->profile->entries[entry];
+    double ms = view->ms[entry];
+
+    if (e->n_samples == 0 && !isnan(e->spread_ms))
+        ms += 2 * e->spread_ms;
+    if (view->in->steps_left == 0)
+        return view_in_time(view, ms);
+    return fits_in_time(view, ms, SPARE * (double)view->in->steps_left + SPARE_STEPS);
 }
 
 bool view_affordable(const struct view *view, size_t entry)
@@ -144,13 +162,13 @@ bool view_knows_contention(const struct view *view)
 }
 
 /* What a median of n samples is uncertain by, from their quartiles: 1.25 deviations over
- * the root of n, and a deviation is 1.48 times the spread. A prediction's spread is what
- * it is. */
+ * the root of n, and a deviation is 1.48 times the spread. A prediction wins nothing by
+ * being uncertain. */
 static double uncertain_ms(const struct profile_entry *e)
 {
-    double share = e->spread_ms / e->step_ms;
-
-    return e->n_samples > 0 ? 1.85 * share / sqrt(e->n_samples) : share;
+    if (e->n_samples == 0)
+        return NAN;
+    return 1.85 * e->spread_ms / e->step_ms / sqrt(e->n_samples);
 }
 
 static double uncertainty(const struct view *view, const double *values, size_t entry)
@@ -160,7 +178,7 @@ static double uncertainty(const struct view *view, const double *values, size_t 
 
     if (view->knows_ms && values == view->ms)
         share = uncertain_ms(e);
-    else if (view->knows_ms && values == view->mj)
+    else if (view->knows_ms && values == view->mj && e->energy_is_measured)
         share = e->spread_mj / e->step_mj;
     if (isnan(share) || share < VIEW_TIE_LEAST)
         return VIEW_TIE_LEAST;

@@ -40,7 +40,8 @@ bool view_has_current(const struct view *view);
 /* Whether all steps that are left end before the deadline at so many ms a step; always
  * without a deadline or without times. */
 bool view_in_time(const struct view *view, double ms);
-/* The same for an entry with a tenth to spare, and more for a prediction. */
+/* The same for an entry with a twentieth and two steps to spare, and more for a
+ * prediction. */
 bool view_safely_in_time(const struct view *view, size_t entry);
 
 /* Whether the budget covers the steps that are left; always where either is unknown. */

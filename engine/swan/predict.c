@@ -18,6 +18,9 @@
 #define STEP_NOISE 0.04
 #define POWER_NOISE 0.05
 
+/* A median of so many steps is not wild. */
+enum { TAME = 3 };
+
 /* Parameters: log t_1, log r_2 ... log r_K, log s, log c. */
 static double log_time(double gradient[FIT_MAX_PARAMS], const double *params,
                        size_t n_clusters, const struct choice *choice)
@@ -89,7 +92,8 @@ bool predict_fit_time(struct fit *fit, const struct profile *profile)
         if (e->n_samples > 0)
             rows[n_rows++] =
                 (struct fit_row){&e->choice, log(e->step_ms),
-                                 hypot(PREDICT_MISFIT, STEP_NOISE / sqrt(n))};
+                                 hypot(PREDICT_MISFIT, STEP_NOISE / sqrt(n)),
+                                 e->n_samples < TAME ? FIT_WILD : FIT_NORMAL};
     }
     if (n_rows == 0)
         return false;
@@ -122,7 +126,8 @@ bool predict_fit_power(struct fit *fit, const struct profile *profile,
         if (m->n > 0 && m->source == source && m->mean > 0 && e->step_ms > 0)
             rows[n_rows++] =
                 (struct fit_row){&e->choice, log(m->mean / e->step_ms),
-                                 hypot(PREDICT_MISFIT, POWER_NOISE / sqrt((double)m->n))};
+                                 hypot(PREDICT_MISFIT, POWER_NOISE / sqrt((double)m->n)),
+                                 m->n < TAME ? FIT_WILD : FIT_NORMAL};
     }
     if (n_rows == 0)
         return false;

@@ -28,6 +28,8 @@ void profile_init(struct profile *profile, const struct profile_key *key,
         profile->entries[i] = (struct profile_entry){.choice = choices[i],
                                                      .step_ms = NAN,
                                                      .spread_ms = NAN,
+                                                     .model_ms = NAN,
+                                                     .model_sd = NAN,
                                                      .step_mj = NAN,
                                                      .spread_mj = NAN,
                                                      .pruned_by = -1};
@@ -101,7 +103,8 @@ static void summarise(struct profile_entry *e)
         return;
     memcpy(sorted, e->samples, n * sizeof(*sorted));
     sort(sorted, n);
-    e->step_ms = quantile(sorted, n, 0.5);
+    /* What disturbs makes steps slower, never faster: of two the slower is in doubt. */
+    e->step_ms = n == 2 ? sorted[0] : quantile(sorted, n, 0.5);
     if (n >= MIN_QUARTILES)
         e->spread_ms = (quantile(sorted, n, 0.75) - quantile(sorted, n, 0.25)) / 2;
 }
@@ -109,17 +112,19 @@ static void summarise(struct profile_entry *e)
 static void predict_times(struct profile *profile)
 {
     struct fit fit;
+    bool known = predict_fit_time(&fit, profile);
 
-    if (!predict_fit_time(&fit, profile))
-        return;
     for (size_t i = 0; i < profile->n_entries; i++) {
         struct profile_entry *e = &profile->entries[i];
-        double sd;
 
+        e->model_ms = e->model_sd = NAN;
+        if (!known)
+            continue;
+        e->model_ms = predict_value(&e->model_sd, &fit, &e->choice);
         if (e->n_samples > 0)
             continue;
-        e->step_ms = predict_value(&sd, &fit, &e->choice);
-        e->spread_ms = QUARTILE * sd * e->step_ms;
+        e->step_ms = e->model_ms;
+        e->spread_ms = QUARTILE * e->model_sd * e->step_ms;
     }
 }
 
@@ -230,6 +235,26 @@ int32_t profile_find(const struct profile *profile, const struct choice *choice)
             return (int32_t)i;
     }
     return -1;
+}
+
+void profile_soc(struct soc *out, const struct profile *profile)
+{
+    memset(out, 0, sizeof(*out));
+    out->n_clusters = profile->n_clusters;
+    memcpy(out->clusters, profile->clusters, sizeof(out->clusters));
+    memcpy(out->fingerprint, profile->key.soc, sizeof(out->fingerprint));
+    for (uint32_t k = 0; k < profile->n_clusters; k++) {
+        for (uint32_t i = 0; i < profile->clusters[k].n_cores; i++) {
+            out->cores[out->n_cores] =
+                (struct soc_core){.cpu = out->n_cores,
+                                  .cluster = k,
+                                  .capacity = profile->clusters[k].capacity,
+                                  .core = out->n_cores,
+                                  .online = true,
+                                  .allowed = true};
+            out->n_cores++;
+        }
+    }
 }
 
 void profile_choice_text(char out[CHOICE_TEXT_BYTES], const struct profile *profile,

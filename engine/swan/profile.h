@@ -8,6 +8,7 @@
 #define ENGINE_SWAN_PROFILE_H
 
 #include "base/bytes.h"
+#include "base/json.h"
 #include "engine/swan/choice.h"
 #include "engine/swan/energy_source.h"
 
@@ -36,12 +37,25 @@ struct profile_energy {
     enum energy_source source;
 };
 
+/* What exploring has cost, over all rounds (explore.h).
+ *
+ * n_steps  undisturbed steps
+ * n_lost   what tries have taken beyond the policy's choice, in steps of that */
+struct profile_explored {
+    uint64_t n_steps;
+    double n_lost;
+};
+
 /* samples        the newest undisturbed step times in ms, n_samples of them, the
  *                oldest first
  * n_measured     all steps that went into this entry; 0: step_ms is predicted
- * step_ms        median of the samples, or the prediction; NaN: neither
+ * step_ms        median of the samples (of two the faster), or the prediction; NaN:
+ *                neither
  * spread_ms      half the distance of the quartiles, of the samples (of four and
  *                more) or of what the prediction may be; NaN: unknown
+ * model_ms       what the model of all that is measured says of this entry, measured or
+ *                not; NaN: nothing is measured
+ * model_sd       how far that is uncertain, as a fraction (one standard deviation)
  * measured       energy as it was read
  * step_mj        marginal energy of a step, (P - P_idle) t, in mJ; NaN: unknown
  * spread_mj      its uncertainty (one standard deviation); NaN: unknown
@@ -56,6 +70,8 @@ struct profile_entry {
     uint64_t n_measured;
     double step_ms;
     double spread_ms;
+    double model_ms;
+    double model_sd;
     struct profile_energy measured;
     double step_mj;
     double spread_mj;
@@ -71,6 +87,7 @@ struct profile {
     uint32_t n_clusters;
     uint32_t n_entries;
     struct soc_cluster clusters[SOC_MAX_CLUSTERS];
+    struct profile_explored explored;
     struct profile_entry entries[CHOICE_MAX];
 };
 
@@ -119,8 +136,14 @@ cygnet_status profile_write(struct bytes *out, const struct profile *profile,
 cygnet_status profile_parse(struct profile *profile, const void *text, size_t len,
                             cygnet_error *err);
 
-/* The same for a text of any key: what tools print. *out need not be initialised. */
+/* The same for a text of any key: what tools print. *out need not be initialised, and
+ * makes no sense after an error. */
 cygnet_status profile_read(struct profile *out, const void *text, size_t len,
                            cygnet_error *err);
+cygnet_status profile_read_value(struct profile *out, const struct json *value,
+                                 cygnet_error *err);
+
+/* The clusters of the profile as a SoC whose cores are all usable. */
+void profile_soc(struct soc *out, const struct profile *profile);
 
 #endif

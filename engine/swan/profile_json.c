@@ -75,6 +75,10 @@ cygnet_status profile_write(struct bytes *out, const struct profile *profile,
     json_put_string(b, "soc", profile->key.soc);
     json_put_string(b, "engine", profile->key.engine);
     put_clusters(b, profile);
+    json_open_object(b, "explored");
+    json_put_u64(b, "steps", profile->explored.n_steps);
+    json_put_double(b, "lost", profile->explored.n_lost);
+    json_close(b);
     json_open_array(b, "entries");
     for (size_t i = 0; i < profile->n_entries; i++)
         put_entry(b, &profile->entries[i], profile->n_clusters);
@@ -137,6 +141,7 @@ static cygnet_status read_clusters(struct profile *out, const struct json *root,
                                    cygnet_error *err)
 {
     const struct json *list;
+    uint32_t n_cores = 0;
     cygnet_status st =
         read_array(&list, root, "clusters", SOC_MAX_CLUSTERS, "profile", err);
 
@@ -145,9 +150,15 @@ static cygnet_status read_clusters(struct profile *out, const struct json *root,
     if (json_count(list) == 0)
         return fail(err, CYGNET_EFORMAT, 0, "profile: clusters: there is none");
     for (const struct json *v = json_at(list, 0); v; v = json_next(v)) {
-        st = read_cluster(&out->clusters[out->n_clusters++], v, err);
+        struct soc_cluster *c = &out->clusters[out->n_clusters++];
+
+        st = read_cluster(c, v, err);
         if (st != CYGNET_OK)
             return st;
+        n_cores += c->n_cores;
+        if (n_cores > SOC_MAX_CORES)
+            return fail(err, CYGNET_EFORMAT, 0, "profile: clusters: more than %d cores",
+                        SOC_MAX_CORES);
     }
     return CYGNET_OK;
 }
@@ -271,6 +282,23 @@ static cygnet_status read_entries(struct profile *out, const struct json *root,
     return CYGNET_OK;
 }
 
+static cygnet_status read_explored(struct profile *out, const struct json *root,
+                                   cygnet_error *err)
+{
+    const char *where = "profile: explored";
+    const struct json *explored;
+    cygnet_status st =
+        json_read_object(&explored, root, "explored", true, "profile", err);
+
+    if (st == CYGNET_OK)
+        st = json_read_u64(&out->explored.n_steps, explored, "steps", 0, JSON_EXACT_MAX,
+                           true, where, err);
+    if (st == CYGNET_OK)
+        st = json_read_double(&out->explored.n_lost, explored, "lost", 0, MAX_MS, true,
+                              where, err);
+    return st;
+}
+
 static cygnet_status read_root(struct profile *out, const struct json *root,
                                cygnet_error *err)
 {
@@ -287,7 +315,21 @@ static cygnet_status read_root(struct profile *out, const struct json *root,
     if (st == CYGNET_OK)
         st = read_clusters(out, root, err);
     if (st == CYGNET_OK)
+        st = read_explored(out, root, err);
+    if (st == CYGNET_OK)
         st = read_entries(out, root, err);
+    return st;
+}
+
+cygnet_status profile_read_value(struct profile *out, const struct json *value,
+                                 cygnet_error *err)
+{
+    cygnet_status st;
+
+    memset(out, 0, sizeof(*out));
+    st = read_root(out, value, err);
+    if (st == CYGNET_OK)
+        profile_update(out);
     return st;
 }
 
@@ -299,11 +341,8 @@ cygnet_status profile_read(struct profile *out, const void *text, size_t len,
 
     if (st != CYGNET_OK)
         return st;
-    memset(out, 0, sizeof(*out));
-    st = read_root(out, root, err);
+    st = profile_read_value(out, root, err);
     json_destroy(root);
-    if (st == CYGNET_OK)
-        profile_update(out);
     return st;
 }
 
@@ -346,6 +385,7 @@ cygnet_status profile_parse(struct profile *profile, const void *text, size_t le
         st = fail(err, CYGNET_ENOTFOUND, 0, "profile: of other execution choices");
     if (st == CYGNET_OK) {
         memcpy(profile->entries, found->entries, sizeof(profile->entries));
+        profile->explored = found->explored;
         profile_update(profile);
     }
     mem_free(NULL, found);

@@ -190,6 +190,7 @@ static void begin(struct swan *swan, const struct swan_training *training)
     swan->counters = (struct swan_counters){0};
     swan->n_looks = 0;
     controller_init(&swan->controller, swan_now_ms());
+    explore_init(&swan->explore);
     begin_energy(swan);
     swan->is_training = true;
     swan_decide(swan);

@@ -4,6 +4,7 @@
 
 #include "engine/pool/pool.h"
 #include "engine/swan/controller.h"
+#include "engine/swan/explore.h"
 #include "engine/swan/place.h"
 #include "engine/swan/senses.h"
 #include "engine/swan/swan.h"
@@ -56,6 +57,7 @@ struct swan {
     bool is_ending;
 
     struct profile profile;
+    struct explore explore;
     struct controller controller;
     struct policy_decision decision;
     double decided_ms;

@@ -81,7 +81,7 @@ static void fill_input(struct policy_input *in, const struct swan *swan)
         .profile = &swan->profile,
         .soc = &swan->soc,
         .kind = swan->options.policy,
-        .current = swan->entry,
+        .current = swan->decision.entry,
         .steps_left = swan->steps_left,
         .ms_left = swan->ms_left,
         .mj_left = swan->mj_left,
@@ -113,24 +113,35 @@ static int32_t cheapest(const struct swan *swan)
     return 0;
 }
 
+/* The policy goes by what it said last, whatever was tried in between. */
 void swan_decide(struct swan *swan)
 {
-    int32_t before = swan->decision.entry, used = swan->entry;
+    int32_t before = swan->decision.entry, now;
     struct policy_input in;
 
     fill_input(&in, swan);
     policy_decide(&swan->decision, &in);
     swan->decided_ms = swan_now_ms();
-    (void)swan_use(swan,
-                   swan->decision.entry >= 0 ? swan->decision.entry : cheapest(swan));
-    controller_decided(&swan->controller, used, swan->entry);
-    if (swan->decision.entry != before)
+    now = swan->decision.entry;
+    (void)swan_use(swan, now >= 0 ? now : cheapest(swan));
+    if (now >= 0)
+        controller_decided(&swan->controller, before, now);
+    if (now != before)
         log_decision(swan);
+}
+
+/* Only an engine that reacts tries things, and only on a quiet machine. */
+static int32_t entry_to_try(struct swan *swan)
+{
+    if (!swan->looks || !controller_is_quiet(&swan->controller))
+        return -1;
+    return explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
+                        swan->ms_left);
 }
 
 static void choose(struct swan *swan)
 {
-    int32_t tried = -1;
+    int32_t tried = entry_to_try(swan);
 
     swan->step.explores = tried >= 0;
     if (tried >= 0)
@@ -157,6 +168,7 @@ static void learn(struct swan *swan, double data_ms)
     mj = stretch_mj(swan, &source);
     profile_add(&swan->profile, (size_t)step->entry, step_ms, mj, source);
     profile_update(&swan->profile);
+    explore_step(&swan->explore, &swan->profile, step->entry, step_ms);
 }
 
 static void watch(void *user)

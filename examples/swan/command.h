@@ -9,6 +9,9 @@ enum exit_status { DONE = 0, FAILED = 1, USAGE = 2 };
 
 /* argv[0] is the subcommand's name. Each prints what it has to say and returns the exit
  * status. */
+int explain_command(int argc, char **argv);
+int profile_command(int argc, char **argv);
+int replay_command(int argc, char **argv);
 int soc_command(int argc, char **argv);
 
 /* Prints a text: DONE, or FAILED where standard output refuses it. */

@@ -13,6 +13,12 @@ struct command {
 
 static const struct command commands[] = {
     {"soc", "the cores of this device, how they differ, which may be used", soc_command},
+    {"profile", "what is known of each execution choice, and which are pruned",
+     profile_command},
+    {"explain", "which choice the policy takes, why, and why not another",
+     explain_command},
+    {"replay", "what the policy decides for a trace of observations, step by step",
+     replay_command},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -77,6 +77,20 @@ def test_json_lines_tell_a_round_from_start_to_end(coordinator, client):
     assert last["bytes_up"] > 0 and last["loss_last"] > 0
 
 
+@pytest.mark.parametrize("policy", ["swan", "greedy", "fixed", "efficient"])
+def test_what_the_engine_learns_is_kept(coordinator, client, tmp_path, policy):
+    server = coordinator("--rounds", "2", "--participants", "1")
+    state = tmp_path / "client-0"
+    state.mkdir(mode=0o700)
+    (state / "profile").write_bytes(b"{ not a profile")
+    process = client(server, 0, 1, "--until-done", "--policy", policy)
+    assert process.wait() == 0
+    profile = json.loads((state / "profile").read_text())
+    assert sum(e.get("n", 0) for e in profile["entries"]) > 0
+    explain = json.loads((state / "explain").read_text())
+    assert explain["policy"] == policy and explain["why"]
+
+
 def test_a_killed_client_does_not_stop_the_round(coordinator, client):
     server = coordinator(
         "--rounds", "1", "--participants", "3", "--lease", "3", "--epochs", "4000"

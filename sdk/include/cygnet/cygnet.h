@@ -183,8 +183,8 @@ typedef enum cygnet_log_level {
 struct cygnet_stop; /* <cygnet/sys/stop.h> */
 
 /* The doors to the app. Every hook but the three data hooks may be NULL, and
- * then Cygnet's Linux default is used. Every hook is called on the thread that
- * drives the client, never two at once for one client, and never after
+ * then Cygnet's Linux default is used. Unless it says otherwise, a hook is called on
+ * the thread that drives the client, never two at once for one client, and never after
  * cygnet_client_destroy has returned. `user` is passed back untouched.
  *
  * A hook that returns int answers 0 for success; another value ends the round

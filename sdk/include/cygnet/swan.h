@@ -10,7 +10,10 @@
 #define CYGNET_SWAN_H
 
 #include <cygnet/alloc.h>
+#include <cygnet/policy.h>
 #include <cygnet/status.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,6 +39,79 @@ extern "C" {
 CYGNET_API cygnet_status cygnet_swan_soc(char **out, const char *root,
                                          const cygnet_allocator *alloc,
                                          cygnet_error *err);
+
+/* What a profile that the engine has stored knows: an object with
+ *
+ *   model, soc, engine  what it is true for
+ *   complete  whether every choice on the frontier is measured
+ *   explored  steps: undisturbed ones so far; lost: what tries took, in steps
+ *   choices   the cheapest first: each an object of choice ("2 big + 1 LITTLE"), cores
+ * (of each cluster), cost_rank (1: the cheapest), step_ms, spread_ms (half the distance
+ * of the quartiles), model_ms (what the model of all measurements says), measured (else
+ * step_ms is predicted), steps, step_mj, spread_mj (one standard deviation),
+ * energy_source, energy_measured, kept (on the frontier), pruned_by (the choice that
+ * costs no more and is at least as good)
+ *
+ * text  (len) JSON as the engine stores it
+ * Errors: EFORMAT (what and where), ENOTFOUND (of another version of the format), ELIMIT,
+ * ENOMEM. On failure *out is NULL. Any thread. */
+CYGNET_API cygnet_status cygnet_swan_profile(char **out, const char *text, size_t len,
+                                             const cygnet_allocator *alloc,
+                                             cygnet_error *err);
+
+/* What is asked of cygnet_swan_explain.
+ *
+ * policy      of SWAN and EFFICIENT, GREEDY
+ * root        folder that holds sys and proc: cores that may not be used now are left
+ * out; NULL: all cores of the profile may be used steps_left  of the round; 0: unknown
+ * seconds_left  to the deadline; below 0: none */
+typedef struct cygnet_swan_question {
+    size_t struct_size;
+    cygnet_policy policy;
+    const char *root;
+    uint64_t steps_left;
+    double seconds_left;
+} cygnet_swan_question;
+
+/* SWAN, every core of the profile, nothing known of the round, no deadline. */
+CYGNET_API void cygnet_swan_question_init(cygnet_swan_question *question);
+
+/* Which choice of a profile the policy takes while nothing disturbs training, and why not
+ * another: an object with
+ *
+ *   choice, reason, why  the decision; choice is null: a pause
+ *   others    of the frontier, the cheapest first: each an object of choice and why_not
+ *
+ * Errors: as cygnet_swan_profile and cygnet_swan_soc; ENOTFOUND (root is another SoC);
+ * EINVAL (the question). On failure *out is NULL. Any thread. */
+CYGNET_API cygnet_status cygnet_swan_explain(char **out, const char *text, size_t len,
+                                             const cygnet_swan_question *question,
+                                             const cygnet_allocator *alloc,
+                                             cygnet_error *err);
+
+/* What the policy decides step by step for a trace of what was observed: an object with
+ *
+ *   steps  each an object of at_ms, choice (null: a pause), entry (in the profile),
+ * reason, why (a line)
+ *
+ * trace  (len) an object of
+ *   format   1
+ *   policy   "swan" (default), "greedy", "efficient" or "fixed", and fixed: the cores of
+ *            each cluster for the last
+ *   profile  as the engine stores it: the SoC and what was known at the start
+ *   steps    at most 10,000; each an object of optional members. What was observed:
+ *            at_ms (default: as before), steps_left, ms_left, mj_left, disturbance
+ * ("none", "contention", "thermal", "revoked", "data"), slowdown (1), contended and
+ *            usable (CPUs of each cluster; none, all), yields (true), may_upgrade (true),
+ *            recovering (false), level (0). What the step then took, which goes into the
+ *            profile unless it was disturbed: step_ms, step_mj with source, and cores
+ * where it ran on another choice than was decided
+ *
+ * Errors: EFORMAT (what and where), ENOTFOUND (a profile of another version), ELIMIT,
+ * ENOMEM. On failure *out is NULL. Any thread. */
+CYGNET_API cygnet_status cygnet_swan_replay(char **out, const char *trace, size_t len,
+                                            const cygnet_allocator *alloc,
+                                            cygnet_error *err);
 
 /* Accepts NULL. */
 CYGNET_API void cygnet_swan_free(char *text, const cygnet_allocator *alloc);

@@ -63,7 +63,7 @@ static void test_without_measurements_capacity_decides(void **state)
     (void)state;
     start(false);
     profile_init(&profile, &FIXTURE_KEY, &phone, 8);
-    check(entry(1, 3, 4), REASON_FASTEST, "nothing is measured yet");
+    check(entry(1, 3, 0), REASON_FASTEST, "nothing is measured yet");
     input.kind = CYGNET_POLICY_EFFICIENT;
     check(entry(0, 0, 1), REASON_CHEAPEST, "nothing is measured yet");
 }
@@ -110,9 +110,9 @@ static void test_where_nothing_finishes_the_fastest_is_taken(void **state)
     (void)state;
     start(true);
     input.ms_left = 100;
-    check(entry(1, 3, 4), REASON_FASTEST, "none finishes in time");
+    check(entry(1, 3, 4), REASON_FASTEST, "none finishes with time");
     input.ms_left = -1;
-    check(entry(1, 3, 4), REASON_FASTEST, "none finishes in time");
+    check(entry(1, 3, 4), REASON_FASTEST, "none finishes with time");
 }
 
 static void test_a_choice_in_use_stays_while_others_are_hardly_better(void **state)

@@ -272,12 +272,13 @@ static void test_swan_finds_the_least_energy_that_finishes(void **state)
             continue;
         n_found++;
         for (int32_t j = 0; j < (int32_t)r.profile.n_entries; j++) {
-            double ms = entry(j)->step_ms * 1.1;
+            double ms = entry(j)->step_ms;
+            double steps = (double)r.in.steps_left;
 
+            steps = steps > 0 ? 1.05 * steps + 2 : 0;
             if (entry(j)->n_samples == 0)
                 ms += 2 * entry(j)->spread_ms;
-            if (usable(j) && !pruned_here(j) &&
-                ms * (double)r.in.steps_left <= r.in.ms_left)
+            if (usable(j) && !pruned_here(j) && ms * steps <= r.in.ms_left)
                 least = fmin(least, entry(j)->step_mj);
         }
         check(isinf(least) || entry(r.out.entry)->step_mj <= least * 1.0500001,

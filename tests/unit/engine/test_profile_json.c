@@ -177,6 +177,7 @@ struct damage {
 static const char SMALL[] =
     "{\"format\":1,\"model\":\"m\",\"soc\":\"s\",\"engine\":\"e\","
     "\"clusters\":[{\"name\":\"all\",\"capacity\":1024,\"cores\":2}],"
+    "\"explored\":{\"steps\":2,\"lost\":0.5},"
     "\"entries\":[{\"cores\":[1],\"n\":2,\"ms\":[10,11],"
     "\"energy\":{\"source\":\"host\",\"n\":1,\"mean_mj\":5,\"variance\":0}},"
     "{\"cores\":[2]}]}";
@@ -231,6 +232,9 @@ static void test_damaged_texts_are_refused(void **state)
         {"\"ms\":[10,11]", "\"ms\":{}", CYGNET_EFORMAT, "want an array"},
         {"\"n\":2", "\"n\":1", CYGNET_EFORMAT, "n"},
         {"\"n\":2,", "", CYGNET_EFORMAT, "n"},
+        {"\"steps\":2", "\"steps\":-2", CYGNET_EFORMAT, "steps"},
+        {"\"lost\":0.5", "\"lost\":-1", CYGNET_EFORMAT, "lost"},
+        {"\"explored\":{", "\"other\":{", CYGNET_EFORMAT, "explored"},
         {"\"source\":\"host\"", "\"source\":\"unknown\"", CYGNET_EFORMAT, "no such one"},
         {"\"source\":\"host\"", "\"source\":\"thin air\"", CYGNET_EFORMAT, "no such one"},
         {"\"n\":1,\"mean_mj\"", "\"n\":0,\"mean_mj\"", CYGNET_EFORMAT, "n"},
@@ -246,7 +250,9 @@ static void test_damaged_texts_are_refused(void **state)
     (void)state;
     prepare_small();
     assert_int_equal(profile_parse(&read, SMALL, strlen(SMALL), NULL), CYGNET_OK);
-    assert_float_equal(read.entries[0].step_ms, 10.5, 1e-12);
+    assert_float_equal(read.entries[0].step_ms, 10, 1e-9);
+    assert_int_equal(read.explored.n_steps, 2);
+    assert_float_equal(read.explored.n_lost, 0.5, 1e-9);
     for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
         prepare_small();
         damage_text(damaged, sizeof(damaged), &damages[i]);

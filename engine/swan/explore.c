@@ -1,0 +1,286 @@
+/* See explore.h. */
+#include "engine/swan/explore.h"
+
+#include "engine/swan/policy.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A try is for a gain of at least this. */
+#define WORTH 0.03
+
+/* Beyond its prediction by this much, an entry with fewer steps than MIN_SAMPLES is in
+ * doubt; by less where it might be better than the policy's choice. */
+#define DOUBTFUL 1.2
+#define SUSPECT 1.08
+enum { MIN_SAMPLES = 3 };
+
+/* About as good as the base, and cheap to try: so much beyond it. */
+#define AS_GOOD 0.08
+#define CHEAP 0.5
+
+/* Time to spare is counted with so much more for each step, and so many steps more. */
+#define SPARE 1.05
+#define SPARE_STEPS 2
+
+/* What explore_next asks about.
+ *
+ * steps     of the round
+ * budget    what a try may lose, in steps of the base
+ * spare_ms  what a try may take beyond a step of the base
+ * limit_ms  what each step that is left may take; by_energy: the aim */
+struct question {
+    const struct profile *profile;
+    const struct profile_entry *base;
+    bool usable[CHOICE_MAX];
+    double steps;
+    double budget;
+    double spare_ms;
+    double limit_ms;
+    bool by_energy;
+};
+
+void explore_init(struct explore *explore)
+{
+    memset(explore, 0, sizeof(*explore));
+    explore->base = explore->tried = -1;
+}
+
+static bool is_slower_than_predicted(const struct profile_entry *e, double by)
+{
+    return e->n_samples > 0 && e->n_samples < MIN_SAMPLES &&
+           e->step_ms > by * e->model_ms;
+}
+
+static bool is_doubtful(const struct profile_entry *e)
+{
+    return is_slower_than_predicted(e, DOUBTFUL);
+}
+
+static bool is_open(const struct profile_entry *e)
+{
+    return e->n_samples == 0 || is_doubtful(e);
+}
+
+/* What an entry is thought to take, its suspect steps aside. */
+static double likely_ms(const struct profile_entry *e)
+{
+    return is_slower_than_predicted(e, SUSPECT) ? e->model_ms : e->step_ms;
+}
+
+static double likely_mj(const struct profile_entry *e)
+{
+    return e->step_mj * likely_ms(e) / e->step_ms;
+}
+
+/* What a step takes beyond one of the base, as a fraction of that: in time or in energy,
+ * whichever is more. */
+static double excess(const struct profile_entry *e, const struct profile_entry *base,
+                     double ms)
+{
+    double more = ms / base->step_ms - 1;
+
+    if (!isnan(e->step_mj) && !isnan(base->step_mj))
+        more = fmax(more, e->step_mj / e->step_ms * ms / base->step_mj - 1);
+    return fmax(more, 0);
+}
+
+static double budget_of(const struct explore *explore, const struct profile *profile,
+                        const struct profile_entry *base, uint64_t steps_left)
+{
+    double lost = 0, steps = (double)(steps_left > 0 ? steps_left : 1);
+
+    if (!explore->is_first)
+        return EXPLORE_LATER * ((double)profile->explored.n_steps + steps) -
+               profile->explored.n_lost;
+    for (size_t i = 0; i < profile->n_entries; i++) {
+        const struct profile_entry *e = &profile->entries[i];
+
+        if (explore->n_tried[i] > 0)
+            lost += explore->n_tried[i] * excess(e, base, e->step_ms);
+    }
+    return EXPLORE_FIRST * ((double)explore->n_steps + steps) - lost;
+}
+
+/* The policy's choice without anything that disturbs; -1: it would pause. */
+static int32_t find_base(const struct profile *profile, const struct soc *soc,
+                         uint64_t steps_left, double ms_left, bool *by_energy)
+{
+    struct policy_input in = {.profile = profile,
+                              .soc = soc,
+                              .kind = CYGNET_POLICY_SWAN,
+                              .current = -1,
+                              .steps_left = steps_left,
+                              .ms_left = ms_left,
+                              .mj_left = INFINITY,
+                              .slowdown = 1};
+    struct policy_decision decision;
+
+    policy_decide(&decision, &in);
+    *by_energy = decision.reason == REASON_LEAST_ENERGY;
+    return decision.entry;
+}
+
+/* Whether time and budget allow a try. The budget does not stand against what is likely
+ * to be no worse than the base. */
+static bool is_granted(const struct question *q, const struct profile_entry *e)
+{
+    double surely_ms = likely_ms(e) * exp(2 * e->model_sd);
+    double perhaps_ms = likely_ms(e) * exp(e->model_sd);
+
+    return surely_ms - q->base->step_ms <= q->spare_ms &&
+           (excess(e, q->base, perhaps_ms) <= q->budget ||
+            !(excess(e, q->base, likely_ms(e)) > 0));
+}
+
+/* Whether an entry may be better than the base by more than is worth a try; *promise is
+ * by how much at best. */
+static bool may_be_better(double *promise, const struct question *q,
+                          const struct profile_entry *e)
+{
+    double optimism = exp(-e->model_sd);
+    double value = q->by_energy ? likely_mj(e) : likely_ms(e);
+    double base = q->by_energy ? q->base->step_mj : q->base->step_ms;
+
+    *promise = value * optimism / base;
+    return *promise < 1 - WORTH && likely_ms(e) * optimism <= q->limit_ms;
+}
+
+static int32_t find_better(const struct question *q)
+{
+    double best = INFINITY, promise;
+    int32_t found = -1;
+
+    for (size_t i = 0; i < q->profile->n_entries; i++) {
+        const struct profile_entry *e = &q->profile->entries[i];
+
+        if (q->usable[i] && (e->n_samples == 0 || is_slower_than_predicted(e, SUSPECT)) &&
+            may_be_better(&promise, q, e) && promise < best && is_granted(q, e)) {
+            best = promise;
+            found = (int32_t)i;
+        }
+    }
+    return found;
+}
+
+static bool is_on_frontier(const struct question *q, size_t entry)
+{
+    const struct profile_entry *entries = q->profile->entries;
+
+    for (size_t i = 0; i < entry; i++) {
+        if (q->usable[i] && profile_dominates(&entries[i], &entries[entry]))
+            return false;
+    }
+    return true;
+}
+
+/* The open entry on the frontier that costs least to try; the doubtful ones with it,
+ * which may belong there. */
+static int32_t find_unknown(const struct question *q)
+{
+    double least = INFINITY;
+    int32_t found = -1;
+
+    for (size_t i = 0; i < q->profile->n_entries; i++) {
+        const struct profile_entry *e = &q->profile->entries[i];
+        double lost = excess(e, q->base, likely_ms(e));
+
+        if (q->usable[i] && is_open(e) && lost < least && is_granted(q, e) &&
+            (is_doubtful(e) || is_on_frontier(q, i))) {
+            least = lost;
+            found = (int32_t)i;
+        }
+    }
+    return found;
+}
+
+/* An entry of few steps on the frontier that is at most so much beyond the base. */
+static int32_t find_unsure(const struct question *q, double beyond)
+{
+    for (size_t i = 0; i < q->profile->n_entries; i++) {
+        const struct profile_entry *e = &q->profile->entries[i];
+
+        if (q->usable[i] && e->n_samples > 0 && e->n_samples < MIN_SAMPLES &&
+            excess(e, q->base, likely_ms(e)) <= beyond && is_granted(q, e) &&
+            is_on_frontier(q, i))
+            return (int32_t)i;
+    }
+    return -1;
+}
+
+static int32_t find_entry(struct question *q, const struct explore *explore)
+{
+    int32_t found = find_better(q);
+
+    if (found < 0)
+        found = find_unsure(q, AS_GOOD);
+    if (found >= 0)
+        return found;
+    if (explore->is_first)
+        q->budget -= (EXPLORE_FIRST - EXPLORE_FRONTIER) * q->steps;
+    found = find_unknown(q);
+    return found >= 0 || explore->is_first ? found : find_unsure(q, CHEAP);
+}
+
+static void ask(struct question *q, const struct explore *explore, const struct soc *soc,
+                uint64_t steps_left, double ms_left)
+{
+    double steps = (double)(steps_left > 0 ? steps_left : 1);
+
+    for (size_t i = 0; i < q->profile->n_entries; i++)
+        q->usable[i] = choice_is_possible(&q->profile->entries[i].choice, soc);
+    q->steps = (double)explore->n_steps + steps;
+    q->budget = budget_of(explore, q->profile, q->base, steps_left);
+    q->spare_ms = INFINITY;
+    q->limit_ms = INFINITY;
+    if (isinf(ms_left))
+        return;
+    q->limit_ms = ms_left / steps;
+    q->spare_ms = steps_left > 0
+                      ? (ms_left - (SPARE * steps + SPARE_STEPS) * q->base->step_ms) / 2
+                      : 0;
+}
+
+int32_t explore_next(struct explore *explore, const struct profile *profile,
+                     const struct soc *soc, uint64_t steps_left, double ms_left)
+{
+    struct question q = {.profile = profile};
+
+    explore->tried = -1;
+    explore->is_first = profile->explored.n_steps == explore->n_steps;
+    if (!profile_has_measurement(profile))
+        return -1;
+    explore->base = find_base(profile, soc, steps_left, ms_left, &q.by_energy);
+    if (explore->base < 0)
+        return -1;
+    q.base = &profile->entries[explore->base];
+    if (q.base->n_samples == 0)
+        return explore->tried = explore->base;
+    ask(&q, explore, soc, steps_left, ms_left);
+    explore->tried = find_entry(&q, explore);
+    return explore->tried;
+}
+
+void explore_step(struct explore *explore, struct profile *profile, int32_t entry,
+                  double step_ms)
+{
+    const struct profile_entry *entries = profile->entries;
+
+    explore->n_steps++;
+    explore->n_tried[entry]++;
+    profile->explored.n_steps++;
+    if (explore->tried == entry && explore->base >= 0)
+        profile->explored.n_lost +=
+            excess(&entries[entry], &entries[explore->base], step_ms);
+}
+
+bool explore_is_done(const struct profile *profile)
+{
+    for (size_t i = 0; i < profile->n_entries; i++) {
+        const struct profile_entry *e = &profile->entries[i];
+
+        if (is_doubtful(e) || (e->pruned_by < 0 && e->n_samples == 0))
+            return false;
+    }
+    return profile->n_entries > 0;
+}

@@ -1,0 +1,58 @@
+/* Exploring: which execution choice the next step of the round should try. Steps are real
+ * ones, so what they compute is not wasted; only the time (or energy) that they take
+ * beyond the policy's choice is lost. Pure: no clock, no files.
+ *
+ * In this order:
+ * - what may be better than the policy's choice, as far as a prediction's uncertainty
+ *   leaves that open;
+ * - what is about as good and has few steps yet, so that luck does not decide;
+ * - what is predicted to be on the frontier, the cheapest to try first;
+ * - what is on the frontier with few steps and is cheap to try.
+ * Entries whose few steps are far slower than predicted are tried again, for that may
+ * have been noise. When every entry on the frontier is measured exploring is done.
+ *
+ * What it may lose: EXPLORE_FIRST of the first round a device ever trains, the frontier's
+ * share of it EXPLORE_FRONTIER; EXPLORE_LATER of all steps since in the rounds after it.
+ * It is given up for the deadline: a try takes at most half of the time to spare. */
+#ifndef ENGINE_SWAN_EXPLORE_H
+#define ENGINE_SWAN_EXPLORE_H
+
+#include "engine/swan/profile.h"
+
+#define EXPLORE_FIRST 0.08
+#define EXPLORE_FRONTIER 0.04
+#define EXPLORE_LATER 0.20
+
+/* One round. What is kept between rounds is in the profile (profile.explored).
+ *
+ * n_steps  undisturbed steps of this round
+ * n_tried  of each entry
+ * is_first nothing was explored before this round
+ * base     the policy's choice when it was last asked; -1: none
+ * tried    what explore_next said last */
+struct explore {
+    uint64_t n_steps;
+    uint32_t n_tried[CHOICE_MAX];
+    bool is_first;
+    int32_t base;
+    int32_t tried;
+};
+
+/* A round begins. */
+void explore_init(struct explore *explore);
+
+/* The entry that the next step should try; -1: none, the policy's choice is right. Asked
+ * while nothing disturbs training.
+ * steps_left  of the round, this one included; 0: unknown
+ * ms_left     to the deadline; INFINITY: none */
+int32_t explore_next(struct explore *explore, const struct profile *profile,
+                     const struct soc *soc, uint64_t steps_left, double ms_left);
+
+/* An undisturbed step has ended, and the profile is updated with it. */
+void explore_step(struct explore *explore, struct profile *profile, int32_t entry,
+                  double step_ms);
+
+/* Whether every entry on the frontier is measured, and none of them is in doubt. */
+bool explore_is_done(const struct profile *profile);
+
+#endif
