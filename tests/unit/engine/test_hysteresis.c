@@ -377,8 +377,11 @@ static double quiet_entry_ms(const struct sim *s)
     return true_ms(s, s->entry);
 }
 
+/* Where others are not seen, steps that load has slowed for long became the normal of
+ * their entry, and one core less may seem as good until it is measured again. */
 static void check_return(struct sim *s, unsigned i)
 {
+    double tolerance = sees_others(s) ? 1.05 : 1.2;
     double load = 0.15 + 0.85 * rng_uniform(&s->rng), before_ms, wait_ms;
 
     pass(s, MINUTE_MS, 0.0);
@@ -386,7 +389,7 @@ static void check_return(struct sim *s, unsigned i)
     pass(s, MINUTE_MS * (0.1 + rng_uniform(&s->rng)), load);
     wait_ms = sees_others(s) ? 5000.0 : controller_quiet_ms(&s->c) + 5000.0;
     pass(s, wait_ms, 0.0);
-    if (quiet_entry_ms(s) > before_ms * 1.05)
+    if (quiet_entry_ms(s) > before_ms * tolerance)
         fail_msg(CASE_FORMAT ", %.3g ms before, %.3g ms after %.3g ms", CASE(s, i, load),
                  before_ms, quiet_entry_ms(s), wait_ms);
 }
