@@ -55,7 +55,6 @@ struct sim {
     uint32_t n_switches;
     uint32_t n_turns;
     int last_direction;
-    double switched_ms;
 };
 
 /* ---- The machine ------------------------------------------------------------- */
@@ -167,7 +166,6 @@ static void note_switch(struct sim *s, int32_t to)
     s->n_switches++;
     s->n_turns += direction != s->last_direction && s->last_direction != 0;
     s->last_direction = direction;
-    s->switched_ms = s->now_ms;
     s->left_ms *= true_ms(s, to) / true_ms(s, s->entry);
     s->is_clean = false;
 }
