@@ -79,6 +79,7 @@ probe() {
     [ "$want" = build ] && return
     need binutils has_command nm
     need libcmocka-dev has_pc cmocka
+    need musl-tools has_command musl-gcc
     need python3-pytest has_python_module pytest
     need openssl has_command openssl
     [ "$want" = check ] && return

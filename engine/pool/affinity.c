@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,36 +25,44 @@ bool affinity_has(const struct affinity *set, uint32_t cpu)
 
 #if defined(__linux__)
 
-static_assert(CPU_SETSIZE == AFFINITY_MAX_CPUS, "one bit for each CPU of the system");
+/* As the kernel has it. The C library's cpu_set_t has 128 CPUs with musl, and 32 with
+ * bionic on 32 bits. */
+enum { WORD_BITS = sizeof(unsigned long) * CHAR_BIT };
+
+struct mask {
+    unsigned long words[AFFINITY_MAX_CPUS / WORD_BITS];
+};
 
 int32_t affinity_thread(void)
 {
     return (int32_t)syscall(SYS_gettid);
 }
 
+/* The kernel writes as many words as it has CPUs for. */
 int affinity_get(struct affinity *out, int32_t thread)
 {
-    cpu_set_t set;
-    int error = sched_getaffinity(thread, sizeof(set), &set) == 0 ? 0 : errno;
+    struct mask mask = {{0}};
+    long n_bytes = syscall(SYS_sched_getaffinity, thread, sizeof(mask), &mask);
 
     memset(out, 0, sizeof(*out));
-    for (uint32_t cpu = 0; error == 0 && cpu < AFFINITY_MAX_CPUS; cpu++) {
-        if (CPU_ISSET(cpu, &set))
+    if (n_bytes < 0)
+        return errno;
+    for (uint32_t cpu = 0; cpu < AFFINITY_MAX_CPUS; cpu++) {
+        if (mask.words[cpu / WORD_BITS] >> cpu % WORD_BITS & 1)
             affinity_add(out, cpu);
     }
-    return error;
+    return 0;
 }
 
 int affinity_set(int32_t thread, const struct affinity *set)
 {
-    cpu_set_t native;
+    struct mask mask = {{0}};
 
-    CPU_ZERO(&native);
     for (uint32_t cpu = 0; cpu < AFFINITY_MAX_CPUS; cpu++) {
         if (affinity_has(set, cpu))
-            CPU_SET(cpu, &native);
+            mask.words[cpu / WORD_BITS] |= 1UL << cpu % WORD_BITS;
     }
-    return sched_setaffinity(thread, sizeof(native), &native) == 0 ? 0 : errno;
+    return syscall(SYS_sched_setaffinity, thread, sizeof(mask), &mask) == 0 ? 0 : errno;
 }
 
 int affinity_yield_always(void)

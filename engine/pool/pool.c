@@ -9,10 +9,10 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "engine/pool/thread.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
 
 #define CLOSED UINT32_MAX
@@ -289,21 +289,16 @@ static void wait_until_ready(struct pool *pool)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-/* Threads inherit the mask: the host's signals stay with the host's threads. */
 static int start_threads(struct pool *pool)
 {
-    sigset_t all, before;
     int error = 0;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (size_t i = pool->first_own; i < pool->executor.n_workers && error == 0; i++) {
         struct worker *w = &pool->workers[i];
 
-        error = pthread_create(&w->handle, NULL, i == 0 ? pool_lead : worker_main, w);
+        error = thread_start(&w->handle, i == 0 ? pool_lead : worker_main, w);
         pool->n_started += error == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     wait_until_ready(pool);
     return error;
 }

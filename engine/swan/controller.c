@@ -29,7 +29,9 @@
 
 #define QUIET_MS 1500.0
 #define QUIET_MAX_MS 60000.0
-#define TAKEN_BACK_MS 10000.0 /* an upgrade that is undone so soon has failed */
+#define QUIET_MAX_SEEN_MS 3000.0 /* where a core that is free is seen to be */
+#define TAKEN_BACK_MS 60000.0    /* an upgrade that is undone so soon has failed */
+#define RUNG_MS 200.0 /* a disturbance of the upgrade before would show by then */
 
 void controller_init(struct controller *c, double now_ms)
 {
@@ -41,7 +43,6 @@ void controller_init(struct controller *c, double now_ms)
     c->now_ms = now_ms;
     c->disturbed_ms = now_ms - QUIET_MS;
     c->upgraded_ms = (double)-INFINITY;
-    c->switched_ms = (double)-INFINITY;
 }
 
 /* ---- Cores ------------------------------------------------------------------- */
@@ -61,18 +62,21 @@ static void alarm_update(struct controller_alarm *alarm, double share, double el
 
 /* Where no thread of ours is, nobody waits. */
 static void look_at_cores(struct controller *c, const struct controller_sight *sight,
-                          uint32_t n_cores)
+                          const struct soc *soc)
 {
     double elapsed_ms = fmax(sight->now_ms - c->now_ms, 0.0);
 
-    for (uint32_t i = 0; i < n_cores; i++) {
+    c->sees_others = true;
+    for (uint32_t i = 0; i < soc->n_cores; i++) {
         bool waits = !isnan(sight->wait[i]);
 
         alarm_update(&c->waits[i], waits ? sight->wait[i] : 0.0, elapsed_ms,
                      WAIT_MEMORY_MS);
         c->knows_cores |= waits;
-        if (isnan(sight->foreign[i]))
+        if (isnan(sight->foreign[i])) {
+            c->sees_others &= !soc_usable(&soc->cores[i]);
             continue;
+        }
         alarm_update(&c->foreigns[i], sight->foreign[i], elapsed_ms, FOREIGN_MEMORY_MS);
         c->knows_cores = true;
     }
@@ -176,10 +180,15 @@ static enum disturbance diagnose(struct controller *c, const struct soc *soc,
     return c->data_share > DATA_SLOW ? DISTURBANCE_DATA : DISTURBANCE_NONE;
 }
 
+static bool drives_down(enum disturbance disturbance)
+{
+    return disturbance != DISTURBANCE_NONE && disturbance != DISTURBANCE_DATA;
+}
+
 void controller_look(struct controller *c, const struct controller_sight *sight,
                      const struct soc *soc, double profiled_ms)
 {
-    look_at_cores(c, sight, soc->n_cores);
+    look_at_cores(c, sight, soc);
     c->clock = sight->clock;
     c->heat = sight->heat;
     c->now_ms = fmax(c->now_ms, sight->now_ms);
@@ -189,7 +198,7 @@ void controller_look(struct controller *c, const struct controller_sight *sight,
     else if (isnan(c->slow_ms))
         c->slow_ms = c->now_ms;
     c->disturbance = diagnose(c, soc, sight->revoked);
-    if (c->disturbance != DISTURBANCE_NONE && c->disturbance != DISTURBANCE_DATA)
+    if (drives_down(c->disturbance))
         c->disturbed_ms = c->now_ms;
 }
 
@@ -197,14 +206,23 @@ void controller_look(struct controller *c, const struct controller_sight *sight,
 
 double controller_quiet_ms(const struct controller *c)
 {
-    return fmin(QUIET_MS * exp2((double)c->n_failed), QUIET_MAX_MS);
+    double most_ms = c->sees_others ? QUIET_MAX_SEEN_MS : QUIET_MAX_MS;
+
+    return fmin(QUIET_MS * exp2((double)c->n_failed), most_ms);
 }
 
 bool controller_is_quiet(const struct controller *c)
 {
-    if (c->disturbance != DISTURBANCE_NONE && c->disturbance != DISTURBANCE_DATA)
+    if (drives_down(c->disturbance))
         return false;
     return !steps_are_slow(c) || c->now_ms - c->slow_ms > SLOW_IS_NORMAL_MS;
+}
+
+static bool may_upgrade(const struct controller *c)
+{
+    if (c->is_recovering && c->now_ms - c->upgraded_ms < RUNG_MS)
+        return false;
+    return c->now_ms - c->disturbed_ms >= controller_quiet_ms(c);
 }
 
 void controller_report(struct policy_input *out, const struct controller *c,
@@ -213,7 +231,8 @@ void controller_report(struct policy_input *out, const struct controller *c,
     out->disturbance = c->disturbance;
     out->slowdown = c->slowdown;
     out->level = c->level;
-    out->may_upgrade = c->now_ms - c->disturbed_ms >= controller_quiet_ms(c);
+    out->recovering = c->is_recovering;
+    out->may_upgrade = may_upgrade(c);
     memset(out->contended, 0, sizeof(out->contended));
     for (uint32_t i = 0; i < soc->n_cores; i++) {
         if (soc_usable(&soc->cores[i]) && core_is_wanted(c, i))
@@ -221,22 +240,42 @@ void controller_report(struct policy_input *out, const struct controller *c,
     }
 }
 
+/* An upgrade fails once, however far down it goes then. One that has stood for long
+ * enough ends the back-off: time alone does not, since the back-off is time. */
+static void judge_upgrade(struct controller *c, bool up)
+{
+    double stood_ms = c->now_ms - c->upgraded_ms;
+
+    if (isinf(c->upgraded_ms))
+        return;
+    if (stood_ms >= TAKEN_BACK_MS)
+        c->n_failed = 0;
+    else if (!up)
+        c->n_failed++;
+    if (!up)
+        c->upgraded_ms = (double)-INFINITY;
+}
+
 /* What was observed belongs to the entry that was left. */
 void controller_switched(struct controller *c, bool up)
 {
-    bool taken_back = !up && c->now_ms - c->upgraded_ms < TAKEN_BACK_MS;
-
-    if (taken_back)
-        c->n_failed++;
-    else if (c->now_ms - c->switched_ms > QUIET_MAX_MS)
-        c->n_failed = 0;
+    judge_upgrade(c, up);
     if (up)
         c->upgraded_ms = c->now_ms;
-    c->switched_ms = c->now_ms;
+    c->is_recovering |= !up && drives_down(c->disturbance);
     c->n_switches++;
     c->slowdown = 1.0;
     c->drift = 0.0;
     c->slow_ms = (double)NAN;
+}
+
+/* Back is where the policy stays although it might go up. */
+void controller_decided(struct controller *c, int32_t before, int32_t entry)
+{
+    if (before >= 0 && entry != before)
+        controller_switched(c, entry > before);
+    else if (!drives_down(c->disturbance) && may_upgrade(c))
+        c->is_recovering = false;
 }
 
 const char *disturbance_name(enum disturbance disturbance)

@@ -44,19 +44,22 @@ struct controller_alarm {
 /* The whole state; plain data.
  *
  * waits, foreigns  by core
+ * sees_others      what others use is known of every usable core
  * slowdown         of the newest steps: observed over profiled; 1: as profiled
  * drift            how surely steps are slower than profiled (a one-sided CUSUM of the
  *                  logarithm of the slowdown)
  * slow_ms          since when; NaN: they are not
  * data_share       of the time between steps, what the data hook took
  * disturbed_ms     when a disturbance was last seen
- * upgraded_ms      when the choice last went up; -INFINITY: not yet
+ * upgraded_ms      when the choice last went up; -INFINITY: not yet, or it was taken back
+ * is_recovering    a disturbance drove the choice down and it is not back yet
  * n_failed         upgrades in a row that were taken back
  * n_switches       changes of the entry */
 struct controller {
     struct controller_alarm waits[SOC_MAX_CORES];
     struct controller_alarm foreigns[SOC_MAX_CORES];
     bool knows_cores;
+    bool sees_others;
     double clock;
     int32_t heat;
     double slowdown;
@@ -66,7 +69,7 @@ struct controller {
     double now_ms;
     double disturbed_ms;
     double upgraded_ms;
-    double switched_ms;
+    bool is_recovering;
     uint32_t n_failed;
     uint64_t n_switches;
     enum disturbance disturbance;
@@ -85,12 +88,17 @@ void controller_step(struct controller *c, double step_ms, double data_ms,
                      double profiled_ms);
 
 /* Fills what the policy asks of the controller: disturbance, slowdown, contended,
- * may_upgrade, level. */
+ * may_upgrade, recovering, level. While it recovers there is time between two upgrades
+ * to see whether the first is disturbed. */
 void controller_report(struct policy_input *out, const struct controller *c,
                        const struct soc *soc);
 
 /* The entry in use has changed; `up` when to a costlier one. */
 void controller_switched(struct controller *c, bool up);
+
+/* The policy was asked with this report and took `entry`, having used `before`; -1: none
+ * yet. Says controller_switched where they differ. */
+void controller_decided(struct controller *c, int32_t before, int32_t entry);
 
 /* Whether a step's time says something about the choice rather than about a
  * disturbance: it may go into the profile, and another choice may be tried. Steps that
@@ -100,8 +108,9 @@ bool controller_is_quiet(const struct controller *c);
 /* Which of two cores of a cluster is less wanted by others: below 0 when a is. */
 double controller_compare_cores(const struct controller *c, uint32_t a, uint32_t b);
 
-/* How long it has to be quiet before the choice goes up again: longer with each
- * upgrade that was taken back. */
+/* How long it has to be quiet before the choice goes up again: 1.5 s, twice as long with
+ * each upgrade in a row that was taken back within a minute, at most a minute; at most
+ * 3 s where it is seen what others use of every core, since nothing is risked there. */
 double controller_quiet_ms(const struct controller *c);
 
 /* "contention", "thermal", "revoked", "data", "none". Static text. */

@@ -8,6 +8,9 @@
 #include <math.h>
 #include <string.h>
 
+/* What going has to gain, where a deadline is at stake: less is noise of few steps. */
+#define GO_GAIN 1.1
+
 enum { LEVEL_PAUSE = 3, LEVEL_FORCES = 2 };
 
 static size_t current(const struct view *v)
@@ -252,7 +255,7 @@ static void say_move(struct policy_decision *out, const struct view *v, int32_t 
 static bool says_stay(struct policy_decision *out, const struct view *v, int32_t to)
 {
     double observed = observed_ms(v);
-    bool late = !view_in_time(v, v->ms[to]);
+    bool late = !view_safely_in_time(v, (size_t)to);
     char name[CHOICE_TEXT_BYTES], other[CHOICE_TEXT_BYTES];
 
     name_of(name, v, current(v));
@@ -264,7 +267,7 @@ static bool says_stay(struct policy_decision *out, const struct view *v, int32_t
                    "%s stays: it yields to others, and its %.3g ms are no slower than "
                    "%.3g ms of %s",
                    name, observed, v->ms[to], other);
-    else if (late && (view_in_time(v, observed) || observed <= v->ms[to]))
+    else if (late && (view_in_time(v, observed) || observed <= v->ms[to] * GO_GAIN))
         policy_say(out, v->in->current, REASON_KEEP,
                    "%s stays: %s would need %.3g s for the steps left, and %.3g s remain",
                    name, other, v->ms[to] * (double)v->in->steps_left / 1000,
@@ -274,12 +277,26 @@ static bool says_stay(struct policy_decision *out, const struct view *v, int32_t
     return true;
 }
 
+/* The deadline comes before giving way: up, when only that may still meet it. */
+static bool hurries(struct policy_decision *out, const struct view *v)
+{
+    struct selection target = find_target(v);
+
+    if (!v->knows_ms || view_in_time(v, observed_ms(v)) || target.entry < 0 ||
+        v->ms[target.entry] * GO_GAIN >= v->ms[current(v)])
+        return false;
+    policy_say_selection(out, v, &target);
+    return true;
+}
+
 static void decide_contended(struct policy_decision *out, const struct view *v)
 {
     int32_t to = find_free(v);
     enum policy_reason reason = REASON_LEAVE;
     char name[CHOICE_TEXT_BYTES];
 
+    if (hurries(out, v))
+        return;
     if (to < 0) {
         to = find_down(v);
         reason = REASON_DOWNGRADE;

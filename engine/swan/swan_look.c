@@ -4,10 +4,10 @@
 #include "engine/swan/swan_parts.h"
 
 #include "base/error.h"
+#include "engine/pool/thread.h"
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -118,17 +118,12 @@ static void *look_on(void *arg)
     return NULL;
 }
 
-/* The host's signals stay with the host's threads. */
 cygnet_status swan_start_looking(struct swan *swan, cygnet_error *err)
 {
-    sigset_t all, before;
     int error;
 
     swan->is_ending = false;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&swan->looker, NULL, look_on, swan);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    error = thread_start(&swan->looker, look_on, swan);
     swan->looks = error == 0;
     if (swan->looks)
         return CYGNET_OK;

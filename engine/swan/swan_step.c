@@ -124,11 +124,10 @@ void swan_decide(struct swan *swan)
     swan->decided_ms = swan_now_ms();
     now = swan->decision.entry;
     (void)swan_use(swan, now >= 0 ? now : cheapest(swan));
-    if (now == before)
-        return;
-    if (before >= 0 && now >= 0)
-        controller_switched(&swan->controller, now > before);
-    log_decision(swan);
+    if (now >= 0)
+        controller_decided(&swan->controller, before, now);
+    if (now != before)
+        log_decision(swan);
 }
 
 /* Only an engine that reacts tries things, and only on a quiet machine. */

@@ -65,6 +65,9 @@ cygnet_model *make_graph_model(struct graph *graph, uint32_t max_batch,
 /* An emulator runs this, many times slower: do less of the same. */
 bool is_emulated(void);
 
+/* The calling thread's SCHED_..., from the kernel: musl's function refuses. */
+int my_scheduler(void);
+
 /* Parameters and buffers bit by bit; two models of one graph. */
 bool same_state(const cygnet_model *a, const cygnet_model *b);
 

@@ -264,6 +264,7 @@ static void test_upgrades_that_fail_are_tried_ever_later(void **state)
     struct bench *b = *state;
     double quiet_ms = controller_quiet_ms(&b->c);
 
+    b->sight.foreign[0] = unknown;
     for (int i = 0; i < 4; i++) {
         controller_switched(&b->c, true);
         pass(b, 100.0, 10.0);
@@ -276,9 +277,59 @@ static void test_upgrades_that_fail_are_tried_ever_later(void **state)
         controller_switched(&b->c, false);
     }
     assert_true(controller_quiet_ms(&b->c) == 60000.0);
-    pass(b, 61000.0, 10.0); /* a minute without a change is a new beginning */
+    pass(b, 61000.0, 10.0); /* the back-off itself is no new beginning */
     controller_switched(&b->c, true);
+    assert_true(controller_quiet_ms(&b->c) == 60000.0);
+    pass(b, 61000.0, 10.0); /* an upgrade that stands is */
+    controller_switched(&b->c, false);
     assert_true(controller_quiet_ms(&b->c) == 1500.0);
+}
+
+static void test_where_others_are_seen_it_tries_again_soon(void **state)
+{
+    struct bench *b = *state;
+
+    pass(b, 100.0, 10.0);
+    for (int i = 0; i < 10; i++) {
+        controller_switched(&b->c, true);
+        controller_switched(&b->c, false);
+    }
+    assert_true(controller_quiet_ms(&b->c) == 3000.0);
+    b->soc.cores[1].allowed = false; /* nobody asks about a core that is not usable */
+    b->sight.foreign[1] = unknown;
+    pass(b, 100.0, 10.0);
+    assert_true(controller_quiet_ms(&b->c) == 3000.0);
+    b->sight.foreign[0] = unknown;
+    pass(b, 100.0, 10.0);
+    assert_true(controller_quiet_ms(&b->c) == 60000.0);
+}
+
+/* Down at once, up one by one with time to see, until the policy goes no further. */
+static void test_recovering_ends_where_the_policy_stays(void **state)
+{
+    struct bench *b = *state;
+
+    pass(b, 1000.0, 10.0);
+    controller_decided(&b->c, 3, 2); /* cheaper and as good: nothing drove it */
+    assert_false(report(b).recovering);
+    b->sight.wait[0] = 0.5;
+    pass(b, 200.0, 10.0);
+    controller_decided(&b->c, 2, 1);
+    controller_decided(&b->c, 1, 0);
+    assert_true(report(b).recovering);
+    b->sight.wait[0] = 0.0;
+    pass(b, 1000.0, 10.0);
+    controller_decided(&b->c, 0, 0); /* it may not go up yet */
+    assert_true(report(b).recovering);
+    pass(b, 1000.0, 10.0);
+    assert_true(report(b).may_upgrade);
+    controller_decided(&b->c, 0, 1);
+    pass(b, 100.0, 10.0);
+    assert_false(report(b).may_upgrade);
+    pass(b, 120.0, 10.0);
+    assert_true(report(b).may_upgrade && report(b).recovering);
+    controller_decided(&b->c, 1, 1);
+    assert_false(report(b).recovering);
 }
 
 static void test_each_disturbance_has_a_name(void **state)
@@ -312,6 +363,8 @@ int main(void)
         TEST(test_a_slow_data_hook_is_told_from_slow_steps),
         TEST(test_it_has_to_be_quiet_for_a_while_before_an_upgrade),
         TEST(test_upgrades_that_fail_are_tried_ever_later),
+        TEST(test_where_others_are_seen_it_tries_again_soon),
+        TEST(test_recovering_ends_where_the_policy_stays),
         TEST(test_each_disturbance_has_a_name),
     };
 

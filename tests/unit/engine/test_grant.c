@@ -65,7 +65,7 @@ static void note_thread(void *arg)
     struct nn_executor *executor = pool_executor(w->pool);
 
     w->thread = affinity_thread();
-    w->scheduler = sched_getscheduler(0);
+    w->scheduler = my_scheduler();
     executor->run(executor, note_block, w, 100);
 }
 
@@ -87,7 +87,7 @@ static void test_calls_run_on_the_leader(void **state)
     assert_int_not_equal(threads[0], affinity_thread());
     assert_true(pool_yields(pool));
     assert_int_equal(w.scheduler, SCHED_IDLE);
-    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    assert_int_equal(my_scheduler(), SCHED_OTHER);
     assert_int_equal(affinity_get(&after, 0), 0);
     assert_memory_equal(&before, &after, sizeof(before));
     pool_destroy(pool);

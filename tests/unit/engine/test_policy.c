@@ -235,6 +235,27 @@ static void test_a_downgrade_that_would_miss_the_deadline_is_not_taken(void **st
     check(entry(1, 3, 4), REASON_KEEP, "would need");
 }
 
+static void test_a_deadline_goes_before_giving_way(void **state)
+{
+    int32_t low;
+
+    (void)state;
+    start(false);
+    low = entry(0, 2, 0);
+    input.current = low;
+    input.disturbance = DISTURBANCE_CONTENTION;
+    input.may_upgrade = false;
+    input.contended[0] = 1;
+    input.ms_left = 100.0 * 1.05 * profile.entries[low].step_ms;
+    policy_decide(&decision, &input);
+    assert_true(decision.entry <= low);
+    input.slowdown = 1.2; /* now it comes too late */
+    policy_decide(&decision, &input);
+    assert_true(decision.entry > low);
+    assert_true(profile.entries[decision.entry].step_ms <
+                profile.entries[low].step_ms / 1.1);
+}
+
 static void test_upgrades_wait_and_go_one_by_one_after_a_disturbance(void **state)
 {
     (void)state;
@@ -336,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_without_free_cores_contention_goes_one_down),
         cmocka_unit_test(test_threads_that_yield_stay_where_they_lose_less),
         cmocka_unit_test(test_a_downgrade_that_would_miss_the_deadline_is_not_taken),
+        cmocka_unit_test(test_a_deadline_goes_before_giving_way),
         cmocka_unit_test(test_upgrades_wait_and_go_one_by_one_after_a_disturbance),
         cmocka_unit_test(test_an_upgrade_does_not_go_to_cores_that_others_want),
         cmocka_unit_test(test_heat_bounds_the_power_and_then_pauses),

@@ -2,6 +2,8 @@
 #include "base/rng.h"
 #include "pool_fixture.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,35 +189,63 @@ static void test_a_silly_number_of_threads_is_refused(void **state)
     pool_destroy(NULL);
 }
 
-/* Of all threads that are started from now on with default attributes. */
-static void set_default_stack(size_t bytes)
-{
-    pthread_attr_t attr;
+/* The linker puts this before the C library's; what is started while it counts down
+ * is refused at 0. */
+static int threads_granted = -1;
 
-    assert_int_equal(pthread_getattr_default_np(&attr), 0);
-    assert_int_equal(pthread_attr_setstacksize(&attr, bytes), 0);
-    assert_int_equal(pthread_setattr_default_np(&attr), 0);
-    assert_int_equal(pthread_attr_destroy(&attr), 0);
+int __real_pthread_create(pthread_t *out, const pthread_attr_t *attributes,
+                          void *(*run)(void *arg), void *arg);
+int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *attributes,
+                          void *(*run)(void *arg), void *arg);
+
+int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *attributes,
+                          void *(*run)(void *arg), void *arg)
+{
+    if (threads_granted == 0)
+        return EAGAIN;
+    threads_granted -= threads_granted > 0;
+    return __real_pthread_create(out, attributes, run, arg);
 }
 
 static void test_a_thread_that_the_system_refuses_is_an_error(void **state)
 {
-    size_t usual, beyond_any_address_space = SIZE_MAX / 4;
     struct pool *pool;
     cygnet_error err = {0};
-    pthread_attr_t attr;
 
     (void)state;
-    assert_int_equal(pthread_getattr_default_np(&attr), 0);
-    assert_int_equal(pthread_attr_getstacksize(&attr, &usual), 0);
-    assert_int_equal(pthread_attr_destroy(&attr), 0);
-    set_default_stack(beyond_any_address_space);
-    assert_int_equal(pool_create(&pool, 3, NULL, &err), CYGNET_ENOMEM);
-    set_default_stack(usual);
+    threads_granted = 1;
+    assert_int_equal(pool_create(&pool, 4, NULL, &err), CYGNET_ENOMEM);
+    threads_granted = -1;
     assert_null(pool);
-    assert_int_not_equal(err.detail, 0);
-    assert_non_null(strstr(err.message, "refused to start thread 2 of 3"));
-    pool_destroy(make_pool(3));
+    assert_int_equal(err.detail, EAGAIN);
+    assert_non_null(strstr(err.message, "refused to start thread 3 of 4"));
+    pool_destroy(make_pool(4));
+}
+
+enum { STACK_USED = 300 * 1024 };
+
+/* Touches a large part of the stack, as a hook of the host may. */
+static void use_stack(void *arg)
+{
+    volatile unsigned char room[STACK_USED];
+
+    for (size_t i = 0; i < sizeof(room); i += 512)
+        room[i] = (unsigned char)(i / 512);
+    for (size_t i = 0; i < sizeof(room); i += 512)
+        *(size_t *)arg += room[i] == (unsigned char)(i / 512);
+}
+
+static void test_stacks_are_large_on_every_system(void **state)
+{
+    const struct pool_options options = {.n_threads = 1, .has_leader = true};
+    struct pool *pool;
+    size_t n_right = 0;
+
+    (void)state;
+    assert_int_equal(pool_create_with(&pool, &options, NULL, NULL), CYGNET_OK);
+    pool_call(pool, use_stack, &n_right, NULL, NULL);
+    assert_int_equal(n_right, STACK_USED / 512);
+    pool_destroy(pool);
 }
 
 static void wait_until_asleep(struct pool *pool, size_t n)
@@ -355,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_one_thread_is_the_caller),
         cmocka_unit_test(test_a_silly_number_of_threads_is_refused),
         cmocka_unit_test(test_a_thread_that_the_system_refuses_is_an_error),
+        cmocka_unit_test(test_stacks_are_large_on_every_system),
         cmocka_unit_test(test_idle_workers_go_to_sleep),
         cmocka_unit_test(test_a_resized_pool_uses_that_many_workers),
         cmocka_unit_test(test_workers_that_are_not_wanted_sleep_on),

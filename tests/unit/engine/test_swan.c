@@ -47,7 +47,7 @@ static void train(void *arg)
     float x[BATCH * 28 * 28];
     int64_t y[BATCH];
 
-    l->scheduler = sched_getscheduler(0);
+    l->scheduler = my_scheduler();
     hash_fill_f32(x, FIXTURE_SEED + l->step, "x", BATCH * 28 * 28, 1.0);
     hash_fill_labels(y, FIXTURE_SEED + l->step, BATCH, 10);
     assert_int_equal(cygnet_model_train_step(l->model, NULL, x, y, BATCH, &rule, NULL),
@@ -116,7 +116,7 @@ static void test_the_caller_is_left_alone(void **state)
     check_policy(CYGNET_POLICY_FIXED, 1, PLACEMENT_MASK);
     assert_int_equal(affinity_get(&after, 0), 0);
     assert_memory_equal(&before, &after, sizeof(before));
-    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    assert_int_equal(my_scheduler(), SCHED_OTHER);
 }
 
 /* Steps taken by the entry of a profile; of all entries together. */
