@@ -92,17 +92,18 @@ ALWAYS_INLINE void step_k(vec acc[TILE_ROWS][TILE_VECS], const struct product *p
     }
 }
 
-/* Lines that are still to be fetched. */
+/* Lines that are still to be fetched: one of each stream every so many steps. */
 struct ahead {
     const real *at[PRODUCT_STREAMS];
     size_t left;
+    size_t every, wait;
 };
 
-/* One line of each stream a step. */
 ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
 {
-    if (ahead->left == 0)
+    if (--ahead->wait > 0 || ahead->left == 0)
         return;
+    ahead->wait = ahead->every;
     ahead->left--;
 #pragma GCC unroll 4
     for (size_t i = 0; i < PRODUCT_STREAMS; i++) {
@@ -222,13 +223,18 @@ static void product_panels(const struct product *p, size_t panel, size_t n,
 static struct ahead ahead_of(const struct product *p, size_t panel)
 {
     struct ahead ahead = {{p->ahead[0], p->ahead[1], p->ahead[2], p->ahead[3]},
-                          p->n_ahead};
+                          p->n_ahead, 1, 1};
+    size_t steps = (p->m + TILE_ROWS - 1) / TILE_ROWS * p->k;
 
-    if (p->n_ahead > 0 || panel + TILE_PANELS >= p->n_panels)
-        return ahead;
-    for (size_t i = 0; i < PRODUCT_STREAMS; i++)
-        ahead.at[i] = p->b + (panel + TILE_PANELS + i % TILE_PANELS) * p->b_panel;
-    ahead.left = p->b_k == PANEL ? p->k : 0;
+    if (p->n_ahead == 0 && panel + TILE_PANELS < p->n_panels) {
+        for (size_t i = 0; i < PRODUCT_STREAMS; i++)
+            ahead.at[i] = p->b + (panel + TILE_PANELS + i % TILE_PANELS) * p->b_panel;
+        ahead.left = p->b_k == PANEL ? p->k : 0;
+    } else if (p->n_ahead > 0) {
+        steps *= (p->n_panels + TILE_PANELS - 1) / TILE_PANELS;
+    }
+    if (ahead.left > 0 && steps > ahead.left)
+        ahead.every = ahead.wait = steps / ahead.left;
     return ahead;
 }
 
