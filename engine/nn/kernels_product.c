@@ -223,7 +223,9 @@ static void product_panels(const struct product *p, size_t panel, size_t n,
 static struct ahead ahead_of(const struct product *p, size_t panel)
 {
     struct ahead ahead = {{p->ahead[0], p->ahead[1], p->ahead[2], p->ahead[3]},
-                          p->n_ahead, 1, 1};
+                          p->n_ahead,
+                          1,
+                          1};
     size_t steps = (p->m + TILE_ROWS - 1) / TILE_ROWS * p->k;
 
     if (p->n_ahead == 0 && panel + TILE_PANELS < p->n_panels) {
