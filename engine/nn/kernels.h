@@ -305,6 +305,11 @@ struct kernels {
     void (*lstm_backward)(const struct recurrent_step *s);
     void (*gru_forward)(const struct recurrent_step *s);
     void (*gru_backward)(const struct recurrent_step *s);
+    /* y[i] = 0 if its number is below the threshold, else scale y[i]. The number is made
+     * of two keys and i: a counter, not a state, so that it can be drawn in any order
+     * and many at a time. */
+    void (*drop)(real *y, const uint32_t key[2], uint32_t threshold, real scale,
+                 size_t n);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* False if any value is NaN or infinite. */
