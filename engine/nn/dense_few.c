@@ -1,15 +1,19 @@
 /* Pointwise layers with few rows, backward in one go: a block owns some inputs, whose
  * weights it reads for their rows of dx and updates right after. Weights and what the
  * optimiser remembers of them are most of what moves through memory here: products
- * fetch what comes next. */
+ * fetch what comes next. dx is computed on its side, (inputs, rows), from dz on its side:
+ * few rows are turned sooner than many weights. */
 #include "engine/nn/dense_backward.h"
 #include "engine/nn/op.h"
 
-enum { MAX_ROWS = 256, MAX_GRADIENT = 131072, MIN_UNIT_ROWS = 64, MAX_BLOCKS = 24 };
+enum { MAX_ROWS = 128, MAX_GRADIENT = 131072, MIN_UNIT_ROWS = 64, MAX_BLOCKS = 24 };
 /* PAIR: panels of inputs at a time; CHUNK: panels of outputs that are updated at once */
 enum { PAIR = 2, CHUNK = 4 };
 
-enum { DZ, X, X_NORM, DX, MORE, SUMS, N_BUFFERS };
+/* Elements that make a block of turning dz. */
+enum { MIN_TURNED = 16384 };
+
+enum { DZ, TURNED, X, X_NORM, DX, MORE, SUMS, N_BUFFERS };
 
 /* plan of the layer's call.
  *
@@ -32,7 +36,7 @@ struct block {
     size_t n_rows;
     size_t panel, n_panels; /* of inputs */
     const real *dz;
-    real *squares, *dx, *x, *dw;
+    real *turned, *dx, *x, *dw;
 };
 
 static size_t width(const struct block *b)
@@ -100,27 +104,41 @@ static void pass_on(const struct block *b)
         b->step->kernels->gradient_pass(&pass, &rows);
 }
 
+/* PANEL rows at a time. */
+static void turn_back(const struct block *b)
+{
+    size_t square = PANEL * PANEL;
+
+    for (size_t r = 0; r < panels_of(b->n_rows); r++) {
+        for (size_t p = 0; p < b->n_panels; p++)
+            b->step->kernels->turn(b->dx + r * PANEL * width(b) + p * PANEL, width(b),
+                                   b->turned + (r * b->n_panels + p) * square, PANEL,
+                                   PANEL, PANEL);
+    }
+}
+
 static void multiply_input(const struct block *b)
 {
     const struct dense *d = b->d;
     const real *w = step_data(b->step, b->step->program->of[d->w].value);
-    struct product p = {.c = b->dx,
-                        .c_row = width(b),
-                        .c_panel = PANEL,
-                        .a = b->dz,
-                        .a_row = d->c_out,
+    struct product p = {.c = b->turned,
+                        .c_row = PANEL,
+                        .c_panel = width(b) * PANEL,
+                        .a = w + place_of(b, b->panel, 0),
+                        .a_row = PANEL,
                         .a_k = 1,
-                        .b = b->squares,
+                        .a_run = PANEL,
+                        .a_skip = (d->k - 1) * PANEL,
+                        .b = step_buffer(b->step, b->call, TURNED),
                         .b_k = PANEL,
                         .b_panel = d->c_out * PANEL,
-                        .m = b->n_rows,
+                        .m = width(b),
                         .k = d->c_out,
-                        .n_panels = b->n_panels};
+                        .n_panels = panels_of(b->n_rows)};
 
-    b->step->kernels->transpose(b->squares, p.b_panel, w + place_of(b, b->panel, 0),
-                                d->k * PANEL, width(b), d->c_out);
     hint(b, &p, state_of(b), b->panel, 0);
     b->step->kernels->product(&p);
+    turn_back(b);
     pass_on(b);
 }
 
@@ -195,9 +213,23 @@ static void multiply_weight(const struct block *b)
 
 static size_t scratch_of(const struct few_plan *plan)
 {
-    size_t pair = PAIR * PANEL;
+    return (3 * padded(plan->rows) + CHUNK * PANEL) * PAIR * PANEL;
+}
 
-    return plan->d->c_out * pair + 2 * plan->rows * pair + CHUNK * PANEL * pair;
+/* dz on its side: panels of rows. Columns are outputs. */
+static void run_turn(const struct call *call, const struct step *step, size_t block,
+                     size_t worker)
+{
+    const struct few_plan *plan = call->plan;
+    size_t c_out = plan->d->c_out, n = step->n * plan->d->x.rows;
+    struct span columns = call_columns(call, block);
+    const real *dz = (const real *)step_buffer(step, call, DZ) + columns.first;
+    real *to = (real *)step_buffer(step, call, TURNED) + columns.first * PANEL;
+
+    (void)worker;
+    for (size_t r = 0; r < n; r += PANEL)
+        step->kernels->turn(to + r * c_out, PANEL, dz + r * c_out, c_out,
+                            n - r < PANEL ? n - r : PANEL, columns.n);
 }
 
 static void run_pair(struct block *b)
@@ -220,11 +252,11 @@ static void run_inputs(const struct call *call, const struct step *step, size_t 
                       .n_rows = step->n * plan->d->x.rows,
                       .panel = block * at_once,
                       .dz = step_buffer(step, call, DZ),
-                      .squares = step_scratch(step, worker)};
+                      .turned = step_scratch(step, worker)};
 
-    b.dx = b.squares + plan->d->c_out * PAIR * PANEL;
-    b.x = b.dx + plan->rows * PAIR * PANEL;
-    b.dw = b.x + plan->rows * PAIR * PANEL;
+    b.dx = b.turned + padded(plan->rows) * PAIR * PANEL;
+    b.x = b.dx + padded(plan->rows) * PAIR * PANEL;
+    b.dw = b.x + padded(plan->rows) * PAIR * PANEL;
     end = b.panel + at_once;
     if (block >= plan->n_even) {
         b.panel = plan->n_even * at_once + (block - plan->n_even);
@@ -259,11 +291,23 @@ bool dense_has_few_rows(const struct lowering *l, const struct dense *d)
            rows * d->c_out <= MAX_GRADIENT;
 }
 
+static int turned_gradient(struct lowering *l, const struct few_plan *p, int dz)
+{
+    size_t c_out = p->d->c_out, elements = padded(p->rows) * c_out;
+    size_t least = elements / MIN_TURNED > 0 ? c_out / (elements / MIN_TURNED) : c_out;
+    struct partition columns = {.n_columns = c_out, .columns_per_block = padded(least)};
+    int turned = lower_workspace(l, elements * sizeof(real));
+
+    lower_planned_call(l, run_turn, &columns, p, (const int[]){dz, turned}, 2);
+    return turned;
+}
+
 void dense_lower_few(struct lowering *l, const struct node *node, const struct dense *d,
                      int dz)
 {
     struct few_plan *p = lower_plan(l, sizeof(*p));
     struct partition blocks = {.columns_per_block = 1};
+    int turned = -1;
 
     if (!p)
         return;
@@ -274,8 +318,10 @@ void dense_lower_few(struct lowering *l, const struct node *node, const struct d
     split(p);
     blocks.n_columns = p->n_blocks;
     lower_scratch(l, scratch_of(p) * sizeof(real));
+    if (p->is_delivered)
+        turned = turned_gradient(l, p, dz);
     lower_planned_call(l, run_inputs, &blocks, p,
-                       (const int[]){dz, d->x.buffer, d->x.norm,
+                       (const int[]){dz, turned, d->x.buffer, d->x.norm,
                                      p->is_delivered ? p->delivery.g : -1,
                                      p->is_delivered ? p->delivery.more : -1,
                                      p->is_delivered ? p->delivery.sums.buffer : -1},

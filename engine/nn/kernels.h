@@ -24,6 +24,7 @@
  * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
  * the order of k.
  *
+ * a_run     not 0: after each a_run inputs, which divide k, a goes on a_skip further
  * add       c += a b: the sum of this product is added to what is there
  * goes_on   the same, but the sum begins with what is there: products of parts of k
  *           are that of all of it, bit by bit
@@ -37,6 +38,7 @@ struct product {
     size_t c_row, c_panel;
     const real *a;
     size_t a_row, a_k;
+    size_t a_run, a_skip;
     const real *b;
     size_t b_k, b_panel;
     size_t m, k, n_panels;
@@ -243,6 +245,11 @@ struct kernels {
      * multiples of PANEL. in_panel, out_panel: elements between panels. */
     void (*transpose)(real *out, size_t out_panel, const real *in, size_t in_panel,
                       size_t n, size_t n_out);
+
+    /* out[j][i] = in[i][j] for m <= PANEL rows of n columns, a multiple of PANEL;
+     * columns [m, PANEL) of out are 0. out_row, in_row: elements between rows. */
+    void (*turn)(real *out, size_t out_row, const real *in, size_t in_row, size_t m,
+                 size_t n);
 
     /* y = reading of z; y may be z if the pitches are one. */
     void (*read)(real *y, size_t y_pitch, const real *z, const struct reading *reading,
