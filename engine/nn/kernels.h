@@ -136,9 +136,17 @@ struct gradient_pass {
     size_t sums_pitch; /* from the first sums to the second */
 };
 
+/* Hints of a depthwise convolution: with input i (of x, and of the gradient that is
+ * written) the line `in` + i pitch elements after the first is fetched, with output o (of
+ * z, and of its gradient) that at `out` + o pitch. */
+struct depthwise_ahead {
+    size_t in, out, pitch;
+};
+
 /* Depthwise convolution of PANEL channels of some images, groups = c_in = c_out:
  *   z[o, c] = sum_tap y[i(o, tap), c] w[tap, c],  y = reading of x
- * w is (k_h k_w, PANEL). Images lie one after the other. */
+ * w is (k_h k_w, PANEL). Images lie one after the other.
+ * first_row, n_rows  of outputs; n_rows 0: all */
 struct depthwise_forward {
     size_t n_images;
     real *z;
@@ -150,11 +158,14 @@ struct depthwise_forward {
     const real *bias; /* NULL: 0 */
     real *scratch;    /* depthwise_scratch elements */
     const struct conv2d_shape *shape;
+    size_t first_row, n_rows;
+    struct depthwise_ahead ahead;
 };
 
 /* Backward: dz from g and z; dw[tap, c] += sum_o dz[o, c] y[i(o, tap), c]; and the
  * gradient of y, which goes through `pass` as it would through gradient_pass, with
- * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted. */
+ * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted.
+ * first_row, n_rows  of inputs; n_rows 0: all */
 struct depthwise_backward {
     size_t n_images;
     const real *g;
@@ -171,6 +182,8 @@ struct depthwise_backward {
     size_t pass_pitch; /* of pass.g */
     real *scratch;
     const struct conv2d_shape *shape;
+    size_t first_row, n_rows;
+    struct depthwise_ahead ahead;
 };
 
 /* A panel of rows that lanes are taken from.

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* AHEAD: a channel's pixels lie too far apart for the hardware to see a stream. */
-enum { BAND_ELEMENTS = DEPTHWISE_SCRATCH, MAX_TAPS_IN_REGISTERS = 25, AHEAD = 48 };
+enum { BAND_ELEMENTS = DEPTHWISE_SCRATCH, MAX_TAPS_IN_REGISTERS = 25 };
 
 /* Rows and columns of the padded band.
  *
@@ -101,13 +100,17 @@ ALWAYS_INLINE void zero_vecs(real *to, size_t n)
         vec_store(to + i * LANES, vec_zero());
 }
 
-ALWAYS_INLINE void read_row(real *to, const real *x, size_t pitch, size_t n,
-                            const struct reader *reader, enum way way)
+/* Input pixels from `first` on. */
+ALWAYS_INLINE void read_row(real *to, const struct depthwise_forward *d, size_t first,
+                            size_t c, const struct reader *reader, enum way way)
 {
+    size_t pitch = d->x_pitch, n = d->shape->w_in, fetch = d->ahead.pitch;
+    const real *x = d->x + first * pitch + c, *next = d->x + d->ahead.in + first * fetch;
+
     for (size_t i = 0; i < n; i++) {
         vec v = vec_fma(vec_load(x + i * pitch), reader->scale, reader->shift);
 
-        __builtin_prefetch(x + (i + AHEAD) * pitch);
+        __builtin_prefetch(next + i * fetch);
         vec_store(to + i * LANES, value_of(v, reader, way));
     }
 }
@@ -117,27 +120,25 @@ static void pad_input_row(real *to, const struct depthwise_forward *d, size_t c,
                           const struct padding *p, size_t row)
 {
     const struct conv2d_shape *s = d->shape;
-    const real *x;
     struct reader reader = reader_of(&d->reading, c);
-    size_t after = p->before_w + s->w_in;
+    size_t after = p->before_w + s->w_in, first = (row - p->before_h) * s->w_in;
 
     if (row < p->before_h || row >= p->before_h + s->h_in) {
         zero_vecs(to, p->width);
         return;
     }
-    x = d->x + (row - p->before_h) * s->w_in * d->x_pitch + c;
     zero_vecs(to, p->before_w);
     zero_vecs(to + after * LANES, p->width - after);
     to += p->before_w * LANES;
     switch (way_of(reader.act)) {
     case WAY_CLIP:
-        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_CLIP);
+        read_row(to, d, first, c, &reader, WAY_CLIP);
         break;
     case WAY_HARDSWISH:
-        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_HARDSWISH);
+        read_row(to, d, first, c, &reader, WAY_HARDSWISH);
         break;
     default:
-        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_ANY);
+        read_row(to, d, first, c, &reader, WAY_ANY);
         break;
     }
 }
@@ -151,6 +152,8 @@ struct taps {
 struct line {
     size_t n;
     size_t z_step, in_step;
+    const real *ahead; /* of the first */
+    size_t ahead_step;
 };
 
 /* Some outputs at a time: their products do not wait for each other. */
@@ -158,7 +161,7 @@ enum { N_AT_ONCE = 4 };
 
 ALWAYS_INLINE void forward_pixels(real *z, const real *in, size_t in_row, const vec *w,
                                   vec bias, size_t n, const struct line *line,
-                                  struct taps t)
+                                  const real *ahead, struct taps t)
 {
     vec acc[N_AT_ONCE];
 
@@ -180,7 +183,7 @@ ALWAYS_INLINE void forward_pixels(real *z, const real *in, size_t in_row, const 
 #pragma GCC unroll 4
     for (size_t i = 0; i < n; i++) {
         vec_store(z + i * line->z_step, acc[i]);
-        __builtin_prefetch(z + (i + AHEAD) * line->z_step, 1);
+        __builtin_prefetch(ahead + i * line->ahead_step, 1);
     }
 }
 
@@ -191,10 +194,10 @@ ALWAYS_INLINE void forward_line(real *z, const real *in, size_t in_row, const ve
 
     for (; i + N_AT_ONCE <= line->n; i += N_AT_ONCE)
         forward_pixels(z + i * line->z_step, in + i * line->in_step, in_row, w, bias,
-                       N_AT_ONCE, line, t);
+                       N_AT_ONCE, line, line->ahead + i * line->ahead_step, t);
     for (; i < line->n; i++)
         forward_pixels(z + i * line->z_step, in + i * line->in_step, in_row, w, bias, 1,
-                       line, t);
+                       line, line->ahead + i * line->ahead_step, t);
 }
 
 /* Any geometry. */
@@ -268,17 +271,22 @@ static void forward_image(const struct ahead_pass *f, const struct depthwise_for
 {
     const struct conv2d_shape *s = d->shape;
     size_t band = forward_band(s, &f->padding);
-    const struct line row = {s->w_out, d->z_pitch, s->stride_w * LANES};
+    size_t end = d->n_rows > 0 ? d->first_row + d->n_rows : s->h_out;
+    struct line row = {s->w_out, d->z_pitch, s->stride_w * LANES, NULL, d->ahead.pitch};
 
-    for (size_t first = 0; first < s->h_out; first += band) {
-        size_t n = s->h_out - first < band ? s->h_out - first : band;
+    for (size_t first = d->first_row; first < end; first += band) {
+        size_t n = end - first < band ? end - first : band;
 
         for (size_t r = 0; r < forward_rows(s, n); r++)
             pad_input_row(d->scratch + r * f->in_row, d, f->c, &f->padding,
                           first * s->stride_h + r);
-        for (size_t oy = 0; oy < n; oy++)
-            run_line(f, d->z + (first + oy) * s->w_out * d->z_pitch + f->c,
+        for (size_t oy = 0; oy < n; oy++) {
+            size_t pixel = (first + oy) * s->w_out;
+
+            row.ahead = d->z + d->ahead.out + pixel * row.ahead_step;
+            run_line(f, d->z + pixel * d->z_pitch + f->c,
                      d->scratch + oy * s->stride_h * f->in_row, &row);
+        }
     }
 }
 
@@ -302,7 +310,9 @@ static void forward_channels(const struct depthwise_forward *d, size_t c)
 
 static void depthwise_forward(const struct depthwise_forward *d)
 {
-    if (OF_CLASS(depthwise_is_small)(d->shape)) {
+    bool is_whole = d->n_rows == 0 || d->n_rows == d->shape->h_out;
+
+    if (is_whole && OF_CLASS(depthwise_is_small)(d->shape)) {
         OF_CLASS(depthwise_small_forward)(d);
         return;
     }
@@ -333,12 +343,12 @@ static void pad_gradient_row(real *to, const struct depthwise_backward *d, size_
         const real *g_i = d->g + (first + i) * d->g_pitch + c;
         vec g = vec_load(g_i);
 
-        __builtin_prefetch(g_i + AHEAD * d->g_pitch);
+        __builtin_prefetch(d->g + d->ahead.out + (first + i) * d->ahead.pitch);
         if (n->factor) {
             const real *z_i = d->z + (first + i) * d->z_pitch + c;
             vec centred = vec_load(z_i) - mean;
 
-            __builtin_prefetch(z_i + AHEAD * d->z_pitch);
+            __builtin_prefetch(d->z + d->ahead.out + (first + i) * d->ahead.pitch);
 
             g = (g - mean_g - centred * slope) * factor;
         }
@@ -374,7 +384,7 @@ ALWAYS_INLINE void pass_pixel(const struct depthwise_backward *d, size_t c, size
         g = gradient_of(g, v, reader, way);
     sums[0] += g;
     sums[1] = vec_fma(g, x - mean, sums[1]);
-    __builtin_prefetch(p->g + (pixel + AHEAD) * d->pass_pitch + c, 1);
+    __builtin_prefetch(p->g + d->ahead.in + pixel * d->ahead.pitch, 1);
     vec_store(p->g + pixel * d->pass_pitch + c, g);
 }
 
@@ -412,7 +422,7 @@ ALWAYS_INLINE void backward_pixels(struct back *b, const struct inputs *in, size
         vec y = value_of(v, &reader, way);
         vec acc = vec_zero();
 
-        __builtin_prefetch(d->x + (pixel + AHEAD) * d->x_pitch + c);
+        __builtin_prefetch(d->x + d->ahead.in + pixel * d->ahead.pitch);
 #pragma GCC unroll 5
         for (size_t kh = kh0; kh < t.k; kh += t.stride) {
 #pragma GCC unroll 5
@@ -624,9 +634,10 @@ static void backward_image(struct back *b, const struct padding *p)
     const struct depthwise_backward *d = b->d;
     const struct conv2d_shape *s = d->shape;
     size_t band = backward_band(s, p), dz_row = p->width * LANES;
+    size_t end = d->n_rows > 0 ? d->first_row + d->n_rows : s->h_in;
 
-    for (size_t first = 0; first < s->h_in; first += band) {
-        size_t n = s->h_in - first < band ? s->h_in - first : band;
+    for (size_t first = d->first_row; first < end; first += band) {
+        size_t n = end - first < band ? end - first : band;
         /* padded rows: that of output oy is before_h + oy */
         size_t low = (first + s->pad_h + p->before_h * s->stride_h -
                       (s->k_h - 1) * s->dilation_h) /
@@ -662,8 +673,9 @@ static void skip_image(struct depthwise_backward *d)
 static void depthwise_backward(const struct depthwise_backward *d)
 {
     struct padding p = backward_padding(d->shape);
+    bool is_whole = d->n_rows == 0 || d->n_rows == d->shape->h_in;
 
-    if (OF_CLASS(depthwise_is_small)(d->shape)) {
+    if (is_whole && OF_CLASS(depthwise_is_small)(d->shape)) {
         OF_CLASS(depthwise_small_backward)(d);
         return;
     }
