@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { ROWS_PER_SLOT = 512, ROWS_AT_ONCE = 128 };
+enum { ROWS_PER_SLOT = 512, ROWS_AT_ONCE = 128, ELEMENTS_PER_BLOCK = 4096, MANY = 8 };
 
 /* ---- Pieces -------------------------------------------------------------- */
 
@@ -157,15 +157,39 @@ static void gather_panel(const struct gather_plan *p, const struct step *step, r
                         rows.n);
 }
 
+/* The panels of a block. */
+static struct span panels_of_block(const struct call *call, size_t block)
+{
+    struct span columns = call_columns(call, block);
+
+    return (struct span){columns.first / PANEL, columns.n / PANEL};
+}
+
 static void run_gather(const struct call *call, const struct step *step, size_t block,
                        size_t worker)
 {
     const struct gather_plan *p = call->plan;
     struct span rows = call_rows(call, step, block);
+    struct span panels = panels_of_block(call, block);
 
     (void)worker;
-    for (size_t panel = 0; panel < p->pieces.n_panels; panel++)
-        gather_panel(p, step, step_buffer(step, call, 0), panel, rows);
+    for (size_t i = 0; i < panels.n; i++)
+        gather_panel(p, step, step_buffer(step, call, 0), panels.first + i, rows);
+}
+
+/* Blocks of few rows are split by panels, of which each has its own lanes to look up. */
+static void split_panels(const struct lowering *l, struct partition *blocks,
+                         const struct operand *x)
+{
+    size_t rows = l->max_batch * x->rows, n = x->channels;
+
+    blocks->n_columns = blocks->columns_per_block = n;
+    if (rows >= MANY * blocks->rows_per_block)
+        return;
+    if (rows > blocks->rows_per_block)
+        rows = blocks->rows_per_block;
+    if (rows * n > ELEMENTS_PER_BLOCK)
+        blocks->columns_per_block = padded(lower_rows_for(ELEMENTS_PER_BLOCK, rows));
 }
 
 /* The place of a tensor among the sources, which it joins. */
@@ -258,6 +282,8 @@ static void make(struct lowering *l, const struct node *node, int y)
 
     if (!p)
         return;
+    blocks.rows_per_block *= 2;
+    split_panels(l, &blocks, &l->tensors[node->out].stored);
     lower_planned_call(l, run_gather, &blocks, p, (const int[]){y}, 1);
     for (size_t i = 0; i < p->n_sources; i++) {
         lower_use(l, p->source[i].buffer);
@@ -413,7 +439,7 @@ struct scatter_plan {
 enum { TO, FROM, Z, NORM, SUMS, N_SCATTER };
 
 static struct gradient_pass begin_pass(const struct call *call, const struct step *step,
-                                       size_t block, size_t panel, real *dy)
+                                       size_t slot, size_t panel, real *dy)
 {
     const struct scatter_plan *p = call->plan;
     double *sums = step_data(step, call->buffer[SUMS]);
@@ -436,7 +462,7 @@ static struct gradient_pass begin_pass(const struct call *call, const struct ste
     if (pass.reading.scale)
         pass.reading.scale += c, pass.reading.shift += c;
     if (sums && pass.finish) {
-        pass.sums = sums + block * 2 * p->x.channels + c;
+        pass.sums = sums + slot * 2 * p->x.channels + c;
         memset(pass.sums, 0, PANEL * sizeof(*sums));
         memset(pass.sums + p->x.channels, 0, PANEL * sizeof(*sums));
     }
@@ -466,8 +492,9 @@ static void scatter_panel(const struct call *call, const struct step *step, size
                           size_t panel, real *dy)
 {
     const struct scatter_plan *p = call->plan;
-    struct gradient_pass pass = begin_pass(call, step, block, panel, dy);
     struct span all = call_rows(call, step, block), rows = {all.first, ROWS_AT_ONCE};
+    struct gradient_pass pass =
+        begin_pass(call, step, lower_slot_of(&p->sums, all.first), panel, dy);
     size_t pitch = p->x.channels;
     real *g = pass.g;
     const real *z = pass.z;
@@ -489,8 +516,10 @@ static void run_scatter(const struct call *call, const struct step *step, size_t
                         size_t worker)
 {
     const struct scatter_plan *p = call->plan;
+    struct span panels = panels_of_block(call, block);
+    size_t end = panels.first + panels.n;
 
-    for (size_t panel = 0; panel < p->pieces.n_panels; panel++) {
+    for (size_t panel = panels.first; panel < end; panel++) {
         if (p->panel[panel].is_there)
             scatter_panel(call, step, block, panel, step_scratch(step, worker));
     }
@@ -533,6 +562,7 @@ static void scatter_panels(struct lowering *l, int tensor, int to,
     }
     if (l->tensors[root].sums.buffer >= 0) /* a block is a slot */
         blocks.rows_per_block = l->tensors[root].sums.rows_per_slot;
+    split_panels(l, &blocks, &x);
     plan->x = x;
     plan->g = l->tensors[tensor].stored;
     plan->sums = l->tensors[root].sums;
@@ -555,6 +585,8 @@ static void scatter_rows(struct lowering *l, int tensor, int to,
 
     if (!p || !g || !cut(l, &p->pieces, lanes) || !lower_deliver_to(l, &d, to, 0))
         return;
+    blocks.rows_per_block *= 2;
+    split_panels(l, &blocks, &l->program->of[to].at);
     *g = l->tensors[tensor].stored;
     g->buffer = l->program->of[tensor].grad;
     p->source = g;
