@@ -158,42 +158,52 @@ static void run_forward(const struct call *call, const struct step *step, size_t
 }
 
 /* Of a panel: the sums of the gradient, and of its products with z - mean. */
-static void add_slots(double sum[PANEL], double sum_z[PANEL], const double *slots,
-                      size_t n_slots, size_t channels)
+struct panel_sums {
+    double g[PANEL], g_z[PANEL];
+    double n_rows;
+};
+
+static void add_slots(struct panel_sums *to, const double *slots, size_t n_slots,
+                      size_t channels)
 {
-    memset(sum, 0, PANEL * sizeof(*sum));
-    memset(sum_z, 0, PANEL * sizeof(*sum_z));
+    memset(to->g, 0, sizeof(to->g));
+    memset(to->g_z, 0, sizeof(to->g_z));
     for (size_t s = 0; s < n_slots; s++, slots += 2 * channels) {
         for (size_t i = 0; i < PANEL; i++) {
-            sum[i] += slots[i];
-            sum_z[i] += slots[channels + i];
+            to->g[i] += slots[i];
+            to->g_z[i] += slots[channels + i];
         }
     }
 }
 
-/* What the gradient of a panel goes back through, and that of weight and bias. */
-static void go_back_with(const struct norm_vectors *v, size_t c, const double sum[PANEL],
-                         const double sum_z[PANEL], const real w[PANEL], double eps,
-                         double n_rows, real *dw, real *db)
+/* The gradients of a panel of weights and biases. */
+struct panel_gradients {
+    real w[PANEL], b[PANEL];
+};
+
+/* What the gradient of a panel goes back through, and what it leaves there. */
+static struct panel_gradients go_back_with(const struct norm_vectors *v, size_t c,
+                                           const struct panel_sums *sums,
+                                           const real w[PANEL], double eps)
 {
-    real factor[PANEL], mean_g[PANEL], slope[PANEL], of_w[PANEL], of_b[PANEL];
-    double per_row = 1 / n_rows;
+    real factor[PANEL], mean_g[PANEL], slope[PANEL];
+    double per_row = 1 / sums->n_rows;
+    struct panel_gradients of;
 
     for (size_t i = 0; i < PANEL; i++) {
         double inv_std = 1 / sqrt(v->exact_variance[c + i] + eps);
-        double of_weight = inv_std * sum_z[i];
+        double of_weight = inv_std * sums->g_z[i];
 
         factor[i] = (real)((double)w[i] * inv_std);
-        mean_g[i] = (real)(sum[i] * per_row);
+        mean_g[i] = (real)(sums->g[i] * per_row);
         slope[i] = (real)(inv_std * of_weight * per_row);
-        of_b[i] = (real)sum[i];
-        of_w[i] = (real)of_weight;
+        of.b[i] = (real)sums->g[i];
+        of.w[i] = (real)of_weight;
     }
     memcpy(v->factor + c, factor, sizeof(factor));
     memcpy(v->mean_g + c, mean_g, sizeof(mean_g));
     memcpy(v->slope + c, slope, sizeof(slope));
-    memcpy(dw, of_w, sizeof(of_w));
-    memcpy(db, of_b, sizeof(of_b));
+    return of;
 }
 
 /* Columns are channels. */
@@ -210,11 +220,13 @@ static void run_backward(const struct call *call, const struct step *step, size_
     real *dw = step_scratch(step, worker), *db = dw + columns.n;
 
     for (size_t c = columns.first, at = 0; at < columns.n; c += PANEL, at += PANEL) {
-        double sum[PANEL], sum_z[PANEL];
+        struct panel_sums sums = {.n_rows = (double)n_rows};
+        struct panel_gradients of;
 
-        add_slots(sum, sum_z, slots + c, n_slots, channels);
-        go_back_with(&v, c, sum, sum_z, w + c, p->params->eps, (double)n_rows, dw + at,
-                     db + at);
+        add_slots(&sums, slots + c, n_slots, channels);
+        of = go_back_with(&v, c, &sums, w + c, p->params->eps);
+        memcpy(dw + at, of.w, sizeof(of.w));
+        memcpy(db + at, of.b, sizeof(of.b));
     }
     step_give_gradient(step, p->weight.tensor, columns.first, dw, columns.n,
                        p->weight.add || step->first > 0);
