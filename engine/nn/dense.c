@@ -5,13 +5,13 @@
 
 #include <string.h>
 
-enum { BLOCK_ELEMENTS = 49152, MIN_ROWS = 12, MAX_ROWS = 192, LINE = 16 };
+enum { BLOCK_ELEMENTS = 49152, ROWS = 12, MIN_ROWS = 48, MAX_ROWS = 192, LINE = 16 };
 
 size_t dense_rows(size_t per_row)
 {
-    size_t rows = BLOCK_ELEMENTS / per_row / MIN_ROWS * MIN_ROWS;
+    size_t rows = BLOCK_ELEMENTS / per_row / ROWS * ROWS;
 
-    if (rows < MIN_ROWS)
+    if (rows < MIN_ROWS) /* weights are read again for every block */
         return MIN_ROWS;
     return rows < MAX_ROWS ? rows : MAX_ROWS;
 }

@@ -20,6 +20,10 @@ void dense_lower_backward(struct lowering *l, const struct node *node,
         return;
     }
     dz = lower_plain_gradient(l, node);
+    if (dense_has_few_rows(l, d)) {
+        dense_lower_few(l, node, d, dz);
+        return;
+    }
     dense_lower_input(l, node, d, dz);
     dense_lower_weight(l, d, dz);
 }

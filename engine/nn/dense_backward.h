@@ -21,6 +21,11 @@ bool dense_is_pointwise(const struct dense *d);
 void dense_lower_pointwise(struct lowering *l, const struct node *node,
                            const struct dense *d);
 
+/* Both at once, for pointwise layers with few rows. */
+bool dense_has_few_rows(const struct lowering *l, const struct dense *d);
+void dense_lower_few(struct lowering *l, const struct node *node, const struct dense *d,
+                     int dz);
+
 /* A transposed copy of the weights: panels of inputs, tap by tap (c_out, PANEL). */
 int dense_transposed_weights(struct lowering *l, const struct dense *d);
 

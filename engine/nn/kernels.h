@@ -24,6 +24,7 @@
  * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
  * the order of k.
  *
+ * a_run     not 0: after each a_run inputs, which divide k, a goes on a_skip further
  * add       c += a b: the sum of this product is added to what is there
  * goes_on   the same, but the sum begins with what is there: products of parts of k
  *           are that of all of it, bit by bit
@@ -37,6 +38,7 @@ struct product {
     size_t c_row, c_panel;
     const real *a;
     size_t a_row, a_k;
+    size_t a_run, a_skip;
     const real *b;
     size_t b_k, b_panel;
     size_t m, k, n_panels;
@@ -134,9 +136,17 @@ struct gradient_pass {
     size_t sums_pitch; /* from the first sums to the second */
 };
 
+/* Hints of a depthwise convolution: with input i (of x, and of the gradient that is
+ * written) the line `in` + i pitch elements after the first is fetched, with output o (of
+ * z, and of its gradient) that at `out` + o pitch. */
+struct depthwise_ahead {
+    size_t in, out, pitch;
+};
+
 /* Depthwise convolution of PANEL channels of some images, groups = c_in = c_out:
  *   z[o, c] = sum_tap y[i(o, tap), c] w[tap, c],  y = reading of x
- * w is (k_h k_w, PANEL). Images lie one after the other. */
+ * w is (k_h k_w, PANEL). Images lie one after the other.
+ * first_row, n_rows  of outputs; n_rows 0: all */
 struct depthwise_forward {
     size_t n_images;
     real *z;
@@ -148,11 +158,14 @@ struct depthwise_forward {
     const real *bias; /* NULL: 0 */
     real *scratch;    /* depthwise_scratch elements */
     const struct conv2d_shape *shape;
+    size_t first_row, n_rows;
+    struct depthwise_ahead ahead;
 };
 
 /* Backward: dz from g and z; dw[tap, c] += sum_o dz[o, c] y[i(o, tap), c]; and the
  * gradient of y, which goes through `pass` as it would through gradient_pass, with
- * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted. */
+ * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted.
+ * first_row, n_rows  of inputs; n_rows 0: all */
 struct depthwise_backward {
     size_t n_images;
     const real *g;
@@ -169,6 +182,8 @@ struct depthwise_backward {
     size_t pass_pitch; /* of pass.g */
     real *scratch;
     const struct conv2d_shape *shape;
+    size_t first_row, n_rows;
+    struct depthwise_ahead ahead;
 };
 
 /* A panel of rows that lanes are taken from.
@@ -244,6 +259,11 @@ struct kernels {
     void (*transpose)(real *out, size_t out_panel, const real *in, size_t in_panel,
                       size_t n, size_t n_out);
 
+    /* out[j][i] = in[i][j] for m <= PANEL rows of n columns, a multiple of PANEL;
+     * columns [m, PANEL) of out are 0. out_row, in_row: elements between rows. */
+    void (*turn)(real *out, size_t out_row, const real *in, size_t in_row, size_t m,
+                 size_t n);
+
     /* y = reading of z; y may be z if the pitches are one. */
     void (*read)(real *y, size_t y_pitch, const real *z, const struct reading *reading,
                  const struct rows *rows);
@@ -305,6 +325,11 @@ struct kernels {
     void (*lstm_backward)(const struct recurrent_step *s);
     void (*gru_forward)(const struct recurrent_step *s);
     void (*gru_backward)(const struct recurrent_step *s);
+    /* y[i] = 0 if its number is below the threshold, else scale y[i]. The number is made
+     * of two keys and i: a counter, not a state, so that it can be drawn in any order
+     * and many at a time. */
+    void (*drop)(real *y, const uint32_t key[2], uint32_t threshold, real scale,
+                 size_t n);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* False if any value is NaN or infinite. */

@@ -10,6 +10,11 @@
 /* The function of this class that fills its part of the table. */
 #define FILL(part) FILL_NAME(part, CLASS)
 
+/* A name of this class. */
+#define CLASS_JOIN(name, class) name##_##class
+#define CLASS_NAME(name, class) CLASS_JOIN(name, class)
+#define OF_CLASS(name) CLASS_NAME(name, CLASS)
+
 void FILL(product)(struct kernels *out);
 void FILL(channels)(struct kernels *out);
 void FILL(move)(struct kernels *out);

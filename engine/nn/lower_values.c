@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { ELEMENTS_PER_BLOCK = 16384 };
+enum { ELEMENTS_PER_BLOCK = 8192 };
 
 struct partition lower_row_blocks(const struct operand *x)
 {
