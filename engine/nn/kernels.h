@@ -171,6 +171,60 @@ struct depthwise_backward {
     const struct conv2d_shape *shape;
 };
 
+/* The window of a convolution on an image that lies packed: its inputs, in the order of
+ * the weights, are n_segments stretches of n_k elements, each so many elements after
+ * the window's place. Up to `pitch` elements of a stretch are read.
+ *
+ * pitch  a multiple of WINDOW_STEP */
+enum { WINDOW_STEP = 8 };
+
+struct conv_window {
+    const uint32_t *segment;
+    size_t n_segments;
+    size_t n_k;
+    size_t pitch;
+};
+
+/* z[i, j] = bias[j] + sum_(s, k) x[i x_row + segment[s] + k] w[s n_k + k, j] for n
+ * places; w is n_panels panels of PANEL outputs.
+ *
+ * bias  NULL: 0
+ * few   of the only panel no more than the first half is wanted, nor written */
+struct window_forward {
+    const struct conv_window *window;
+    real *z;
+    size_t z_row;
+    const real *x;
+    size_t x_row;
+    const real *w;
+    size_t w_panel;
+    const real *bias;
+    size_t n, n_panels;
+    bool few;
+};
+
+/* Backward, where gradients come through a max pool: window o of the pool hands
+ * g[o, c] to place[o] + tap[at[o, c]] of output c. One of
+ *   dw[c, s, k] += sum_o g[o, c] x[place + segment[s] + k]
+ *   dx[place + segment[s] + k] += sum_c g[o, c] w[c, s, k]
+ * dw and w are (n_outputs, n_segments, pitch), w 0 where k >= n_k.
+ *
+ * dx           NULL: dw is wanted; then order and first are not read
+ * order, first outputs of each window by their winner: those that tap t of window o
+ *              has are order[o n_outputs + i], i from first[o (n_taps + 1) + t] up to
+ *              the next first */
+struct window_backward {
+    const struct conv_window *window;
+    real *dw, *dx;
+    const real *x, *w;
+    const real *g;
+    const uint8_t *at;
+    size_t g_pitch;
+    size_t n, n_outputs, n_taps;
+    const uint32_t *place, *tap;
+    const uint16_t *order, *first;
+};
+
 /* A panel of rows that lanes are taken from.
  *
  * lane  [PANEL] of the result: which lane of this panel it is; -1: none */
@@ -264,6 +318,9 @@ struct kernels {
     size_t (*depthwise_scratch)(const struct conv2d_shape *shape);
     void (*depthwise_forward)(const struct depthwise_forward *d);
     void (*depthwise_backward)(const struct depthwise_backward *d);
+
+    void (*window_forward)(const struct window_forward *p);
+    void (*window_backward)(const struct window_backward *p);
 
     /* One image. `at` receives, for each output, the place in its window (row
      * major) of the largest value: ties, the first; NaN wins. */

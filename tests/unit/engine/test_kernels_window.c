@@ -1,0 +1,210 @@
+/* Windows on packed images, each class of kernels against the definition in kernels.h.
+ * Values are on a grid and few enough that all sums are exact, in any order. */
+#include "numbers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SEGMENTS = 12, MAX_PLACES = 40, MAX_TAPS = 4 };
+
+static size_t pick(size_t *i, size_t n)
+{
+    return (size_t)hash_label(79, (*i)++, (uint32_t)n);
+}
+
+/* A window of some rows on an image of so many elements a row. */
+struct setting {
+    struct conv_window window;
+    uint32_t segment[MAX_SEGMENTS];
+    size_t size; /* of a packed image, and what is read past it */
+    real *x;
+};
+
+static void open_setting(struct setting *s, size_t *i, size_t of_row, size_t n_rows)
+{
+    *s = (struct setting){.size = of_row * n_rows + 4 * PANEL};
+    s->window.segment = s->segment;
+    s->window.n_segments = 1 + pick(i, MAX_SEGMENTS);
+    s->window.n_k = 1 + pick(i, of_row);
+    s->window.pitch = (s->window.n_k + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
+    for (size_t k = 0; k < s->window.n_segments; k++)
+        s->segment[k] = (uint32_t)(k * of_row);
+    s->x = grid(s->size, "x");
+}
+
+/* ---- Forward ------------------------------------------------------------- */
+
+static void check_forward(const struct setting *s, const struct window_forward *p,
+                          const real *z)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        for (size_t j = 0; j < p->n_panels * PANEL; j++) {
+            const real *w = p->w + j / PANEL * p->w_panel + j % PANEL;
+            real want = p->bias ? p->bias[j] : 0;
+
+            for (size_t k = 0; k < s->window.n_segments * s->window.n_k; k++)
+                want += p->x[i * p->x_row + s->segment[k / s->window.n_k] +
+                             k % s->window.n_k] *
+                        w[k * PANEL];
+            if (p->few && j >= PANEL / 2)
+                want = 0;
+            assert_true(z[i * p->z_row + j] == want);
+        }
+    }
+}
+
+static void test_outputs_are_sums_over_windows(void **state)
+{
+    const struct kernels *kernels = *state;
+    size_t i = 0;
+
+    for (size_t way = 0; way < 150; way++) {
+        size_t of_row = 8 + pick(&i, 40), step = 1 + pick(&i, 3);
+        struct setting s;
+        struct window_forward p = {.n = 1 + pick(&i, MAX_PLACES), .x_row = step};
+        real *z, *w, *bias = grid((size_t)4 * PANEL, "bias");
+
+        open_setting(&s, &i, of_row, MAX_SEGMENTS + MAX_PLACES * 3 / of_row + 2);
+        p.window = &s.window;
+        p.n_panels = 1 + pick(&i, 3);
+        p.few = p.n_panels == 1 && way % 2 == 0;
+        p.z_row = (p.n_panels + pick(&i, 2)) * PANEL;
+        p.w_panel = (s.window.n_segments * s.window.n_k + 3) * PANEL;
+        p.x = s.x;
+        p.w = w = grid(p.n_panels * p.w_panel, "w");
+        p.bias = way % 3 ? bias : NULL;
+        p.z = z = guarded(p.n * p.z_row);
+        kernels->window_forward(&p);
+        check_guard(z, p.n * p.z_row);
+        check_forward(&s, &p, z);
+        free(z), free(w), free(bias), free(s.x);
+    }
+}
+
+/* ---- Backward ------------------------------------------------------------ */
+
+/* Gradients that come through a pool. */
+struct through {
+    struct window_backward p;
+    uint32_t place[MAX_PLACES], tap[MAX_TAPS];
+    uint16_t *order, *first;
+    uint8_t *at;
+    real *g;
+};
+
+static void sort_outputs(struct through *t)
+{
+    for (size_t o = 0; o < t->p.n; o++) {
+        uint16_t n = 0, *first = t->first + o * (t->p.n_taps + 1);
+
+        for (size_t tap = 0; tap < t->p.n_taps; tap++) {
+            first[tap] = n;
+            for (size_t c = 0; c < t->p.n_outputs; c++) {
+                if (t->at[o * t->p.g_pitch + c] == tap)
+                    t->order[o * t->p.n_outputs + n++] = (uint16_t)c;
+            }
+        }
+        first[t->p.n_taps] = n;
+    }
+}
+
+static void open_through(struct through *t, size_t *i, const struct setting *s,
+                         size_t of_row)
+{
+    struct window_backward *p = &t->p;
+
+    *p = (struct window_backward){.window = &s->window, .x = s->x};
+    p->n = 1 + pick(i, MAX_PLACES);
+    p->n_outputs = 1 + pick(i, 20);
+    p->n_taps = 1 + pick(i, MAX_TAPS);
+    p->g_pitch = padded(p->n_outputs);
+    for (size_t o = 0; o < p->n; o++)
+        t->place[o] = (uint32_t)(o * 2);
+    for (size_t tap = 0; tap < p->n_taps; tap++)
+        t->tap[tap] = (uint32_t)(tap % 2 * of_row + tap / 2);
+    t->g = grid(p->n * p->g_pitch, "g");
+    t->at = allocate(p->n * p->g_pitch, 1);
+    for (size_t k = 0; k < p->n * p->g_pitch; k++)
+        t->at[k] = (uint8_t)pick(i, p->n_taps);
+    t->order = allocate(p->n * p->n_outputs, sizeof(*t->order));
+    t->first = allocate(p->n * (p->n_taps + 1), sizeof(*t->first));
+    sort_outputs(t);
+    p->g = t->g, p->at = t->at, p->order = t->order, p->first = t->first;
+    p->place = t->place, p->tap = t->tap;
+}
+
+static void close_through(struct through *t)
+{
+    free(t->g), free(t->at), free(t->order), free(t->first);
+}
+
+/* Both sums, added to what is there already. */
+static void define(const struct window_backward *p, real *dw, real *dx)
+{
+    const struct conv_window *v = p->window;
+
+    for (size_t i = 0; i < p->n * p->n_outputs * v->n_segments * v->n_k; i++) {
+        size_t k = i % v->n_k, s = i / v->n_k % v->n_segments;
+        size_t c = i / v->n_k / v->n_segments % p->n_outputs;
+        size_t o = i / v->n_k / v->n_segments / p->n_outputs;
+        size_t at = p->place[o] + p->tap[p->at[o * p->g_pitch + c]] + v->segment[s] + k;
+        size_t w = (c * v->n_segments + s) * v->pitch + k;
+        real g = p->g[o * p->g_pitch + c];
+
+        dw[w] += g * p->x[at];
+        dx[at] += g * p->w[w];
+    }
+}
+
+/* In dw only what is no padding of a stretch has a meaning. */
+static void check_weights(const struct window_backward *p, const real *want)
+{
+    const struct conv_window *v = p->window;
+
+    for (size_t i = 0; i < p->n_outputs * v->n_segments * v->pitch; i++) {
+        if (i % v->pitch < v->n_k)
+            assert_true(p->dw[i] == want[i]);
+    }
+}
+
+static void test_gradients_go_through_the_winner(void **state)
+{
+    const struct kernels *kernels = *state;
+    size_t i = 0;
+
+    for (size_t way = 0; way < 150; way++) {
+        size_t of_row = 8 + pick(&i, way % 4 == 0 ? 150 : 30), n_w;
+        struct setting s;
+        struct through t;
+        real *w, *dw, *dx, *want_dw, *want_dx;
+
+        open_setting(&s, &i, of_row, MAX_SEGMENTS + MAX_PLACES * 2 / of_row + 4);
+        open_through(&t, &i, &s, of_row);
+        n_w = t.p.n_outputs * s.window.n_segments * s.window.pitch;
+        w = grid(n_w, "w");
+        for (size_t k = 0; k < n_w; k++)
+            w[k] = k % s.window.pitch < s.window.n_k ? w[k] : 0;
+        dw = grid(n_w, "dw"), want_dw = grid(n_w, "dw");
+        dx = guarded(s.size), want_dx = guarded(s.size);
+        t.p.w = w, t.p.dw = dw;
+        kernels->window_backward(&t.p);
+        t.p.dx = dx;
+        kernels->window_backward(&t.p);
+        define(&t.p, want_dw, want_dx);
+        check_weights(&t.p, want_dw);
+        check_guard(dx, s.size);
+        assert_memory_equal(dx, want_dx, s.size * sizeof(*dx));
+        free(w), free(dw), free(dx), free(want_dw), free(want_dx), free(s.x);
+        close_through(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_outputs_are_sums_over_windows),
+        cmocka_unit_test(test_gradients_go_through_the_winner),
+    };
+
+    return run_tests_per_class(tests, sizeof(tests) / sizeof(tests[0]));
+}
