@@ -171,21 +171,23 @@ struct depthwise_backward {
     const struct conv2d_shape *shape;
 };
 
-/* The window of a convolution on an image that lies packed: its inputs, in the order of
- * the weights, are n_segments stretches of n_k elements, each so many elements after
- * the window's place. Up to `pitch` elements of a stretch are read.
+/* The window of a convolution on an image that lies packed: of n_planes planes n_rows
+ * stretches of n_k elements, which is their order in the weights, too. Stretch s, the
+ * one of row s % n_rows of plane s / n_rows, begins
+ *   stretch(s) = s / n_rows plane + s % n_rows row
+ * elements after the window's place. Up to `pitch` of its elements are read.
  *
  * pitch  a multiple of WINDOW_STEP */
 enum { WINDOW_STEP = 8 };
 
 struct conv_window {
-    const uint32_t *segment;
-    size_t n_segments;
+    size_t n_planes, plane;
+    size_t n_rows, row;
     size_t n_k;
     size_t pitch;
 };
 
-/* z[i, j] = bias[j] + sum_(s, k) x[i x_row + segment[s] + k] w[s n_k + k, j] for n
+/* z[i, j] = bias[j] + sum_(s, k) x[i x_row + stretch(s) + k] w[s n_k + k, j] for n
  * places; w is n_panels panels of PANEL outputs.
  *
  * bias  NULL: 0
@@ -205,24 +207,24 @@ struct window_forward {
 
 /* Backward, where gradients come through a max pool: window o of the pool hands
  * g[o, c] to place[o] + tap[at[o, c]] of output c. One of
- *   dw[c, s, k] += sum_o g[o, c] x[place + segment[s] + k]
- *   dx[place + segment[s] + k] += sum_c g[o, c] w[c, s, k]
- * dw and w are (n_outputs, n_segments, pitch), w 0 where k >= n_k.
+ *   dw[c, s, k] += sum_o g[o, c] x[place + stretch(s) + k]
+ *   dx[place + stretch(s) + k] += sum_c g[o, c] w[c, s, k]
+ * dw and w are (n_outputs, n_planes n_rows, pitch), w 0 where k >= n_k;
+ * outputs are w_output elements apart.
  *
- * dx           NULL: dw is wanted; then order and first are not read
- * order, first outputs of each window by their winner: those that tap t of window o
- *              has are order[o n_outputs + i], i from first[o (n_taps + 1) + t] up to
- *              the next first */
+ * dx       NULL: dw is wanted
+ * winners  scratch, of n g_pitch / PANEL n_taps; not for dw */
 struct window_backward {
     const struct conv_window *window;
     real *dw, *dx;
     const real *x, *w;
+    size_t w_output;
     const real *g;
     const uint8_t *at;
     size_t g_pitch;
     size_t n, n_outputs, n_taps;
     const uint32_t *place, *tap;
-    const uint16_t *order, *first;
+    uint16_t *winners;
 };
 
 /* A panel of rows that lanes are taken from.

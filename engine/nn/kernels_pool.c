@@ -99,20 +99,36 @@ ALWAYS_INLINE void max_of_window(struct winners *w, vec sum[PANEL_VECS],
     }
 }
 
-static bool may_have_nan(const vec sum[PANEL_VECS])
+ALWAYS_INLINE bool has_nan(vec v)
 {
-    real lanes[PANEL];
-    int bad = 0;
-
-    for (size_t j = 0; j < PANEL_VECS; j++)
-        vec_store(lanes + j * LANES, sum[j]);
-    for (size_t l = 0; l < PANEL; l++)
-        bad |= lanes[l] != lanes[l];
-    return bad;
+#if LANES == 16
+    return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
+#elif LANES == 8
+    return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
+#elif LANES == 4 && defined(__SSE2__)
+    return _mm_movemask_ps(_mm_cmpunord_ps(v, v)) != 0;
+#elif LANES == 4
+    return vminvq_u32(vceqq_f32(v, v)) == 0;
+#else
+    return v != v;
+#endif
 }
 
-static void put_winners(real *y, uint8_t *at, const struct winners *w)
+ALWAYS_INLINE bool may_have_nan(const vec sum[PANEL_VECS])
 {
+    vec all = sum[0];
+
+    for (size_t j = 1; j < PANEL_VECS; j++)
+        all += sum[j];
+    return has_nan(all);
+}
+
+ALWAYS_INLINE void put_winners(real *y, uint8_t *at, const struct winners *w)
+{
+#if LANES == 16
+    vec_store(y, w->best[0]);
+    _mm_storeu_si128((__m128i *)at, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(w->tap[0])));
+#else
     real tap[PANEL];
 
     for (size_t j = 0; j < PANEL_VECS; j++) {
@@ -121,6 +137,57 @@ static void put_winners(real *y, uint8_t *at, const struct winners *w)
     }
     for (size_t l = 0; l < PANEL; l++)
         at[l] = (uint8_t)(int32_t)tap[l];
+#endif
+}
+
+/* One window, all channels. */
+ALWAYS_INLINE void pool_window(real *y, uint8_t *at, const struct pooled *p,
+                               struct range rows, struct range columns,
+                               enum activation act)
+{
+    for (size_t c = 0; c < padded(p->shape->channels); c += PANEL) {
+        struct winners w;
+        vec sum[PANEL_VECS];
+
+        max_of_window(&w, sum, p, c, rows, columns, act, false);
+        if (may_have_nan(sum))
+            max_of_window(&w, sum, p, c, rows, columns, act, true);
+        put_winners(y + c, at + c, &w);
+    }
+}
+
+/* The same with all of the window inside, of 2 by 2. */
+ALWAYS_INLINE void pool_four(real *y, uint8_t *at, const struct pooled *p, size_t row,
+                             size_t column, enum activation act)
+{
+    struct range rows = {row, row + 2, 0}, columns = {column, column + 2, 0};
+    const real *top = p->x + (row * p->shape->w_in + column) * p->pitch;
+    const real *bottom = top + p->shape->w_in * p->pitch;
+
+    for (size_t c = 0; c < padded(p->shape->channels); c += PANEL) {
+        struct winners w;
+        vec sum[PANEL_VECS];
+
+        for (size_t j = 0; j < PANEL_VECS; j++) {
+            size_t at_j = c + j * LANES;
+            vec a = read_vec(p, top + 0, at_j, act), b, first, second, tap_a, tap_b;
+
+            b = read_vec(p, top + p->pitch, at_j, act);
+            first = vec_max(a, b);
+            tap_a = vec_if_less(a, b, vec_splat(1));
+            sum[j] = a + b;
+            a = read_vec(p, bottom, at_j, act);
+            b = read_vec(p, bottom + p->pitch, at_j, act);
+            second = vec_max(a, b);
+            tap_b = vec_splat(2) + vec_if_less(a, b, vec_splat(1));
+            sum[j] += a + b;
+            w.best[j] = vec_max(first, second);
+            w.tap[j] = tap_a + vec_if_less(first, second, tap_b - tap_a);
+        }
+        if (may_have_nan(sum))
+            max_of_window(&w, sum, p, c, rows, columns, act, true);
+        put_winners(y + c, at + c, &w);
+    }
 }
 
 ALWAYS_INLINE void max_of_image(real *y, uint8_t *at, const struct pooled *p,
@@ -129,20 +196,17 @@ ALWAYS_INLINE void max_of_image(real *y, uint8_t *at, const struct pooled *p,
     const struct pool2d_shape *s = p->shape;
     size_t channels = padded(s->channels);
 
-    for (size_t o = 0; o < s->h_out * s->w_out; o++) {
-        struct range rows =
-            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
-        struct range columns =
-            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+    for (size_t r = 0; r < s->h_out; r++) {
+        struct range rows = range_of(r, s->stride_h, s->pad_h, s->k_h, s->h_in);
 
-        for (size_t c = 0; c < channels; c += PANEL) {
-            struct winners w;
-            vec sum[PANEL_VECS];
+        for (size_t o = 0; o < s->w_out; o++, y += channels, at += channels) {
+            struct range columns = range_of(o, s->stride_w, s->pad_w, s->k_w, s->w_in);
 
-            max_of_window(&w, sum, p, c, rows, columns, act, false);
-            if (may_have_nan(sum))
-                max_of_window(&w, sum, p, c, rows, columns, act, true);
-            put_winners(y + o * channels + c, at + o * channels + c, &w);
+            if (s->k_h == 2 && s->k_w == 2 && rows.last == rows.first + 2 &&
+                columns.last == columns.first + 2)
+                pool_four(y, at, p, rows.first, columns.first, act);
+            else
+                pool_window(y, at, p, rows, columns, act);
         }
     }
 }

@@ -6,9 +6,9 @@
 
 enum { PLACE_GROUP = 3, MAX_HEIGHT = 5, MAX_WIDTH = 8 };
 
-/* Where a tile of a window's inputs begins. */
+/* Where a tile of a window's inputs begins, on the image and among the weights. */
 struct corner {
-    size_t segment, k;
+    size_t x, w;
 };
 
 /* Tiles that fit the registers, at best ten vectors. */
@@ -116,8 +116,58 @@ static void window_forward(const struct window_forward *p)
         forward_panel_whole(p, panel);
 }
 
+/* Which of a panel's gradients are not 0. */
+ALWAYS_INLINE unsigned not_zero(const real *g)
+{
+#if LANES == 16
+    return _mm512_cmp_ps_mask(vec_load(g), vec_zero(), _CMP_NEQ_UQ);
+#elif LANES == 8
+    __m256 low = _mm256_cmp_ps(vec_load(g), vec_zero(), _CMP_NEQ_UQ);
+    __m256 high = _mm256_cmp_ps(vec_load(g + 8), vec_zero(), _CMP_NEQ_UQ);
+
+    return (unsigned)_mm256_movemask_ps(low) | (unsigned)_mm256_movemask_ps(high) << 8;
+#else
+    unsigned lanes = 0;
+
+    for (size_t l = 0; l < PANEL; l++)
+        lanes |= (unsigned)(g[l] != 0) << l;
+    return lanes;
+#endif
+}
+
+/* Which of a panel's winners are of this tap. */
+ALWAYS_INLINE unsigned winners_of(const uint8_t *at, size_t tap)
+{
+#if LANES > 1 && defined(__SSE2__)
+    __m128i same =
+        _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8((char)tap));
+
+    return (unsigned)_mm_movemask_epi8(same);
+#else
+    unsigned lanes = 0;
+
+    for (size_t l = 0; l < PANEL; l++)
+        lanes |= (unsigned)(at[l] == tap) << l;
+    return lanes;
+#endif
+}
+
+static void find_winners(const struct window_backward *p)
+{
+    uint16_t *winners = p->winners;
+
+    for (size_t i = 0; i < p->n * p->g_pitch; i += PANEL) {
+        unsigned lanes = not_zero(p->g + i);
+
+        for (size_t t = 0; t < p->n_taps; t++)
+            *winners++ = (uint16_t)(winners_of(p->at + i, t) & lanes);
+    }
+}
+
 static void window_backward(const struct window_backward *p)
 {
+    if (p->dx)
+        find_winners(p);
 #if LANES == 16
     if (p->window->pitch % LANES > 0) {
         backward_half(p);

@@ -12,7 +12,7 @@ struct PART(places) {
     const real *group[(PART_ROWS + PLACE_GROUP - 1) / PLACE_GROUP];
 };
 
-ALWAYS_INLINE void PART(add_segment)(part_vec acc[PART_ROWS][PART_VECS],
+ALWAYS_INLINE void PART(add_stretch)(part_vec acc[PART_ROWS][PART_VECS],
                                      const struct window_forward *p, const real *x,
                                      const real *w, size_t rows)
 {
@@ -55,9 +55,12 @@ ALWAYS_INLINE void PART(forward_tile)(const struct window_forward *p, real *z,
         for (size_t j = 0; j < PART_VECS; j++)
             acc[i][j] = bias ? part_load(bias + j * PART_LANES) : part_splat(0);
     }
-    for (size_t s = 0; s < p->window->n_segments; s++) {
-        PART(add_segment)(acc, p, x + p->window->segment[s], w, rows);
-        w += p->window->n_k * PANEL;
+    for (size_t i = 0; i < p->window->n_planes; i++) {
+        for (size_t r = 0; r < p->window->n_rows; r++) {
+            PART(add_stretch)(acc, p, x + r * p->window->row, w, rows);
+            w += p->window->n_k * PANEL;
+        }
+        x += p->window->plane;
     }
 #pragma GCC unroll 16
     for (size_t i = 0; i < rows; i++) {
@@ -116,13 +119,14 @@ static void PART(forward_panel)(const struct window_forward *p, size_t panel)
 #if PART_IS_BACKWARD
 
 /* The sums of one output over all windows of the pool: `width` vectors of `height`
- * segments from a corner on, which are in registers at once. */
+ * stretches from a corner on, which are in registers at once. */
 ALWAYS_INLINE void PART(weight_of)(const struct window_backward *p, size_t c,
                                    const struct corner *at, size_t height, size_t width)
 {
-    const uint32_t *segment = p->window->segment + at->segment;
-    size_t pitch = p->window->pitch;
-    real *dw = p->dw + (c * p->window->n_segments + at->segment) * pitch + at->k;
+    size_t pitch = p->window->pitch, row = p->window->row, two = 2 * row;
+    real *dw = p->dw + c * p->w_output + at->w;
+    const real *image = p->x + at->x, *g = p->g + c;
+    const uint8_t *winner = p->at + c;
     part_vec acc[MAX_HEIGHT][MAX_WIDTH];
 
 #pragma GCC unroll 8
@@ -131,16 +135,18 @@ ALWAYS_INLINE void PART(weight_of)(const struct window_backward *p, size_t c,
         for (size_t j = 0; j < width; j++)
             acc[i][j] = part_load(dw + i * pitch + j * PART_LANES);
     }
-    for (size_t o = 0; o < p->n; o++) {
-        const real *x = p->x + p->place[o] + p->tap[p->at[o * p->g_pitch + c]] + at->k;
-        part_vec g = part_splat(p->g[o * p->g_pitch + c]);
+    for (size_t o = 0; o < p->n; o++, g += p->g_pitch, winner += p->g_pitch) {
+        const real *even = image + p->place[o] + p->tap[*winner], *odd = even + row;
+        part_vec g_c = part_splat(*g);
 
 #pragma GCC unroll 8
         for (size_t i = 0; i < height; i++) {
 #pragma GCC unroll 8
             for (size_t j = 0; j < width; j++)
-                acc[i][j] =
-                    part_fma(g, part_load(x + segment[i] + j * PART_LANES), acc[i][j]);
+                acc[i][j] = part_fma(g_c,
+                                     part_load((i % 2 ? odd : even) + i / 2 * two +
+                                               j * PART_LANES),
+                                     acc[i][j]);
         }
     }
 #pragma GCC unroll 8
@@ -156,12 +162,10 @@ ALWAYS_INLINE void PART(input_place)(const struct window_backward *p, size_t o,
                                      size_t tap, const struct corner *at, size_t height,
                                      size_t width)
 {
-    const uint16_t *first = p->first + o * (p->n_taps + 1) + tap;
-    const real *g = p->g + o * p->g_pitch;
-    size_t pitch = p->window->pitch, of_output = p->window->n_segments * pitch;
-    const uint32_t *segment = p->window->segment + at->segment;
-    const real *w = p->w + at->segment * pitch + at->k;
-    real *dx;
+    size_t n_panels = p->g_pitch / PANEL, pitch = p->window->pitch;
+    const uint16_t *winners = p->winners + o * n_panels * p->n_taps + tap;
+    const real *g = p->g + o * p->g_pitch, *w = p->w + at->w;
+    real *dx = p->dx + at->x + p->place[o] + p->tap[tap];
     part_vec acc[MAX_HEIGHT][MAX_WIDTH];
 
 #pragma GCC unroll 8
@@ -170,28 +174,26 @@ ALWAYS_INLINE void PART(input_place)(const struct window_backward *p, size_t o,
         for (size_t j = 0; j < width; j++)
             acc[i][j] = part_splat(0);
     }
-    for (size_t n = first[0]; n < first[1]; n++) {
-        size_t c = p->order[o * p->n_outputs + n];
-        const real *w_c = w + c * of_output;
-        part_vec g_c = part_splat(g[c]);
+    for (size_t q = 0; q < n_panels; q++, g += PANEL, w += PANEL * p->w_output) {
+        for (unsigned left = winners[q * p->n_taps]; left != 0; left &= left - 1) {
+            size_t lane = (size_t)__builtin_ctz(left);
+            const real *w_c = w + lane * p->w_output;
+            part_vec g_c = part_splat(g[lane]);
 
 #pragma GCC unroll 8
-        for (size_t i = 0; i < height; i++) {
+            for (size_t i = 0; i < height; i++) {
 #pragma GCC unroll 8
-            for (size_t j = 0; j < width; j++)
-                acc[i][j] =
-                    part_fma(g_c, part_load(w_c + i * pitch + j * PART_LANES), acc[i][j]);
+                for (size_t j = 0; j < width; j++)
+                    acc[i][j] = part_fma(g_c, part_load(w_c + i * pitch + j * PART_LANES),
+                                         acc[i][j]);
+            }
         }
     }
-    dx = p->dx + p->place[o] + p->tap[tap] + at->k;
 #pragma GCC unroll 8
-    for (size_t i = 0; i < height; i++) {
+    for (size_t i = 0; i < height; i++, dx += p->window->row) {
 #pragma GCC unroll 8
-        for (size_t j = 0; j < width; j++) {
-            real *to = dx + segment[i] + j * PART_LANES;
-
-            part_store(to, part_load(to) + acc[i][j]);
-        }
+        for (size_t j = 0; j < width; j++)
+            part_store(dx + j * PART_LANES, part_load(dx + j * PART_LANES) + acc[i][j]);
     }
 }
 
@@ -206,21 +208,23 @@ ALWAYS_INLINE void PART(input_tile)(const struct window_backward *p,
                                     const struct corner *at, size_t height, size_t width)
 {
     for (size_t o = 0; o < p->n; o++) {
-        for (size_t t = 0; t < p->n_taps; t++) {
-            const uint16_t *first = p->first + o * (p->n_taps + 1) + t;
-
-            if (first[1] > first[0])
-                PART(input_place)(p, o, t, at, height, width);
-        }
+        for (size_t t = 0; t < p->n_taps; t++)
+            PART(input_place)(p, o, t, at, height, width);
     }
 }
 
+ALWAYS_INLINE void PART(tile_of)(const struct window_backward *p, const struct corner *at,
+                                 size_t height, size_t width)
+{
+    if (p->dx)
+        PART(input_tile)(p, at, height, width);
+    else
+        PART(weight_tile)(p, at, height, width);
+}
+
 #define TILE(height, width)                                                              \
-    case height * 16 + width:                                                            \
-        if (p->dx)                                                                       \
-            PART(input_tile)(p, at, height, width);                                      \
-        else                                                                             \
-            PART(weight_tile)(p, at, height, width);                                     \
+    case (height)*16 + (width):                                                          \
+        PART(tile_of)(p, at, height, width);                                             \
         break;
 
 static void PART(tile)(const struct window_backward *p, const struct corner *at,
@@ -243,18 +247,30 @@ static void PART(tile)(const struct window_backward *p, const struct corner *at,
 
 #undef TILE
 
+/* Tiles of `width` vectors from vector v on, of one plane. */
+static void PART(plane)(const struct window_backward *p, size_t plane, size_t v,
+                        size_t width)
+{
+    const struct conv_window *window = p->window;
+
+    for (size_t r = 0, height; r < window->n_rows; r += height) {
+        struct corner at = {plane * window->plane + r * window->row + v * PART_LANES,
+                            (plane * window->n_rows + r) * window->pitch +
+                                v * PART_LANES};
+
+        height = tile_height(window->n_rows - r, width);
+        PART(tile)(p, &at, height, width);
+    }
+}
+
 static void PART(backward)(const struct window_backward *p)
 {
-    size_t vecs = p->window->pitch / PART_LANES, segments = p->window->n_segments;
+    size_t vecs = p->window->pitch / PART_LANES;
 
     for (size_t v = 0, width; v < vecs; v += width) {
         width = tile_width(vecs - v);
-        for (size_t s = 0, height; s < segments; s += height) {
-            struct corner at = {s, v * PART_LANES};
-
-            height = tile_height(segments - s, width);
-            PART(tile)(p, &at, height, width);
-        }
+        for (size_t plane = 0; plane < p->window->n_planes; plane++)
+            PART(plane)(p, plane, v, width);
     }
 }
 

@@ -63,20 +63,18 @@ bool pooled_is_done(const struct lowering *l, const struct node *pool)
 
 /* ---- Geometry ------------------------------------------------------------ */
 
-/* Segments are rows of the window, of each plane if there are several. */
-static uint32_t *segments_of(struct lowering *l, struct pooled *p)
+static struct conv_window window_of(const struct pooled *p)
 {
     const struct conv2d_shape *s = &p->d->shape;
-    size_t n = p->n_planes * s->k_h;
-    uint32_t *segment = lower_plan(l, n * sizeof(*segment));
+    size_t n_k = s->k_w * p->channels;
 
-    for (size_t i = 0; segment && i < n; i++)
-        segment[i] =
-            (uint32_t)((i / s->k_h * p->height + i % s->k_h) * p->width * p->channels);
-    p->window.n_segments = n;
-    p->window.n_k = s->k_w * p->channels;
-    p->window.pitch = (p->window.n_k + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
-    return segment;
+    return (struct conv_window){.n_planes = p->n_planes,
+                                .plane = p->height * p->width * p->channels,
+                                .n_rows = s->k_h,
+                                .row = p->width * p->channels,
+                                .n_k = n_k,
+                                .pitch =
+                                    (n_k + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP};
 }
 
 /* Outputs of the convolution, step_h and step_w of them apart, `w` of them a row. */
@@ -111,13 +109,14 @@ struct pooled *pooled_create(struct lowering *l, const struct node *conv,
     p->channels = p->d->planar ? 1 : p->d->patches.per_tap;
     p->n_places = p->pool.h_out * p->pool.w_out;
     p->n_taps = p->pool.k_h * p->pool.k_w;
-    p->window.segment = segments_of(l, p);
-    p->size = padded(p->n_planes * p->height * p->width * p->channels) + 2 * PANEL;
+    p->window = window_of(p);
+    p->size =
+        padded(p->n_planes * p->height * p->width * p->channels) + (size_t)2 * PANEL;
     p->place =
         grid_of(l, p, p->n_places, p->pool.w_out, p->pool.stride_h, p->pool.stride_w);
     p->tap = grid_of(l, p, p->n_taps, p->pool.k_w, 1, 1);
     p->winners = lower_saved(l, conv, lower_max_batch(l) * p->n_places * p->d->c_out);
-    return p->window.segment && p->place && p->tap ? p : NULL;
+    return p->place && p->tap ? p : NULL;
 }
 
 /* ---- Packing ------------------------------------------------------------- */

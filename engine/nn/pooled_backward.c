@@ -31,20 +31,24 @@ struct block {
     struct window_backward w;
     size_t example, slot;
     real *image, *dx, *rows; /* scratch: packed, packed, as rows */
-    uint16_t *order, *first;
 };
+
+static size_t stretches(const struct conv_window *window)
+{
+    return window->n_planes * window->n_rows;
+}
 
 /* ---- Weights by output --------------------------------------------------- */
 
-/* From panels to (outputs, segments, pitch). A block is a panel. */
+/* From panels to (outputs, stretches, pitch). A block is a panel. */
 static void run_turn(const struct call *call, const struct step *step, size_t block,
                      size_t worker)
 {
     const struct pooled *p = call->plan;
     const struct conv_window *window = &p->window;
-    size_t size = window->n_segments * window->pitch;
-    const real *w = step_data(step, step->program->of[p->d->w].value);
+    size_t size = stretches(window) * window->pitch;
     real *out = step_buffer(step, call, 0);
+    const real *w = step_buffer(step, call, 1);
 
     (void)worker;
     w += block * p->d->k * PANEL;
@@ -58,28 +62,6 @@ static void run_turn(const struct call *call, const struct step *step, size_t bl
 }
 
 /* ---- One example --------------------------------------------------------- */
-
-/* The outputs of each window by their winner; those without a gradient are left out. */
-static void sort_outputs(const struct block *b)
-{
-    size_t n_taps = b->p->n_taps, n_outputs = b->w.n_outputs;
-
-    for (size_t o = 0; o < b->w.n; o++) {
-        const real *g = b->w.g + o * b->w.g_pitch;
-        const uint8_t *at = b->w.at + o * b->w.g_pitch;
-        uint16_t *order = b->order + o * n_outputs, *first = b->first + o * (n_taps + 1);
-        uint16_t n = 0;
-
-        for (size_t t = 0; t < n_taps; t++) {
-            first[t] = n;
-            for (size_t c = 0; c < n_outputs; c++) {
-                order[n] = (uint16_t)c;
-                n = (uint16_t)(n + (at[c] == t && g[c] != 0));
-            }
-        }
-        first[n_taps] = n;
-    }
-}
 
 /* The packed gradient, as rows of the input. */
 static void unpack(const struct block *b)
@@ -133,7 +115,6 @@ static void pass_on(const struct block *b)
 
 static void do_input(struct block *b)
 {
-    sort_outputs(b);
     memset(b->dx, 0, b->p->size * sizeof(*b->dx));
     b->w.dx = b->dx;
     b->step->kernels->window_backward(&b->w);
@@ -170,20 +151,19 @@ static struct block begin_chunk(const struct call *call, const struct step *step
 
     b.dx = b.image + p->size;
     b.rows = b.dx + p->size;
-    b.order = (uint16_t *)(b.rows + p->d->x.rows * p->d->c_in);
-    b.first = b.order + p->n_places * p->d->c_out;
     b.w = (struct window_backward){.window = &p->window,
                                    .dw = (real *)step_buffer(step, call, SHARES) +
                                          chunk * plan->share_size,
                                    .w = step_data(step, call->buffer[WT]),
+                                   .w_output = stretches(&p->window) * p->window.pitch,
                                    .g_pitch = p->d->c_out,
                                    .n = p->n_places,
                                    .n_outputs = p->d->shape.c_out,
                                    .n_taps = p->n_taps,
                                    .place = p->place,
                                    .tap = p->tap,
-                                   .order = b.order,
-                                   .first = b.first};
+                                   .winners =
+                                       (uint16_t *)(b.rows + p->d->x.rows * p->d->c_in)};
     return b;
 }
 
@@ -209,7 +189,7 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
 static void move_row(real *panel, real *row, const struct conv_window *window,
                      bool to_panel)
 {
-    for (size_t s = 0; s < window->n_segments; s++) {
+    for (size_t s = 0; s < stretches(window); s++) {
         real *there = panel + s * window->n_k * PANEL, *here = row + s * window->pitch;
 
         for (size_t k = 0; k < window->n_k; k++) {
@@ -227,7 +207,7 @@ static void run_sum(const struct call *call, const struct step *step, size_t blo
 {
     const struct backward_plan *plan = call->plan;
     const struct conv_window *window = &plan->p->window;
-    size_t n = plan->p->d->k * PANEL, size = window->n_segments * window->pitch;
+    size_t n = plan->p->d->k * PANEL, size = stretches(window) * window->pitch;
     size_t n_chunks = (step->n + plan->examples - 1) / plan->examples;
     const real *shares = step_buffer(step, call, 0);
     real *g = step_scratch(step, worker), *row = g + n;
@@ -262,7 +242,7 @@ static struct backward_plan *new_plan(struct lowering *l, const struct node *con
     if (!plan)
         return NULL;
     plan->p = p;
-    plan->share_size = d->shape.c_out * p->window.n_segments * p->window.pitch;
+    plan->share_size = d->shape.c_out * stretches(&p->window) * p->window.pitch;
     plan->examples =
         lower_unit_part(l, 1,
                         plan->share_size > LARGE_SHARE ? MANY_EXAMPLES : FEW_EXAMPLES);
@@ -279,16 +259,18 @@ static int turned_weights(struct lowering *l, const struct backward_plan *plan,
 {
     int wt = lower_workspace(l, plan->share_size * sizeof(real));
 
-    lower_planned_call(l, run_turn, panels, plan->p, (const int[]){wt}, 1);
+    lower_planned_call(l, run_turn, panels, plan->p,
+                       (const int[]){wt, lower_value(l, plan->p->d->w)}, 2);
     return wt;
 }
 
 static uint64_t scratch_of(const struct pooled *p)
 {
     const struct dense *d = p->d;
-    size_t lists = p->n_places * (d->c_out + p->n_taps + 1) + 1;
+    size_t winners = p->n_places * d->c_out / PANEL * p->n_taps;
 
-    return (2 * p->size + d->x.rows * d->c_in) * sizeof(real) + lists * sizeof(uint16_t);
+    return (2 * p->size + d->x.rows * d->c_in) * sizeof(real) +
+           winners * sizeof(uint16_t);
 }
 
 void pooled_lower_backward(struct lowering *l, const struct node *conv,

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SEGMENTS = 12, MAX_PLACES = 40, MAX_TAPS = 4 };
+enum { MAX_ROWS = 6, MAX_PLANES = 3, MAX_PLACES = 40, MAX_TAPS = 4 };
 
 static size_t pick(size_t *i, size_t n)
 {
@@ -15,21 +15,33 @@ static size_t pick(size_t *i, size_t n)
 /* A window of some rows on an image of so many elements a row. */
 struct setting {
     struct conv_window window;
-    uint32_t segment[MAX_SEGMENTS];
     size_t size; /* of a packed image, and what is read past it */
     real *x;
 };
 
 static void open_setting(struct setting *s, size_t *i, size_t of_row, size_t n_rows)
 {
-    *s = (struct setting){.size = of_row * n_rows + 4 * PANEL};
-    s->window.segment = s->segment;
-    s->window.n_segments = 1 + pick(i, MAX_SEGMENTS);
-    s->window.n_k = 1 + pick(i, of_row);
-    s->window.pitch = (s->window.n_k + WINDOW_STEP - 1) / WINDOW_STEP * WINDOW_STEP;
-    for (size_t k = 0; k < s->window.n_segments; k++)
-        s->segment[k] = (uint32_t)(k * of_row);
+    size_t n_k = 1 + pick(i, of_row);
+
+    s->window = (struct conv_window){.n_planes = 1 + pick(i, MAX_PLANES),
+                                     .plane = n_rows * of_row,
+                                     .n_rows = 1 + pick(i, MAX_ROWS),
+                                     .row = of_row,
+                                     .n_k = n_k,
+                                     .pitch = (n_k + WINDOW_STEP - 1) / WINDOW_STEP *
+                                              WINDOW_STEP};
+    s->size = MAX_PLANES * s->window.plane + (size_t)4 * PANEL;
     s->x = grid(s->size, "x");
+}
+
+static size_t stretches(const struct setting *s)
+{
+    return s->window.n_planes * s->window.n_rows;
+}
+
+static size_t stretch(const struct conv_window *w, size_t s)
+{
+    return s / w->n_rows * w->plane + s % w->n_rows * w->row;
 }
 
 /* ---- Forward ------------------------------------------------------------- */
@@ -42,8 +54,8 @@ static void check_forward(const struct setting *s, const struct window_forward *
             const real *w = p->w + j / PANEL * p->w_panel + j % PANEL;
             real want = p->bias ? p->bias[j] : 0;
 
-            for (size_t k = 0; k < s->window.n_segments * s->window.n_k; k++)
-                want += p->x[i * p->x_row + s->segment[k / s->window.n_k] +
+            for (size_t k = 0; k < stretches(s) * s->window.n_k; k++)
+                want += p->x[i * p->x_row + stretch(&s->window, k / s->window.n_k) +
                              k % s->window.n_k] *
                         w[k * PANEL];
             if (p->few && j >= PANEL / 2)
@@ -64,12 +76,12 @@ static void test_outputs_are_sums_over_windows(void **state)
         struct window_forward p = {.n = 1 + pick(&i, MAX_PLACES), .x_row = step};
         real *z, *w, *bias = grid((size_t)4 * PANEL, "bias");
 
-        open_setting(&s, &i, of_row, MAX_SEGMENTS + MAX_PLACES * 3 / of_row + 2);
+        open_setting(&s, &i, of_row, MAX_ROWS + MAX_PLACES * 3 / of_row + 2);
         p.window = &s.window;
         p.n_panels = 1 + pick(&i, 3);
         p.few = p.n_panels == 1 && way % 2 == 0;
         p.z_row = (p.n_panels + pick(&i, 2)) * PANEL;
-        p.w_panel = (s.window.n_segments * s.window.n_k + 3) * PANEL;
+        p.w_panel = (stretches(&s) * s.window.n_k + 3) * PANEL;
         p.x = s.x;
         p.w = w = grid(p.n_panels * p.w_panel, "w");
         p.bias = way % 3 ? bias : NULL;
@@ -87,26 +99,10 @@ static void test_outputs_are_sums_over_windows(void **state)
 struct through {
     struct window_backward p;
     uint32_t place[MAX_PLACES], tap[MAX_TAPS];
-    uint16_t *order, *first;
+    uint16_t *winners;
     uint8_t *at;
     real *g;
 };
-
-static void sort_outputs(struct through *t)
-{
-    for (size_t o = 0; o < t->p.n; o++) {
-        uint16_t n = 0, *first = t->first + o * (t->p.n_taps + 1);
-
-        for (size_t tap = 0; tap < t->p.n_taps; tap++) {
-            first[tap] = n;
-            for (size_t c = 0; c < t->p.n_outputs; c++) {
-                if (t->at[o * t->p.g_pitch + c] == tap)
-                    t->order[o * t->p.n_outputs + n++] = (uint16_t)c;
-            }
-        }
-        first[t->p.n_taps] = n;
-    }
-}
 
 static void open_through(struct through *t, size_t *i, const struct setting *s,
                          size_t of_row)
@@ -126,29 +122,30 @@ static void open_through(struct through *t, size_t *i, const struct setting *s,
     t->at = allocate(p->n * p->g_pitch, 1);
     for (size_t k = 0; k < p->n * p->g_pitch; k++)
         t->at[k] = (uint8_t)pick(i, p->n_taps);
-    t->order = allocate(p->n * p->n_outputs, sizeof(*t->order));
-    t->first = allocate(p->n * (p->n_taps + 1), sizeof(*t->first));
-    sort_outputs(t);
-    p->g = t->g, p->at = t->at, p->order = t->order, p->first = t->first;
+    for (size_t k = 0; k < p->n * p->g_pitch; k++)
+        t->g[k] = k % p->g_pitch < p->n_outputs ? t->g[k] : 0;
+    t->winners = allocate(p->n * p->g_pitch / PANEL * p->n_taps, sizeof(*t->winners));
+    p->g = t->g, p->at = t->at, p->winners = t->winners;
     p->place = t->place, p->tap = t->tap;
 }
 
 static void close_through(struct through *t)
 {
-    free(t->g), free(t->at), free(t->order), free(t->first);
+    free(t->g), free(t->at), free(t->winners);
 }
 
 /* Both sums, added to what is there already. */
 static void define(const struct window_backward *p, real *dw, real *dx)
 {
     const struct conv_window *v = p->window;
+    size_t n_stretches = v->n_planes * v->n_rows;
 
-    for (size_t i = 0; i < p->n * p->n_outputs * v->n_segments * v->n_k; i++) {
-        size_t k = i % v->n_k, s = i / v->n_k % v->n_segments;
-        size_t c = i / v->n_k / v->n_segments % p->n_outputs;
-        size_t o = i / v->n_k / v->n_segments / p->n_outputs;
-        size_t at = p->place[o] + p->tap[p->at[o * p->g_pitch + c]] + v->segment[s] + k;
-        size_t w = (c * v->n_segments + s) * v->pitch + k;
+    for (size_t i = 0; i < p->n * p->n_outputs * n_stretches * v->n_k; i++) {
+        size_t k = i % v->n_k, s = i / v->n_k % n_stretches;
+        size_t c = i / v->n_k / n_stretches % p->n_outputs;
+        size_t o = i / v->n_k / n_stretches / p->n_outputs;
+        size_t at = p->place[o] + p->tap[p->at[o * p->g_pitch + c]] + stretch(v, s) + k;
+        size_t w = (c * n_stretches + s) * v->pitch + k;
         real g = p->g[o * p->g_pitch + c];
 
         dw[w] += g * p->x[at];
@@ -160,8 +157,9 @@ static void define(const struct window_backward *p, real *dw, real *dx)
 static void check_weights(const struct window_backward *p, const real *want)
 {
     const struct conv_window *v = p->window;
+    size_t n_stretches = v->n_planes * v->n_rows;
 
-    for (size_t i = 0; i < p->n_outputs * v->n_segments * v->pitch; i++) {
+    for (size_t i = 0; i < p->n_outputs * n_stretches * v->pitch; i++) {
         if (i % v->pitch < v->n_k)
             assert_true(p->dw[i] == want[i]);
     }
@@ -178,15 +176,15 @@ static void test_gradients_go_through_the_winner(void **state)
         struct through t;
         real *w, *dw, *dx, *want_dw, *want_dx;
 
-        open_setting(&s, &i, of_row, MAX_SEGMENTS + MAX_PLACES * 2 / of_row + 4);
+        open_setting(&s, &i, of_row, MAX_ROWS + MAX_PLACES * 2 / of_row + 4);
         open_through(&t, &i, &s, of_row);
-        n_w = t.p.n_outputs * s.window.n_segments * s.window.pitch;
+        n_w = t.p.n_outputs * stretches(&s) * s.window.pitch;
         w = grid(n_w, "w");
         for (size_t k = 0; k < n_w; k++)
             w[k] = k % s.window.pitch < s.window.n_k ? w[k] : 0;
         dw = grid(n_w, "dw"), want_dw = grid(n_w, "dw");
         dx = guarded(s.size), want_dx = guarded(s.size);
-        t.p.w = w, t.p.dw = dw;
+        t.p.w = w, t.p.dw = dw, t.p.w_output = stretches(&s) * s.window.pitch;
         kernels->window_backward(&t.p);
         t.p.dx = dx;
         kernels->window_backward(&t.p);
