@@ -220,22 +220,45 @@ static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
     ACT_SWITCH(reading->act, max_of_image, y, at, &p)
 }
 
-/* dx += dy where the window's winner is this tap. */
-static void add_where(real *dx, const real *dy, const uint8_t *at, size_t tap, size_t n)
+/* g where the winner is this tap, else 0. */
+ALWAYS_INLINE vec where_tap(vec g, const uint8_t *at, size_t tap)
 {
-    vec half = vec_splat((real)0.5), minus_half = vec_splat((real)-0.5);
+#if LANES == 16
+    __m128i same =
+        _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8((char)tap));
 
-    for (size_t c = 0; c < n; c += PANEL) {
-        real off[PANEL];
+    return _mm512_maskz_mov_ps((__mmask16)_mm_movemask_epi8(same), g);
+#elif LANES == 8
+    __m256i taps = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)at));
+    __m256i same = _mm256_cmpeq_epi32(taps, _mm256_set1_epi32((int)tap));
 
-        for (size_t l = 0; l < PANEL; l++)
-            off[l] = (real)at[c + l] - (real)tap;
-        for (size_t l = 0; l < PANEL; l += LANES) {
-            vec d = vec_load(off + l);
-            vec g = vec_if_less(minus_half, d, vec_load(dy + c + l));
+    return _mm256_and_ps(_mm256_castsi256_ps(same), g);
+#else
+    real off[LANES];
+    vec d;
 
-            vec_store(dx + c + l, vec_load(dx + c + l) + vec_if_less(d, half, g));
-        }
+    for (size_t l = 0; l < LANES; l++)
+        off[l] = (real)at[l] - (real)tap;
+    d = vec_load(off);
+    g = vec_if_less(vec_splat((real)-0.5), d, g);
+    return vec_if_less(d, vec_splat((real)0.5), g);
+#endif
+}
+
+/* dx += dy where the winner of one window is: some channels of it. dx is at the first
+ * input of the window that there is. */
+ALWAYS_INLINE void add_to_winner(real *dx, vec g, const uint8_t *at,
+                                 const struct pool2d_shape *s, struct range rows,
+                                 struct range columns)
+{
+    size_t channels = padded(s->channels), of_row = s->w_in * channels;
+
+    for (size_t i = 0; i < rows.last - rows.first; i++, dx += of_row) {
+        size_t tap = (rows.tap + i) * s->k_w + columns.tap;
+        real *to = dx;
+
+        for (size_t j = columns.first; j < columns.last; j++, tap++, to += channels)
+            vec_store(to, vec_load(to) + where_tap(g, at, tap));
     }
 }
 
@@ -245,18 +268,17 @@ static void max_pool2d_backward(real *dx, const real *dy, const uint8_t *at,
     size_t channels = padded(s->channels);
 
     memset(dx, 0, s->h_in * s->w_in * channels * sizeof(*dx));
-    for (size_t o = 0; o < s->h_out * s->w_out; o++, dy += channels, at += channels) {
-        struct range rows =
-            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
-        struct range columns =
-            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+    for (size_t r = 0; r < s->h_out; r++) {
+        struct range rows = range_of(r, s->stride_h, s->pad_h, s->k_h, s->h_in);
 
-        for (size_t i = rows.first; i < rows.last; i++) {
-            for (size_t j = columns.first; j < columns.last; j++)
-                add_where(dx + (i * s->w_in + j) * channels, dy, at,
-                          (rows.tap + i - rows.first) * s->k_w + columns.tap + j -
-                              columns.first,
-                          channels);
+        for (size_t o = 0; o < s->w_out; o++, dy += channels, at += channels) {
+            struct range columns = range_of(o, s->stride_w, s->pad_w, s->k_w, s->w_in);
+            real *first = dx + (rows.first * s->w_in + columns.first) * channels;
+
+            if (rows.last <= rows.first || columns.last <= columns.first)
+                continue;
+            for (size_t c = 0; c < channels; c += LANES)
+                add_to_winner(first + c, vec_load(dy + c), at + c, s, rows, columns);
         }
     }
 }
