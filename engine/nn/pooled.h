@@ -8,23 +8,19 @@
 #ifndef ENGINE_NN_POOLED_H
 #define ENGINE_NN_POOLED_H
 
-#include "engine/nn/dense.h"
+#include "engine/nn/packed.h"
 
 /* Everything about one layer, shared by its calls.
  *
  * d         the convolution; its `out` is the pool's output
- * window    of the convolution, on the packed image: `width` positions of a row by
- *           `height` rows, the padding included, `channels` elements from one to the
- *           next; of PyTorch's images n_planes of these, else one
- * size      elements of the packed image and of what may be read past its end
+ * packed    its input
  * place     of each window of the pool, on the packed image
  * tap       of each position in such a window
  * winners   buffer of the winners: a byte for each element of the output */
 struct pooled {
     const struct dense *d;
     struct pool2d_shape pool;
-    struct conv_window window;
-    size_t width, height, channels, n_planes, size;
+    struct packed packed;
     const uint32_t *place, *tap;
     size_t n_places, n_taps;
     int winners;
@@ -39,10 +35,6 @@ bool pooled_is_done(const struct lowering *l, const struct node *pool);
 /* NULL: out of memory. `out` of the layer is not set. */
 struct pooled *pooled_create(struct lowering *l, const struct node *conv,
                              const struct node *pool);
-
-/* One example of the input as it is read, packed: p->size elements. */
-void pooled_pack(real *to, const struct pooled *p, const struct step *step, const real *x,
-                 size_t example);
 
 void pooled_lower_forward(struct lowering *l, const struct node *conv,
                           const struct node *pool);

@@ -45,7 +45,7 @@ static void run_turn(const struct call *call, const struct step *step, size_t bl
                      size_t worker)
 {
     const struct pooled *p = call->plan;
-    const struct conv_window *window = &p->window;
+    const struct conv_window *window = &p->packed.window;
     size_t size = stretches(window) * window->pitch;
     real *out = step_buffer(step, call, 0);
     const real *w = step_buffer(step, call, 1);
@@ -66,7 +66,7 @@ static void run_turn(const struct call *call, const struct step *step, size_t bl
 /* The packed gradient, as rows of the input. */
 static void unpack(const struct block *b)
 {
-    const struct pooled *p = b->p;
+    const struct packed *p = &b->p->packed;
     const struct conv2d_shape *s = &p->d->shape;
     static const struct reading as_it_is = {NULL, NULL, ACT_NONE};
     size_t of_row = s->w_in * p->d->c_in;
@@ -115,7 +115,7 @@ static void pass_on(const struct block *b)
 
 static void do_input(struct block *b)
 {
-    memset(b->dx, 0, b->p->size * sizeof(*b->dx));
+    memset(b->dx, 0, b->p->packed.size * sizeof(*b->dx));
     b->w.dx = b->dx;
     b->step->kernels->window_backward(&b->w);
     unpack(b);
@@ -129,7 +129,8 @@ static void do_example(struct block *b)
 
     b->w.g = (const real *)step_buffer(b->step, b->call, G) + at;
     b->w.at = (const uint8_t *)step_buffer(b->step, b->call, AT) + at;
-    pooled_pack(b->image, p, b->step, step_buffer(b->step, b->call, X), b->example);
+    packed_fill(b->image, &p->packed, b->step, step_buffer(b->step, b->call, X),
+                b->example, 0);
     b->w.x = b->image;
     b->w.dx = NULL;
     b->step->kernels->window_backward(&b->w);
@@ -149,21 +150,20 @@ static struct block begin_chunk(const struct call *call, const struct step *step
                       .slot = chunk,
                       .image = step_scratch(step, worker)};
 
-    b.dx = b.image + p->size;
-    b.rows = b.dx + p->size;
-    b.w = (struct window_backward){.window = &p->window,
-                                   .dw = (real *)step_buffer(step, call, SHARES) +
-                                         chunk * plan->share_size,
-                                   .w = step_data(step, call->buffer[WT]),
-                                   .w_output = stretches(&p->window) * p->window.pitch,
-                                   .g_pitch = p->d->c_out,
-                                   .n = p->n_places,
-                                   .n_outputs = p->d->shape.c_out,
-                                   .n_taps = p->n_taps,
-                                   .place = p->place,
-                                   .tap = p->tap,
-                                   .winners =
-                                       (uint16_t *)(b.rows + p->d->x.rows * p->d->c_in)};
+    b.dx = b.image + p->packed.size;
+    b.rows = b.dx + p->packed.size;
+    b.w = (struct window_backward){
+        .window = &p->packed.window,
+        .dw = (real *)step_buffer(step, call, SHARES) + chunk * plan->share_size,
+        .w = step_data(step, call->buffer[WT]),
+        .w_output = stretches(&p->packed.window) * p->packed.window.pitch,
+        .g_pitch = p->d->c_out,
+        .n = p->n_places,
+        .n_outputs = p->d->shape.c_out,
+        .n_taps = p->n_taps,
+        .place = p->place,
+        .tap = p->tap,
+        .winners = (uint16_t *)(b.rows + p->d->x.rows * p->d->c_in)};
     return b;
 }
 
@@ -206,7 +206,7 @@ static void run_sum(const struct call *call, const struct step *step, size_t blo
                     size_t worker)
 {
     const struct backward_plan *plan = call->plan;
-    const struct conv_window *window = &plan->p->window;
+    const struct conv_window *window = &plan->p->packed.window;
     size_t n = plan->p->d->k * PANEL, size = stretches(window) * window->pitch;
     size_t n_chunks = (step->n + plan->examples - 1) / plan->examples;
     const real *shares = step_buffer(step, call, 0);
@@ -242,7 +242,8 @@ static struct backward_plan *new_plan(struct lowering *l, const struct node *con
     if (!plan)
         return NULL;
     plan->p = p;
-    plan->share_size = d->shape.c_out * stretches(&p->window) * p->window.pitch;
+    plan->share_size =
+        d->shape.c_out * stretches(&p->packed.window) * p->packed.window.pitch;
     plan->examples =
         lower_unit_part(l, 1,
                         plan->share_size > LARGE_SHARE ? MANY_EXAMPLES : FEW_EXAMPLES);
@@ -269,7 +270,7 @@ static uint64_t scratch_of(const struct pooled *p)
     const struct dense *d = p->d;
     size_t winners = p->n_places * d->c_out / PANEL * p->n_taps;
 
-    return (2 * p->size + d->x.rows * d->c_in) * sizeof(real) +
+    return (2 * p->packed.size + d->x.rows * d->c_in) * sizeof(real) +
            winners * sizeof(uint16_t);
 }
 

@@ -39,12 +39,12 @@ static struct block begin(const struct call *call, const struct step *step,
     size_t at = example * p->n_places * d->c_out;
     struct block b = {.p = p, .step = step, .image = step_scratch(step, worker)};
 
-    b.band = b.image + p->size;
+    b.band = b.image + p->packed.size;
     b.y = (real *)step_buffer(step, call, Y) + at;
     b.at = (uint8_t *)step_buffer(step, call, AT) + at;
-    b.conv = (struct window_forward){.window = &p->window,
+    b.conv = (struct window_forward){.window = &p->packed.window,
                                      .z_row = d->c_out,
-                                     .x_row = d->shape.stride_w * p->channels,
+                                     .x_row = p->packed.step_w,
                                      .w = step_buffer(step, call, W),
                                      .w_panel = d->k * PANEL,
                                      .bias = step_data(step, call->buffer[B]),
@@ -61,7 +61,6 @@ static void do_band(struct block *b, size_t row)
     static const struct reading as_it_is = {NULL, NULL, ACT_NONE};
     const struct pooled *p = b->p;
     size_t first = row * p->pool.stride_h, left = p->d->shape.h_out - first;
-    size_t step_h = p->d->shape.stride_h * p->width * p->channels;
     size_t at = row * p->pool.w_out * p->d->c_out;
     struct pool2d_shape pool = p->pool;
 
@@ -69,7 +68,7 @@ static void do_band(struct block *b, size_t row)
     pool.w_in = b->conv.n;
     pool.h_out = 1;
     for (size_t i = 0; i < pool.h_in; i++) {
-        b->conv.x = b->image + (first + i) * step_h;
+        b->conv.x = b->image + (first + i) * p->packed.step_h;
         b->conv.z = b->band + i * b->conv.n * b->conv.z_row;
         b->step->kernels->window_forward(&b->conv);
     }
@@ -82,7 +81,7 @@ static void run_forward(const struct call *call, const struct step *step, size_t
 {
     struct block b = begin(call, step, block, worker);
 
-    pooled_pack(b.image, b.p, step, step_buffer(step, call, X), block);
+    packed_fill(b.image, &b.p->packed, step, step_buffer(step, call, X), block, 0);
     for (size_t row = 0; row < b.p->pool.h_out; row++)
         do_band(&b, row);
 }
@@ -101,7 +100,7 @@ void pooled_lower_forward(struct lowering *l, const struct node *conv,
     y = lower_output_as(l, conv, &lower_source(l)->tensors[pool->out].shape).buffer;
     if (d->bias >= 0)
         lower_want_sums(l, conv);
-    lower_scratch(l, (p->size + band_size(p)) * sizeof(real));
+    lower_scratch(l, (p->packed.size + band_size(p)) * sizeof(real));
     lower_planned_call(l, run_forward, &examples, p,
                        (const int[]){y, p->winners, d->x.buffer, d->x.norm,
                                      lower_value(l, d->w),
