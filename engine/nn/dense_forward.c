@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Inputs that one product takes at a time, so that its panels stay in the cache. */
-enum { MAX_K = 1152, BLOCKS = 16, MAX_BAND = 192 };
+enum { MAX_K = 1152, BLOCKS = 16 };
 
 enum { Z, X, NORM, W, B, MOMENTS, N_BUFFERS };
 
@@ -246,19 +246,6 @@ static struct partition partition_of(const struct lowering *l, const struct dens
                               .columns_per_block = (per_block + per_block % 2) * PANEL};
 }
 
-/* Rows of outputs of a block: an equal part of an image. */
-static size_t bands_of(const struct dense *d)
-{
-    const struct conv2d_shape *s = &d->shape;
-    size_t n = s->h_out;
-
-    if (d->direct || (!d->planar && !d->tight) || !packed_can_be(s))
-        return 0;
-    while (n > 1 && (s->h_out % n > 0 || n * s->w_out > MAX_BAND))
-        n--;
-    return n;
-}
-
 static struct forward_plan *new_plan(struct lowering *l, const struct dense *d)
 {
     struct forward_plan *plan = lower_plan(l, sizeof(*plan));
@@ -268,7 +255,7 @@ static struct forward_plan *new_plan(struct lowering *l, const struct dense *d)
     plan->d = d;
     plan->k_at_once = k_at_once(d);
     plan->pitch = dense_pitch(plan->k_at_once + (d->tight ? PANEL : 0));
-    plan->bands = bands_of(d);
+    plan->bands = packed_rows(d);
     if (plan->bands > 0) {
         plan->packed = packed_of(d, plan->bands);
         lower_scratch(l, plan->packed.size * sizeof(real));

@@ -205,6 +205,20 @@ struct window_forward {
     bool few;
 };
 
+/* dw[s, k, j] += sum of x[place + stretch(s) + k] dz[place, j] over n_lines lines of n
+ * places, x_row and x_line elements apart on the image, one after the other in dz; dw
+ * is n_panels panels of PANEL outputs. */
+struct window_weight {
+    const struct conv_window *window;
+    real *dw;
+    size_t w_panel;
+    const real *x;
+    size_t x_row, x_line;
+    const real *dz;
+    size_t z_row;
+    size_t n, n_lines, n_panels;
+};
+
 /* Backward, where gradients come through a max pool: window o of the pool hands
  * g[o, c] to place[o] + tap[at[o, c]] of output c. One of
  *   dw[c, s, k] += sum_o g[o, c] x[place + stretch(s) + k]
@@ -322,6 +336,7 @@ struct kernels {
     void (*depthwise_backward)(const struct depthwise_backward *d);
 
     void (*window_forward)(const struct window_forward *p);
+    void (*window_weight)(const struct window_weight *p);
     void (*window_backward)(const struct window_backward *p);
 
     /* One image. `at` receives, for each output, the place in its window (row

@@ -116,6 +116,120 @@ static void window_forward(const struct window_forward *p)
         forward_panel_whole(p, panel);
 }
 
+/* ---- Sums over all places ------------------------------------------------ */
+
+/* `width` inputs of each of `height` stretches, one vector of outputs. */
+ALWAYS_INLINE void sum_tile(const struct window_weight *p, real *dw, const real *x,
+                            const real *dz, size_t height, size_t width)
+{
+    size_t row = p->window->row, n_k = p->window->n_k;
+    vec acc[MAX_HEIGHT][MAX_WIDTH];
+
+#pragma GCC unroll 8
+    for (size_t i = 0; i < height; i++) {
+#pragma GCC unroll 8
+        for (size_t j = 0; j < width; j++)
+            acc[i][j] = vec_load(dw + (i * n_k + j) * PANEL);
+    }
+    for (size_t line = 0; line < p->n_lines; line++, x += p->x_line) {
+        const real *at = x;
+
+        for (size_t o = 0; o < p->n; o++, at += p->x_row, dz += p->z_row) {
+            vec z = vec_load(dz);
+
+#pragma GCC unroll 8
+            for (size_t i = 0; i < height; i++) {
+#pragma GCC unroll 8
+                for (size_t j = 0; j < width; j++)
+                    acc[i][j] = vec_fma(vec_splat(at[i * row + j]), z, acc[i][j]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < height; i++) {
+#pragma GCC unroll 8
+        for (size_t j = 0; j < width; j++)
+            vec_store(dw + (i * n_k + j) * PANEL, acc[i][j]);
+    }
+}
+
+#define SUM_TILE(height, width)                                                          \
+    case (height)*16 + (width):                                                          \
+        sum_tile(p, dw, x, dz, height, width);                                           \
+        break;
+
+static void sum_some(const struct window_weight *p, real *dw, const real *x,
+                     const real *dz, size_t height, size_t width)
+{
+    switch (height * 16 + width) {
+#if !FEW_VARIANTS
+        SUM_TILE(1, 8)
+        SUM_TILE(1, 7)
+        SUM_TILE(2, 6)
+        SUM_TILE(1, 6)
+        SUM_TILE(2, 5)
+        SUM_TILE(1, 5)
+        SUM_TILE(3, 4)
+        SUM_TILE(3, 3)
+        SUM_TILE(1, 3)
+        SUM_TILE(5, 2)
+        SUM_TILE(5, 1)
+#endif
+        SUM_TILE(1, 4)
+        SUM_TILE(1, 2)
+        SUM_TILE(1, 1)
+    }
+}
+
+#undef SUM_TILE
+
+/* Inputs of a stretch that go together, and how many stretches of them: at most twelve
+ * vectors. */
+static size_t sum_width(size_t left)
+{
+    if (FEW_VARIANTS)
+        return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    return left < MAX_WIDTH ? left : MAX_WIDTH;
+}
+
+static size_t sum_height(size_t left, size_t width)
+{
+    static const size_t most[MAX_WIDTH + 1] = {0, 5, 5, 3, 3, 2, 2, 1, 1};
+
+    return FEW_VARIANTS || left < most[width] ? 1 : most[width];
+}
+
+/* One vector of outputs, all inputs of a plane. */
+static void sum_plane(const struct window_weight *p, real *dw, const real *x,
+                      const real *dz)
+{
+    const struct conv_window *window = p->window;
+
+    for (size_t k = 0, width; k < window->n_k; k += width) {
+        width = sum_width(window->n_k - k);
+        for (size_t r = 0, height; r < window->n_rows; r += height) {
+            height = sum_height(window->n_rows - r, width);
+            sum_some(p, dw + (r * window->n_k + k) * PANEL, x + r * window->row + k, dz,
+                     height, width);
+        }
+    }
+}
+
+static void window_weight(const struct window_weight *p)
+{
+    const struct conv_window *window = p->window;
+    size_t of_plane = window->n_rows * window->n_k * PANEL;
+
+    for (size_t c = 0; c < p->n_panels * PANEL; c += LANES) {
+        real *dw = p->dw + c / PANEL * p->w_panel + c % PANEL;
+
+        for (size_t i = 0; i < window->n_planes; i++)
+            sum_plane(p, dw + i * of_plane, p->x + i * window->plane, p->dz + c);
+    }
+}
+
+/* ---- Through a max pool -------------------------------------------------- */
+
 /* Which of a panel's gradients are not 0. */
 ALWAYS_INLINE unsigned not_zero(const real *g)
 {
@@ -180,5 +294,6 @@ static void window_backward(const struct window_backward *p)
 void FILL(window)(struct kernels *out)
 {
     out->window_forward = window_forward;
+    out->window_weight = window_weight;
     out->window_backward = window_backward;
 }

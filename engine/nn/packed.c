@@ -3,9 +3,23 @@
 
 #include <string.h>
 
+enum { MAX_POSITIONS = 192 };
+
 bool packed_can_be(const struct conv2d_shape *s)
 {
     return s->groups == 1 && s->dilation_h == 1 && s->dilation_w == 1;
+}
+
+size_t packed_rows(const struct dense *d)
+{
+    const struct conv2d_shape *s = &d->shape;
+    size_t n = s->h_out;
+
+    if (d->direct || (!d->planar && !d->tight) || !packed_can_be(s))
+        return 0;
+    while (n > 1 && (s->h_out % n > 0 || n * s->w_out > MAX_POSITIONS))
+        n--;
+    return n;
 }
 
 struct packed packed_of(const struct dense *d, size_t n_rows)

@@ -24,6 +24,10 @@ struct packed {
 /* True if the layer's windows can be read so: without dilation. */
 bool packed_can_be(const struct conv2d_shape *shape);
 
+/* Rows of outputs that are best gone through at a time, an equal part of an image; 0:
+ * the layer's windows are better gathered, as they are on many channels. */
+size_t packed_rows(const struct dense *d);
+
 /* For n_rows rows of outputs at a time. */
 struct packed packed_of(const struct dense *d, size_t n_rows);
 

@@ -93,7 +93,52 @@ static void test_outputs_are_sums_over_windows(void **state)
     }
 }
 
-/* ---- Backward ------------------------------------------------------------ */
+/* ---- Backward, all places ------------------------------------------------ */
+
+static void define_sums(const struct window_weight *p, real *dw)
+{
+    const struct conv_window *v = p->window;
+    size_t n_k = v->n_planes * v->n_rows * v->n_k;
+
+    for (size_t i = 0; i < p->n * p->n_lines * n_k * p->n_panels * PANEL; i++) {
+        size_t j = i % (p->n_panels * PANEL), k = i / (p->n_panels * PANEL) % n_k;
+        size_t o = i / (p->n_panels * PANEL) / n_k;
+        const real *x = p->x + o / p->n * p->x_line + o % p->n * p->x_row;
+
+        dw[j / PANEL * p->w_panel + k * PANEL + j % PANEL] +=
+            x[stretch(v, k / v->n_k) + k % v->n_k] * p->dz[o * p->z_row + j];
+    }
+}
+
+static void test_weights_are_summed_over_all_places(void **state)
+{
+    const struct kernels *kernels = *state;
+    size_t i = 0;
+
+    for (size_t way = 0; way < 100; way++) {
+        size_t of_row = 4 + pick(&i, 20), n_lines = 1 + pick(&i, 3);
+        struct setting s;
+        struct window_weight p = {.n = 1 + pick(&i, 20), .n_lines = n_lines};
+        real *dw, *want, *dz;
+        size_t n_w;
+
+        open_setting(&s, &i, of_row, MAX_ROWS + 2 * n_lines + 60 / of_row + 2);
+        p.window = &s.window, p.x = s.x;
+        p.x_row = 1 + pick(&i, 3), p.x_line = of_row * (1 + pick(&i, 2));
+        p.n_panels = 1 + pick(&i, 2);
+        p.z_row = (p.n_panels + pick(&i, 2)) * PANEL;
+        p.w_panel = (stretches(&s) * s.window.n_k + 2) * PANEL;
+        p.dz = dz = grid(p.n * n_lines * p.z_row, "dz");
+        n_w = p.n_panels * p.w_panel;
+        p.dw = dw = grid(n_w, "dw"), want = grid(n_w, "dw");
+        kernels->window_weight(&p);
+        define_sums(&p, want);
+        assert_memory_equal(dw, want, n_w * sizeof(*dw));
+        free(dw), free(want), free(dz), free(s.x);
+    }
+}
+
+/* ---- Backward, through a pool ------------------------------------------- */
 
 /* Gradients that come through a pool. */
 struct through {
@@ -201,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outputs_are_sums_over_windows),
+        cmocka_unit_test(test_weights_are_summed_over_all_places),
         cmocka_unit_test(test_gradients_go_through_the_winner),
     };
 
