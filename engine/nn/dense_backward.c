@@ -2,6 +2,7 @@
 #include "engine/nn/dense_backward.h"
 
 #include "engine/nn/op.h"
+#include "engine/nn/packed.h"
 #include "engine/nn/sums.h"
 
 void dense_lower_backward(struct lowering *l, const struct node *node,
@@ -25,5 +26,8 @@ void dense_lower_backward(struct lowering *l, const struct node *node,
         return;
     }
     dense_lower_input(l, node, d, dz);
-    dense_lower_weight(l, d, dz);
+    if (packed_rows(d) > 0)
+        dense_lower_windows(l, d, dz);
+    else
+        dense_lower_weight(l, d, dz);
 }

@@ -16,6 +16,10 @@ void dense_lower_scatter(struct lowering *l, const struct node *node,
 /* dw, and with it the update. */
 void dense_lower_weight(struct lowering *l, const struct dense *d, int dz);
 
+/* The same for windows that are read where they lie (packed_rows): chunks of examples,
+ * whose shares are added in their order. */
+void dense_lower_windows(struct lowering *l, const struct dense *d, int dz);
+
 /* Both at once, for pointwise layers with many rows and few weights. */
 bool dense_is_pointwise(const struct dense *d);
 void dense_lower_pointwise(struct lowering *l, const struct node *node,

@@ -186,6 +186,76 @@ struct depthwise_backward {
     struct depthwise_ahead ahead;
 };
 
+/* The window of a convolution on an image that lies packed: of n_planes planes n_rows
+ * stretches of n_k elements, which is their order in the weights, too. Stretch s, the
+ * one of row s % n_rows of plane s / n_rows, begins
+ *   stretch(s) = s / n_rows plane + s % n_rows row
+ * elements after the window's place. Up to `pitch` of its elements are read.
+ *
+ * pitch  a multiple of WINDOW_STEP */
+enum { WINDOW_STEP = 8 };
+
+struct conv_window {
+    size_t n_planes, plane;
+    size_t n_rows, row;
+    size_t n_k;
+    size_t pitch;
+};
+
+/* z[i, j] = bias[j] + sum_(s, k) x[i x_row + stretch(s) + k] w[s n_k + k, j] for n
+ * places; w is n_panels panels of PANEL outputs.
+ *
+ * bias  NULL: 0
+ * few   of the only panel no more than the first half is wanted, nor written */
+struct window_forward {
+    const struct conv_window *window;
+    real *z;
+    size_t z_row;
+    const real *x;
+    size_t x_row;
+    const real *w;
+    size_t w_panel;
+    const real *bias;
+    size_t n, n_panels;
+    bool few;
+};
+
+/* dw[s, k, j] += sum of x[place + stretch(s) + k] dz[place, j] over n_lines lines of n
+ * places, x_row and x_line elements apart on the image, one after the other in dz; dw
+ * is n_panels panels of PANEL outputs. */
+struct window_weight {
+    const struct conv_window *window;
+    real *dw;
+    size_t w_panel;
+    const real *x;
+    size_t x_row, x_line;
+    const real *dz;
+    size_t z_row;
+    size_t n, n_lines, n_panels;
+};
+
+/* Backward, where gradients come through a max pool: window o of the pool hands
+ * g[o, c] to place[o] + tap[at[o, c]] of output c. One of
+ *   dw[c, s, k] += sum_o g[o, c] x[place + stretch(s) + k]
+ *   dx[place + stretch(s) + k] += sum_c g[o, c] w[c, s, k]
+ * dw and w are (n_outputs, n_planes n_rows, pitch), w 0 where k >= n_k;
+ * outputs are w_output elements apart.
+ *
+ * dx       NULL: dw is wanted
+ * winners  scratch, of n g_pitch / PANEL n_taps; not for dw */
+struct window_backward {
+    const struct conv_window *window;
+    real *dw, *dx;
+    const real *x, *w;
+    size_t w_output;
+    const real *g;
+    const uint8_t *at;
+    size_t g_pitch;
+    size_t n, n_outputs, n_taps;
+    const uint32_t *place, *tap;
+    uint16_t *winners;
+};
+
 /* A panel of rows that lanes are taken from.
  *
  * lane  [PANEL] of the result: which lane of this panel it is; -1: none */
@@ -284,6 +354,10 @@ struct kernels {
     size_t (*depthwise_scratch)(const struct conv2d_shape *shape);
     void (*depthwise_forward)(const struct depthwise_forward *d);
     void (*depthwise_backward)(const struct depthwise_backward *d);
+
+    void (*window_forward)(const struct window_forward *p);
+    void (*window_weight)(const struct window_weight *p);
+    void (*window_backward)(const struct window_backward *p);
 
     /* One image. `at` receives, for each output, the place in its window (row
      * major) of the largest value: ties, the first; NaN wins. */

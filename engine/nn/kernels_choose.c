@@ -9,6 +9,7 @@
     void fill_move_##class(struct kernels * out);                                        \
     void fill_depthwise_##class(struct kernels * out);                                   \
     void fill_pool_##class(struct kernels * out);                                        \
+    void fill_window_##class(struct kernels * out);                                      \
     void fill_recurrent_##class(struct kernels * out);                                   \
     void fill_rest_##class(struct kernels * out);                                        \
     void fill_update_##class(struct kernels * out);                                      \
@@ -20,6 +21,7 @@
         fill_move_##class(out);                                                          \
         fill_depthwise_##class(out);                                                     \
         fill_pool_##class(out);                                                          \
+        fill_window_##class(out);                                                        \
         fill_recurrent_##class(out);                                                     \
         fill_rest_##class(out);                                                          \
         fill_update_##class(out);                                                        \

@@ -20,6 +20,7 @@ void FILL(channels)(struct kernels *out);
 void FILL(move)(struct kernels *out);
 void FILL(depthwise)(struct kernels *out);
 void FILL(pool)(struct kernels *out);
+void FILL(window)(struct kernels *out);
 void FILL(recurrent)(struct kernels *out);
 void FILL(rest)(struct kernels *out);
 void FILL(loss)(struct kernels *out);
