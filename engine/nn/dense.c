@@ -96,7 +96,7 @@ struct dense *dense_create(struct lowering *l, const struct node *node,
     d->c_in = padded(s->c_in);
     d->c_out = padded(s->c_out);
     d->pointwise = is_pointwise(s);
-    d->winograd = lower_source(l)->tensors[d->w].layout.planar ? 0 : winograd_of(s);
+    d->winograd = !lower_source(l)->tensors[d->w].layout.planar && winograd_is_for(s);
     d->by_position =
         !d->winograd && !lower_source(l)->tensors[d->w].layout.planar && is_small(s);
     d->moments.buffer = -1;

@@ -34,7 +34,7 @@ struct patches {
  *           c_out are padded
  * bias, w   tensors; bias -1: none
  * direct    rows of x can be multiplied where they are
- * winograd  m of dense_winograd.h; 0: not so */
+ * winograd  3x3 by dense_winograd.h */
 struct dense {
     struct conv2d_shape shape;
     struct operand x, out;
@@ -46,7 +46,7 @@ struct dense {
     bool pointwise;
     bool by_position;
     bool direct;
-    size_t winograd;
+    bool winograd;
     struct row_sums moments;
 };
 

@@ -3,27 +3,42 @@
 
 #include <string.h>
 
-enum { MIN_CHANNELS = 32, MIN_SIDE = 4 };
+enum { MIN_CHANNELS = 16, MIN_SIDE = 4 };
 
-size_t winograd_of(const struct conv2d_shape *s)
+bool winograd_is_for(const struct conv2d_shape *s)
 {
     bool is_3x3 = s->k_h == 3 && s->k_w == 3 && s->stride_h == 1 && s->stride_w == 1 &&
                   s->dilation_h == 1 && s->dilation_w == 1 && s->groups == 1 &&
                   s->pad_h <= WINOGRAD_REACH && s->pad_w == s->pad_h;
 
-    if (!is_3x3 || s->c_in < MIN_CHANNELS || s->c_out < MIN_CHANNELS)
-        return 0;
-    return s->h_out < MIN_SIDE || s->w_out < MIN_SIDE ? 0 : 2;
+    return is_3x3 && s->c_in >= MIN_CHANNELS && s->c_out >= MIN_CHANNELS &&
+           s->h_out >= MIN_SIDE && s->w_out >= MIN_SIDE;
 }
 
-struct winograd_grid winograd_grid_of(const struct dense *d, bool is_backward)
+static size_t products(size_t m, size_t h, size_t w)
+{
+    size_t n = m + WINOGRAD_REACH;
+
+    return (h + m - 1) / m * ((w + m - 1) / m) * n * n;
+}
+
+/* m = 4 multiplies less, but errs more. Forward, errors reach the loss and the signs that
+ * later layers see, so m is 2, which is as exact as a direct sum. */
+static size_t m_of(enum winograd_pass pass, size_t h, size_t w)
+{
+    return pass != WINOGRAD_FORWARD && products(4, h, w) < products(2, h, w) ? 4 : 2;
+}
+
+struct winograd_grid winograd_grid_of(const struct dense *d, enum winograd_pass pass)
 {
     const struct conv2d_shape *s = &d->shape;
-    size_t m = d->winograd, n = m + WINOGRAD_REACH;
+    bool is_input = pass == WINOGRAD_INPUT;
+    size_t m = is_input ? m_of(pass, s->h_in, s->w_in) : m_of(pass, s->h_out, s->w_out);
+    size_t n = m + WINOGRAD_REACH;
     struct winograd_grid g = {m, n * n,   s->h_out, s->w_out, 0,
                               0, s->h_in, s->w_in,  s->pad_h};
 
-    if (is_backward)
+    if (is_input)
         g = (struct winograd_grid){m,        n * n,    s->h_in,
                                    s->w_in,  0,        0,
                                    s->h_out, s->w_out, WINOGRAD_REACH - s->pad_h};
@@ -32,63 +47,78 @@ struct winograd_grid winograd_grid_of(const struct dense *d, bool is_backward)
     return g;
 }
 
-/* Tiles from `tile` on that lie in one line, at most n. */
-static struct winograd_tiles line_of(const struct winograd_source *s, size_t tile,
-                                     size_t n)
+size_t winograd_strip_elements(const struct winograd_grid *g, size_t channels)
 {
-    const struct winograd_grid *g = &s->grid;
-    size_t column = tile % g->across, left = g->across - column;
-
-    return (struct winograd_tiles){.m = g->m,
-                                   .n = n < left ? n : left,
-                                   .top = (ptrdiff_t)(tile / g->across % g->down * g->m),
-                                   .left = (ptrdiff_t)(column * g->m),
-                                   .pitch = s->pitch,
-                                   .xi_pitch = s->xi_pitch,
-                                   .tile_pitch = s->tile_pitch,
-                                   .channels = s->channels.n};
+    return (g->m + WINOGRAD_REACH) * (g->across * g->m + WINOGRAD_REACH) * channels;
 }
 
-void winograd_read_tiles(real *v, const struct winograd_source *s, struct span tiles)
+/* A line of so many positions from row y of the image, of which the first is column
+ * -pad: 0 outside. */
+static void read_line(real *to, const struct winograd_source *s, const real *image,
+                      ptrdiff_t y, size_t pad, size_t positions)
 {
     const struct winograd_grid *g = &s->grid;
+    size_t h = s->is_gradient ? g->h : g->h_from, w = s->is_gradient ? g->w : g->w_from;
+    size_t inside = w < positions - pad ? w : positions - pad, after = pad + inside;
+    size_t n = s->channels.n;
+    struct rows rows = {inside, n, s->pitch};
     struct reading reading = s->reading;
-    struct winograd_tiles line;
 
+    if (y < 0 || y >= (ptrdiff_t)h) {
+        memset(to, 0, positions * n * sizeof(*to));
+        return;
+    }
     if (reading.scale) {
         reading.scale += s->channels.first;
         reading.shift += s->channels.first;
     }
-    for (size_t i = 0; i < tiles.n; i += line.n) {
-        size_t image = (tiles.first + i) / (g->across * g->down);
-
-        line = line_of(s, tiles.first + i, tiles.n - i);
-        line.top -= (ptrdiff_t)g->pad;
-        line.left -= (ptrdiff_t)g->pad;
-        line.h = g->h_from;
-        line.w = g->w_from;
-        s->kernels->winograd_read(v + i * s->tile_pitch,
-                                  s->x + image * g->h_from * g->w_from * s->pitch +
-                                      s->channels.first,
-                                  &reading, &line);
-    }
+    memset(to, 0, pad * n * sizeof(*to));
+    s->kernels->read(to + pad * n, n, image + (size_t)y * w * s->pitch, &reading, &rows);
+    memset(to + after * n, 0, (positions - after) * n * sizeof(*to));
 }
 
-void winograd_read_tile_gradients(real *v, const struct winograd_source *s,
-                                  struct span tiles)
+/* Strip `strip`, as it is read and with 0 around it, where tile 0 begins: in `memory`,
+ * or where it is. *t receives line and pitch. */
+static const real *strip_at(real *memory, struct winograd_tiles *t,
+                            const struct winograd_source *s, size_t strip)
 {
     const struct winograd_grid *g = &s->grid;
-    struct winograd_tiles line;
+    size_t image = strip / g->down, y = strip % g->down * g->m;
+    size_t reach = s->is_gradient ? 0 : WINOGRAD_REACH, pad = s->is_gradient ? 0 : g->pad;
+    size_t positions = g->across * g->m + reach;
+    size_t per_image = s->is_gradient ? g->h * g->w : g->h_from * g->w_from;
+    const real *x = s->x + image * per_image * s->pitch + s->channels.first;
 
-    for (size_t i = 0; i < tiles.n; i += line.n) {
-        size_t image = (tiles.first + i) / (g->across * g->down);
+    if (s->is_gradient && g->h % g->m == 0 && g->w % g->m == 0) {
+        t->line = g->w * s->pitch;
+        t->pitch = s->pitch;
+        return x + y * t->line;
+    }
+    t->line = positions * s->channels.n;
+    t->pitch = s->channels.n;
+    for (size_t r = 0; r < g->m + reach; r++)
+        read_line(memory + r * t->line, s, x, (ptrdiff_t)(y + r) - (ptrdiff_t)pad, pad,
+                  positions);
+    return memory;
+}
 
-        line = line_of(s, tiles.first + i, tiles.n - i);
-        line.h = g->h;
-        line.w = g->w;
-        s->kernels->winograd_read_gradient(v + i * s->tile_pitch,
-                                           s->x + image * g->h * g->w * s->pitch +
-                                               s->channels.first,
-                                           &line);
+void winograd_read_strips(real *v, size_t xi_pitch, size_t tile_pitch, real *memory,
+                          const struct winograd_source *s, struct span strips)
+{
+    const struct winograd_grid *g = &s->grid;
+    struct winograd_tiles t = {.m = g->m,
+                               .n = g->across,
+                               .xi_pitch = xi_pitch,
+                               .tile_pitch = tile_pitch,
+                               .channels = s->channels.n};
+
+    for (size_t i = 0; i < strips.n; i++) {
+        const real *x = strip_at(memory, &t, s, strips.first + i);
+        real *to = v + i * g->across * tile_pitch;
+
+        if (s->is_gradient)
+            s->kernels->winograd_read_gradient(to, x, &t);
+        else
+            s->kernels->winograd_read(to, x, &t);
     }
 }

@@ -8,9 +8,11 @@
 
 #include "engine/nn/dense.h"
 
-/* The m for a layer; 0: Winograd is not for it. The layer alone decides, so that neither
- * the batch nor the number of threads changes a bit. */
-size_t winograd_of(const struct conv2d_shape *shape);
+/* True for layers that take less time so. The layer alone decides, as of m: neither the
+ * batch nor the number of threads changes a bit. */
+bool winograd_is_for(const struct conv2d_shape *shape);
+
+enum winograd_pass { WINOGRAD_FORWARD, WINOGRAD_INPUT, WINOGRAD_WEIGHT };
 
 /* An image cut into tiles: strips of `across` tiles. Windows begin `pad` further up and
  * left than their tiles. */
@@ -22,25 +24,33 @@ struct winograd_grid {
     size_t pad;
 };
 
-/* Of the outputs (windows: inputs), or of the inputs (windows: outputs). */
-struct winograd_grid winograd_grid_of(const struct dense *d, bool is_backward);
+/* Of the outputs, with windows of inputs; for the gradient of the input the other way
+ * round. */
+struct winograd_grid winograd_grid_of(const struct dense *d, enum winograd_pass pass);
 
-/* Tiles [first, first + n) of the batch, transformed: windows of x with channels
- * [channels.first, ...) of `pitch`, or gradients of tiles of dz. Row xi of tile i goes to
- * v + xi xi_pitch + (i - first) tile_pitch. */
+/* What strips are read from: windows of x, or gradients of tiles of dz, which are read
+ * as they are.
+ *
+ * pitch     channels of the image
+ * channels  that are wanted, multiples of PANEL
+ * reading   of all channels */
 struct winograd_source {
     const struct kernels *kernels;
     struct winograd_grid grid;
     const real *x;
     size_t pitch;
     struct span channels;
-    struct reading reading; /* of all channels */
-    size_t xi_pitch, tile_pitch;
+    struct reading reading;
+    bool is_gradient;
 };
-void winograd_read_tiles(real *v, const struct winograd_source *source,
-                         struct span tiles);
-void winograd_read_tile_gradients(real *v, const struct winograd_source *source,
-                                  struct span tiles);
+
+/* Elements of a strip of so many channels. */
+size_t winograd_strip_elements(const struct winograd_grid *grid, size_t channels);
+
+/* Transforms strips [first, first + n) of the batch, all tiles: xi_pitch and tile_pitch
+ * of v. memory: of a strip. */
+void winograd_read_strips(real *v, size_t xi_pitch, size_t tile_pitch, real *memory,
+                          const struct winograd_source *source, struct span strips);
 
 void winograd_lower_forward(struct lowering *l, const struct node *node, struct dense *d);
 void winograd_lower_input(struct lowering *l, const struct node *node,

@@ -24,7 +24,9 @@ enum { TO, FROM, FROM_NORM, W, MADE, BIAS, MOMENTS, MORE, X, X_NORM, SUMS, N_BUF
  * from, to      padded channels; n_k of `from` are no padding
  * by_panels     few tiles
  * tiles         of a block, at most
- * slots         of the moments: of a block's rows, or of parts of it
+ * v_xi, m_xi    elements of V and M from one xi to the next
+ * front         elements of the scratch's first part: M and what is made of it, or,
+ *               before, a strip
  * delivery      of the input's gradient */
 struct product_plan {
     const struct dense *d;
@@ -32,7 +34,8 @@ struct product_plan {
     bool is_backward, by_panels;
     size_t from, to, n_k;
     size_t tiles, rows_per_slot;
-    size_t v_pitch, v_xi, m_xi;
+    size_t v_xi, m_xi;
+    size_t front;
     struct row_sums moments;
     struct delivery delivery;
 };
@@ -119,18 +122,22 @@ static struct span tiles_of(const struct winograd_grid *g, struct span rows)
                          (strips_before(g, rows.first + rows.n) - first) * g->across};
 }
 
-static void read_windows(real *v, const struct step *step,
+/* Of all channels; memory: of a strip. */
+static void read_windows(real *v, real *memory, const struct step *step,
                          const struct product_plan *plan, const real *from,
                          struct span tiles)
 {
-    const struct operand *x = &plan->d->x;
-    struct winograd_source source = {
-        step->kernels,          plan->grid, from,         plan->from, {0, plan->from},
-        {NULL, NULL, ACT_NONE}, plan->v_xi, plan->v_pitch};
+    size_t across = plan->grid.across;
+    struct winograd_source source = {.kernels = step->kernels,
+                                     .grid = plan->grid,
+                                     .x = from,
+                                     .pitch = plan->from,
+                                     .channels = {0, plan->from}};
 
     if (!plan->is_backward)
-        source.reading = reading_of(step, x);
-    winograd_read_tiles(v, &source, tiles);
+        source.reading = reading_of(step, &plan->d->x);
+    winograd_read_strips(v, plan->v_xi, plan->from, memory, &source,
+                         (struct span){tiles.first / across, tiles.n / across});
 }
 
 /* Blocks of rows: windows for all panels. */
@@ -141,9 +148,8 @@ static void run_windows(const struct call *call, const struct step *step, size_t
     struct span tiles = tiles_of(&plan->grid, call_rows(call, step, block));
     real *v = step_buffer(step, call, 0);
 
-    (void)worker;
-    read_windows(v + tiles.first * plan->v_pitch, step, plan, step_buffer(step, call, 1),
-                 tiles);
+    read_windows(v + tiles.first * plan->from, step_scratch(step, worker), step, plan,
+                 step_buffer(step, call, 1), tiles);
 }
 
 /* ---- Products ------------------------------------------------------------ */
@@ -166,7 +172,7 @@ static void multiply_inputs(const struct block *b, size_t panel, size_t n_panels
     const real *u = step_data(b->step, b->call->buffer[MADE]);
     struct product p = {.c_row = PAIR,
                         .c_panel = PANEL,
-                        .a_row = plan->v_pitch,
+                        .a_row = plan->from,
                         .a_k = 1,
                         .b_k = PANEL,
                         .m = b->tiles.n,
@@ -203,16 +209,17 @@ static void write_tiles(const struct block *b, real *to, size_t pitch, size_t ch
     for (size_t i = 0; i < b->tiles.n; i += g->across) {
         size_t strip = (b->tiles.first + i) / g->across, y = strip % g->down * g->m;
         size_t row = strip / g->down * g->h * g->w + y * g->w - b->rows.first;
-        struct winograd_tiles line = {.m = g->m,
-                                      .n = g->across,
-                                      .h = g->h - y,
-                                      .w = g->w,
-                                      .pitch = pitch,
-                                      .xi_pitch = plan->m_xi,
-                                      .tile_pitch = PAIR,
-                                      .channels = channels};
+        struct winograd_tiles t = {.m = g->m,
+                                   .n = g->across,
+                                   .line = g->w * pitch,
+                                   .pitch = pitch,
+                                   .h = g->h - y,
+                                   .w = g->w,
+                                   .xi_pitch = plan->m_xi,
+                                   .tile_pitch = PAIR,
+                                   .channels = channels};
 
-        b->step->kernels->winograd_write(to + row * pitch, b->m + i * PAIR, bias, &line);
+        b->step->kernels->winograd_write(to + row * pitch, b->m + i * PAIR, bias, &t);
     }
 }
 
@@ -288,12 +295,12 @@ static void run_products(const struct call *call, const struct step *step, size_
 
     b.tiles = tiles_of(&plan->grid, b.rows);
     b.dx = b.m + plan->grid.n_xi * plan->m_xi;
-    v = b.u =
-        b.dx + (plan->is_backward ? plan->tiles * plan->grid.m * plan->grid.m * PAIR : 0);
+    v = b.u = b.m + plan->front;
+    b.v = v;
     if (plan->by_panels)
         b.v = step_buffer(step, call, MADE);
     else
-        read_windows(v, step, plan, step_buffer(step, call, FROM), b.tiles), b.v = v;
+        read_windows(v, b.m, step, plan, step_buffer(step, call, FROM), b.tiles);
     for (size_t c = b.columns.first; c < end; c += PAIR) {
         size_t channels = end - c < PAIR ? PANEL : PAIR;
 
@@ -336,7 +343,7 @@ static struct product_plan *new_plan(struct lowering *l, const struct dense *d,
     if (!p)
         return NULL;
     p->d = d;
-    p->grid = winograd_grid_of(d, is_backward);
+    p->grid = winograd_grid_of(d, is_backward ? WINOGRAD_INPUT : WINOGRAD_FORWARD);
     p->is_backward = is_backward;
     p->from = is_backward ? d->c_out : d->c_in;
     p->to = is_backward ? d->c_in : d->c_out;
@@ -348,9 +355,11 @@ static struct product_plan *new_plan(struct lowering *l, const struct dense *d,
     p->by_panels = all_tiles <= FEW_TILES;
     p->tiles =
         p->by_panels ? all_tiles : tiles_of(g, (struct span){0, p->rows_per_slot}).n;
-    p->v_pitch = dense_pitch(p->from);
-    p->v_xi = dense_pitch(p->tiles * p->v_pitch);
+    p->v_xi = dense_pitch(p->tiles * p->from);
     p->m_xi = dense_pitch(p->tiles * PAIR);
+    p->front = g->n_xi * p->m_xi + (is_backward ? p->tiles * g->m * g->m * PAIR : 0);
+    if (p->front < winograd_strip_elements(g, p->from))
+        p->front = winograd_strip_elements(g, p->from);
     return p;
 }
 
@@ -382,6 +391,7 @@ static int add_shared(struct lowering *l, const struct product_plan *p, int from
 
     if (p->by_panels) {
         made = lower_workspace(l, (uint64_t)p->grid.n_xi * p->v_xi * sizeof(real));
+        lower_scratch(l, winograd_strip_elements(&p->grid, p->from) * sizeof(real));
         lower_planned_call(l, run_windows, &blocks, p, (const int[]){made, from, norm},
                            3);
         return made;
@@ -406,10 +416,8 @@ static void add_products(struct lowering *l, const struct product_plan *p,
     } else {
         blocks.n_columns = blocks.columns_per_block = p->to;
     }
-    lower_scratch(l, (n_xi * p->m_xi +
-                      (p->is_backward ? p->tiles * p->grid.m * p->grid.m * PAIR : 0) +
-                      n_xi * (p->by_panels ? k * PAIR : p->v_xi)) *
-                         sizeof(real));
+    lower_scratch(l,
+                  (p->front + n_xi * (p->by_panels ? k * PAIR : p->v_xi)) * sizeof(real));
     lower_planned_call(l, run_products, &blocks, p, buffers, N_BUFFERS);
 }
 

@@ -1,35 +1,40 @@
 /* Winograd's layers, the gradient of the weights: dU = sum over tiles of V^T (A dz A^T),
- * dw = G^T dU G. A block owns some inputs of some panels and goes through all tiles, so
- * many at a time that they stay in the cache with the block's dU; then it hands its part
- * over, which is the update's moment. */
+ * dw = G^T dU G. A block owns some inputs of some outputs and goes through all strips, so
+ * many at a time that their tiles stay in the cache with the block's dU; then it hands
+ * its part over, which is the update's moment. */
 #include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
 
 #include <string.h>
 
-enum { BLOCKS = 8, MAX_SIDE = 64, MIN_SIDE = 32, TILES = 64, N_TAPS = 9 };
+/* ELEMENTS: of the block's tiles and its dU. */
+enum { BLOCKS = 2, MAX_SIDE = 64, MIN_SIDE = 32, ELEMENTS = 200000, N_TAPS = 9 };
 
 enum { DZ, X, NORM, N_BUFFERS };
 
-/* inputs, panels  of a block
- * unit            examples, of which the sum is added; 0: all */
+/* inputs, outputs  of a block
+ * strips           at a time, from where a unit begins: where sums are cut does not
+ *                  depend on the batch
+ * unit             examples, of which the sum is added; 0: all
+ * v_xi, dm_xi      elements of the transformed tiles from one xi to the next */
 struct weight_plan {
     const struct dense *d;
     struct parameter_share share;
     struct winograd_grid grid;
-    size_t inputs, panels;
-    size_t unit;
-    size_t v_pitch, dm_pitch; /* of transformed tiles */
+    size_t inputs, outputs;
+    size_t strips, unit;
+    size_t v_xi, dm_xi;
 };
 
-/* Scratch: du is (xi, panel, input, PANEL), dw (panel, tap, input, PANEL). */
+/* Scratch: a strip; transformed tiles (xi, tile, channel); du (xi, panel, input, PANEL);
+ * dw and a share of it (panel, tap, input, PANEL). */
 struct block {
     const struct weight_plan *plan;
     const struct dense *d;
     const struct step *step;
-    struct span inputs, panels;
-    real *v, *dm, *du, *dw;
+    struct span inputs, outputs;
     struct winograd_source x, dz;
+    real *strip, *v, *dm, *du, *dw, *share;
 };
 
 static size_t of_panel(const struct block *b)
@@ -37,29 +42,31 @@ static size_t of_panel(const struct block *b)
     return b->inputs.n * PANEL;
 }
 
-/* du of some tiles; the first write it, the others add. */
-static void multiply_tiles(const struct block *b, struct span tiles, bool add)
+/* du of some strips; the first write it, the others add. */
+static void multiply_strips(const struct block *b, struct span strips, bool add)
 {
     const struct weight_plan *plan = b->plan;
-    size_t n = b->panels.n * of_panel(b);
-    struct product p = {.c_row = PANEL,
+    struct product p = {.c = b->du,
+                        .c_row = PANEL,
                         .c_panel = of_panel(b),
+                        .a = b->v,
                         .a_row = 1,
-                        .a_k = plan->v_pitch,
-                        .b_k = plan->dm_pitch,
+                        .a_k = b->inputs.n,
+                        .b = b->dm,
+                        .b_k = b->outputs.n,
                         .b_panel = PANEL,
                         .m = b->inputs.n,
-                        .k = tiles.n,
-                        .n_panels = b->panels.n,
+                        .k = strips.n * plan->grid.across,
+                        .n_panels = b->outputs.n / PANEL,
                         .add = add};
 
-    winograd_read_tiles(b->v, &b->x, tiles);
-    winograd_read_tile_gradients(b->dm, &b->dz, tiles);
+    winograd_read_strips(b->v, plan->v_xi, b->inputs.n, b->strip, &b->x, strips);
+    winograd_read_strips(b->dm, plan->dm_xi, b->outputs.n, b->strip, &b->dz, strips);
     for (size_t xi = 0; xi < plan->grid.n_xi; xi++) {
-        p.a = b->v + xi * b->x.xi_pitch;
-        p.b = b->dm + xi * b->dz.xi_pitch;
-        p.c = b->du + xi * n;
         b->step->kernels->product(&p);
+        p.a += plan->v_xi;
+        p.b += plan->dm_xi;
+        p.c += b->inputs.n * b->outputs.n;
     }
 }
 
@@ -67,17 +74,18 @@ static void multiply_tiles(const struct block *b, struct span tiles, bool add)
 static void multiply_examples(const struct block *b, real *to, struct span examples)
 {
     const struct winograd_grid *g = &b->plan->grid;
-    size_t per_image = g->down * g->across, n = of_panel(b);
-    size_t first = examples.first * per_image, end = first + examples.n * per_image;
-    struct span tiles = {first, 0};
+    size_t first = examples.first * g->down, end = first + examples.n * g->down;
+    size_t n = of_panel(b), panels = b->outputs.n / PANEL;
+    struct span strips = {first, b->plan->strips};
 
-    for (; tiles.first < end; tiles.first += tiles.n) {
-        tiles.n = end - tiles.first < TILES ? end - tiles.first : TILES;
-        multiply_tiles(b, tiles, tiles.first > first);
+    for (; strips.first < end; strips.first += strips.n) {
+        if (strips.n > end - strips.first)
+            strips.n = end - strips.first;
+        multiply_strips(b, strips, strips.first > first);
     }
-    for (size_t p = 0; p < b->panels.n; p++)
+    for (size_t p = 0; p < panels; p++)
         b->step->kernels->winograd_weights_back(to + p * N_TAPS * n, n, b->du + p * n,
-                                                b->panels.n * n, g->m, n);
+                                                panels * n, g->m, n);
 }
 
 /* Where a tap of panel p of the block is in the weights. */
@@ -85,7 +93,8 @@ static size_t place_of(const struct block *b, size_t p, size_t tap)
 {
     const struct dense *d = b->d;
 
-    return ((b->panels.first + p) * d->k + tap * d->c_in + b->inputs.first) * PANEL;
+    return ((b->outputs.first / PANEL + p) * d->k + tap * d->c_in + b->inputs.first) *
+           PANEL;
 }
 
 static bool take(const struct block *b)
@@ -93,7 +102,7 @@ static bool take(const struct block *b)
     size_t n = of_panel(b);
     bool goes_on = false;
 
-    for (size_t i = 0; i < b->panels.n * N_TAPS; i++)
+    for (size_t i = 0; i < b->outputs.n / PANEL * N_TAPS; i++)
         goes_on =
             step_take_gradient(b->step, b->plan->share.tensor,
                                place_of(b, i / N_TAPS, i % N_TAPS), b->dw + i * n, n);
@@ -103,19 +112,17 @@ static bool take(const struct block *b)
 static void multiply_units(const struct block *b)
 {
     size_t n = b->step->n, unit = b->plan->unit > 0 ? b->plan->unit : n;
-    size_t part = of_panel(b), all = b->panels.n * N_TAPS * part;
+    size_t part = of_panel(b), all = b->outputs.n / PANEL * N_TAPS * part;
     bool goes_on = take(b), add = goes_on;
-    /* when it is added, a share waits where the tiles were */
-    real *share = b->v;
 
     for (size_t first = 0; first < n; first += unit, add = true) {
         struct span examples = {first, n - first < unit ? n - first : unit};
 
-        multiply_examples(b, add ? share : b->dw, examples);
+        multiply_examples(b, add ? b->share : b->dw, examples);
         if (add)
-            b->step->kernels->add(b->dw, share, all);
+            b->step->kernels->add(b->dw, b->share, all);
     }
-    for (size_t i = 0; i < b->panels.n * N_TAPS; i++)
+    for (size_t i = 0; i < b->outputs.n / PANEL * N_TAPS; i++)
         step_give_gradient(b->step, b->plan->share.tensor,
                            place_of(b, i / N_TAPS, i % N_TAPS), b->dw + i * part, part,
                            b->plan->share.add && !goes_on);
@@ -130,17 +137,30 @@ static struct span part(size_t index, size_t at_once, size_t total)
     return s;
 }
 
-static size_t larger(size_t a, size_t b)
+static size_t parts(size_t n, size_t at_once)
 {
-    return a > b ? a : b;
+    return (n + at_once - 1) / at_once;
 }
 
-/* Elements of the transformed tiles, or of a share of dw. */
-static size_t tile_elements(const struct weight_plan *plan)
+/* Elements of a strip, of either kind. */
+static size_t strip_elements(const struct weight_plan *plan)
 {
-    size_t tiles = plan->grid.n_xi * dense_pitch(TILES * plan->v_pitch);
+    size_t channels = plan->inputs > plan->outputs ? plan->inputs : plan->outputs;
 
-    return larger(tiles, N_TAPS * plan->inputs * plan->panels * PANEL);
+    return winograd_strip_elements(&plan->grid, channels);
+}
+
+static void place_scratch(struct block *b, real *scratch)
+{
+    const struct weight_plan *plan = b->plan;
+    size_t weights = plan->inputs * plan->outputs;
+
+    b->strip = scratch;
+    b->v = b->strip + strip_elements(plan);
+    b->dm = b->v + plan->grid.n_xi * plan->v_xi;
+    b->du = b->dm + plan->grid.n_xi * plan->dm_xi;
+    b->dw = b->du + plan->grid.n_xi * weights;
+    b->share = b->dw + N_TAPS * weights;
 }
 
 /* A column is a block. */
@@ -149,75 +169,71 @@ static void run_weight(const struct call *call, const struct step *step, size_t 
 {
     const struct weight_plan *plan = call->plan;
     const struct dense *d = plan->d;
-    size_t parts = (d->c_in + plan->inputs - 1) / plan->inputs;
+    size_t in_parts = parts(d->c_in, plan->inputs);
     struct block b = {.plan = plan,
                       .d = d,
                       .step = step,
-                      .inputs = part(block % parts, plan->inputs, d->c_in),
-                      .panels = part(block / parts, plan->panels, d->c_out / PANEL),
-                      .v = step_scratch(step, worker)};
+                      .inputs = part(block % in_parts, plan->inputs, d->c_in),
+                      .outputs = part(block / in_parts, plan->outputs, d->c_out)};
 
-    b.dm = b.v + tile_elements(plan);
-    b.du = b.dm + plan->grid.n_xi * dense_pitch(TILES * plan->dm_pitch);
-    b.dw = b.du + plan->grid.n_xi * plan->inputs * plan->panels * PANEL;
-    b.x = (struct winograd_source){step->kernels,
-                                   plan->grid,
-                                   step_buffer(step, call, X),
-                                   d->c_in,
-                                   b.inputs,
-                                   reading_of(step, &d->x),
-                                   dense_pitch(TILES * plan->v_pitch),
-                                   plan->v_pitch};
-    b.dz = (struct winograd_source){step->kernels,
-                                    plan->grid,
-                                    step_buffer(step, call, DZ),
-                                    d->c_out,
-                                    {b.panels.first * PANEL, b.panels.n * PANEL},
-                                    {NULL, NULL, ACT_NONE},
-                                    dense_pitch(TILES * plan->dm_pitch),
-                                    plan->dm_pitch};
+    b.x = (struct winograd_source){.kernels = step->kernels,
+                                   .grid = plan->grid,
+                                   .x = step_buffer(step, call, X),
+                                   .pitch = d->c_in,
+                                   .channels = b.inputs,
+                                   .reading = reading_of(step, &d->x)};
+    b.dz = (struct winograd_source){.kernels = step->kernels,
+                                    .grid = plan->grid,
+                                    .x = step_buffer(step, call, DZ),
+                                    .pitch = d->c_out,
+                                    .channels = b.outputs,
+                                    .is_gradient = true};
+    place_scratch(&b, step_scratch(step, worker));
     multiply_units(&b);
 }
 
-/* Blocks of about the same number of inputs and outputs, at least BLOCKS if that leaves
- * them MIN_SIDE. */
+/* Blocks of about as many inputs as outputs, at least BLOCKS if that leaves them
+ * MIN_SIDE. */
 static void split(struct weight_plan *plan)
 {
     const struct dense *d = plan->d;
-    size_t in = d->c_in < MAX_SIDE ? d->c_in : MAX_SIDE;
-    size_t out = d->c_out < MAX_SIDE ? d->c_out : MAX_SIDE;
+    size_t most_out = plan->grid.m == 2 ? MAX_SIDE : MIN_SIDE, tiles;
 
-    if (d->c_in / in * (d->c_out / out) < BLOCKS && in > MIN_SIDE)
-        in = MIN_SIDE;
-    if (d->c_in / in * (d->c_out / out) < BLOCKS && out > MIN_SIDE)
-        out = MIN_SIDE;
-    plan->inputs = in;
-    plan->panels = out / PANEL;
+    plan->inputs = d->c_in < MAX_SIDE ? d->c_in : MAX_SIDE;
+    plan->outputs = d->c_out < most_out ? d->c_out : most_out;
+    if (parts(d->c_in, plan->inputs) * parts(d->c_out, plan->outputs) < BLOCKS &&
+        plan->inputs > MIN_SIDE)
+        plan->inputs = MIN_SIDE;
+    if (parts(d->c_in, plan->inputs) * parts(d->c_out, plan->outputs) < BLOCKS &&
+        plan->outputs > MIN_SIDE)
+        plan->outputs = MIN_SIDE;
+    tiles = (ELEMENTS / plan->grid.n_xi - plan->inputs * plan->outputs) /
+            (plan->inputs + plan->outputs);
+    plan->strips = tiles / plan->grid.across > 0 ? tiles / plan->grid.across : 1;
+    tiles = plan->strips * plan->grid.across;
+    plan->v_xi = dense_pitch(tiles * plan->inputs);
+    plan->dm_xi = dense_pitch(tiles * plan->outputs);
 }
 
 void winograd_lower_weight(struct lowering *l, const struct dense *d, int dz)
 {
     struct weight_plan *plan = lower_plan(l, sizeof(*plan));
     struct partition blocks = {.columns_per_block = 1};
-    size_t in_parts, out_parts;
+    size_t weights;
 
     if (!plan)
         return;
     plan->d = d;
     plan->share = lower_parameter(l, d->w);
-    plan->grid = winograd_grid_of(d, false);
+    plan->grid = winograd_grid_of(d, WINOGRAD_WEIGHT);
     plan->unit = lower_unit(l);
     split(plan);
-    plan->v_pitch = dense_pitch(plan->inputs);
-    plan->dm_pitch = dense_pitch(plan->panels * PANEL);
-    in_parts = (d->c_in + plan->inputs - 1) / plan->inputs;
-    out_parts = (d->c_out / PANEL + plan->panels - 1) / plan->panels;
-    blocks.n_columns = in_parts * out_parts;
-    lower_scratch(l, (tile_elements(plan) +
-                      plan->grid.n_xi * (dense_pitch(TILES * plan->dm_pitch) +
-                                         plan->inputs * plan->panels * PANEL) +
-                      N_TAPS * plan->inputs * plan->panels * PANEL) *
+    weights = plan->inputs * plan->outputs;
+    lower_scratch(l, (strip_elements(plan) +
+                      plan->grid.n_xi * (plan->v_xi + plan->dm_xi + weights) +
+                      2 * N_TAPS * weights) *
                          sizeof(real));
+    blocks.n_columns = parts(d->c_in, plan->inputs) * parts(d->c_out, plan->outputs);
     lower_planned_call(l, run_weight, &blocks, plan,
                        (const int[]){dz, d->x.buffer, d->x.norm}, N_BUFFERS);
 }

@@ -171,25 +171,23 @@ struct depthwise_backward {
     const struct conv2d_shape *shape;
 };
 
-/* A line of tiles of one image, for Winograd's convolutions F(m x m, 3x3), m 2 or 4: tile
- * i covers m by m outputs, made of the window of m + 2 by m + 2 inputs in the same place
- * but for the padding. Transformed, it is (m + 2)^2 rows of channels: row xi of tile i is
- * at xi xi_pitch + i tile_pitch.
+/* Some tiles side by side, for Winograd's convolutions F(m x m, 3x3), m 2 or 4: each
+ * covers m by m outputs, made of a window of m + 2 by m + 2 inputs that begins in the
+ * same place but for the padding. Transformed, a tile is (m + 2)^2 rows of channels: row
+ * xi of tile i is at xi xi_pitch + i tile_pitch.
  *   windows V = B^T x B, weights U = G w G^T, outputs y = A^T (sum over inputs U V) A
  * Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016;
  * docs/numerics.md#winograd has the matrices.
  *
- * top, left   where tile 0 begins in the image that is read or written; tile i begins
- *             i m further right
- * h, w        of the image; outside of it is 0 when read, nothing when written
- * pitch       from one position of the image to the next
- * channels    of the tiles, a multiple of PANEL */
+ * line, pitch  of the image: elements from one row to the next, and from one position
+ * h, w         rows and columns of the image from tile 0 on: what is to be written
+ * channels     a multiple of PANEL */
 enum { WINOGRAD_REACH = 2, WINOGRAD_TAPS = 3 };
 
 struct winograd_tiles {
     size_t m, n;
-    ptrdiff_t top, left;
-    size_t h, w, pitch;
+    size_t line, pitch;
+    size_t h, w;
     size_t xi_pitch, tile_pitch;
     size_t channels;
 };
@@ -267,13 +265,12 @@ struct kernels {
     void (*transpose)(real *out, size_t out_panel, const real *in, size_t in_panel,
                       size_t n, size_t n_out);
 
-    /* Windows of x, as it is read. */
-    void (*winograd_read)(real *v, const real *x, const struct reading *reading,
-                          const struct winograd_tiles *tiles);
+    /* Windows of x, which begins with that of tile 0. */
+    void (*winograd_read)(real *v, const real *x, const struct winograd_tiles *tiles);
     /* A dz A^T of m by m outputs: what winograd_write goes back by. */
     void (*winograd_read_gradient)(real *v, const real *dz,
                                    const struct winograd_tiles *tiles);
-    /* z = A^T v A + bias; bias NULL: 0. top and left are in the image. */
+    /* z = A^T v A + bias; bias NULL: 0. */
     void (*winograd_write)(real *z, const real *v, const real *bias,
                            const struct winograd_tiles *tiles);
     /* n numbers of each of the 9 taps, w_tap apart (is_turned: the last tap first), to

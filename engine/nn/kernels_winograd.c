@@ -2,7 +2,6 @@
  * then to rows of a tile, a vector of channels at a time. kernels.h has what they are
  * for, docs/numerics.md the matrices. Everything is linear: what goes back is the
  * transposed matrix. m is a constant wherever it matters. */
-#include "engine/nn/activation.h"
 #include "engine/nn/kernels_class.h"
 
 enum { REACH = WINOGRAD_REACH, MAX_M = 4, MAX_N = MAX_M + REACH };
@@ -129,196 +128,146 @@ ALWAYS_INLINE void make_taps(vec out[WINOGRAD_TAPS], const vec du[MAX_N], size_t
 
 /* ---- Tiles --------------------------------------------------------------- */
 
-/* A vector of channels of an image, with its reading. */
-struct channel_vec {
-    const real *x;
-    vec scale, shift;
-    bool is_scaled;
-};
-
-/* `rows` values of a column of the image, 0 outside. */
-ALWAYS_INLINE void read_column(vec out[MAX_N], const struct channel_vec *from,
-                               const struct winograd_tiles *t, ptrdiff_t column,
-                               size_t rows, enum activation act)
-{
-    bool is_outside = column < 0 || column >= (ptrdiff_t)t->w;
-
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++) {
-        ptrdiff_t row = t->top + (ptrdiff_t)r;
-        vec v;
-
-        out[r] = vec_zero();
-        if (is_outside || row < 0 || row >= (ptrdiff_t)t->h)
-            continue;
-        v = vec_load(from->x + (row * (ptrdiff_t)t->w + column) * (ptrdiff_t)t->pitch);
-        if (from->is_scaled)
-            v = vec_fma(v, from->scale, from->shift);
-        out[r] = act_value(v, act);
-    }
-}
-
-/* Windows of m + 2 by m + 2; a window shares two columns with the next. */
-ALWAYS_INLINE void read_windows(real *v, const struct channel_vec *from,
-                                const struct winograd_tiles *t, size_t m,
-                                enum activation act)
+/* A vector of channels of the window at x: out[b] is column b. */
+ALWAYS_INLINE void read_window(real *v, const real *x, const struct winograd_tiles *t,
+                               size_t m)
 {
     size_t n = m + REACH;
     vec columns[MAX_N][MAX_N];
 
-    for (size_t i = 0; i < t->n; i++, v += t->tile_pitch) {
-        ptrdiff_t left = t->left + (ptrdiff_t)(i * m);
+#pragma GCC unroll 6
+    for (size_t b = 0; b < n; b++) {
+        vec d[MAX_N];
 
 #pragma GCC unroll 6
-        for (size_t b = 0; b < n; b++) {
-            vec d[MAX_N];
-
-            if (b < REACH && i > 0) {
+        for (size_t a = 0; a < n; a++)
+            d[a] = vec_load(x + a * t->line + b * t->pitch);
+        take_window(columns[b], d, m);
+    }
 #pragma GCC unroll 6
-                for (size_t a = 0; a < n; a++)
-                    columns[b][a] = columns[b + m][a];
-                continue;
-            }
-            read_column(d, from, t, left + (ptrdiff_t)b, n, act);
-            take_window(columns[b], d, m);
-        }
-#pragma GCC unroll 6
-        for (size_t a = 0; a < n; a++) {
-            vec d[MAX_N], out[MAX_N];
+    for (size_t a = 0; a < n; a++) {
+        vec d[MAX_N], out[MAX_N];
 
 #pragma GCC unroll 6
-            for (size_t b = 0; b < n; b++)
-                d[b] = columns[b][a];
-            take_window(out, d, m);
+        for (size_t b = 0; b < n; b++)
+            d[b] = columns[b][a];
+        take_window(out, d, m);
 #pragma GCC unroll 6
-            for (size_t b = 0; b < n; b++)
-                vec_store(v + (a * n + b) * t->xi_pitch, out[b]);
-        }
+        for (size_t b = 0; b < n; b++)
+            vec_store(v + (a * n + b) * t->xi_pitch, out[b]);
     }
 }
 
-ALWAYS_INLINE void read_channels(real *v, const real *x, const struct reading *reading,
-                                 const struct winograd_tiles *t, enum activation act)
-{
-    for (size_t c = 0; c < t->channels; c += LANES) {
-        struct channel_vec from = {x + c, vec_zero(), vec_zero(), reading->scale != NULL};
-
-        if (from.is_scaled) {
-            from.scale = vec_load(reading->scale + c);
-            from.shift = vec_load(reading->shift + c);
-        }
-        if (t->m == 2)
-            read_windows(v + c, &from, t, 2, act);
-        else
-            read_windows(v + c, &from, t, 4, act);
-    }
-}
-
-static void winograd_read(real *v, const real *x, const struct reading *reading,
-                          const struct winograd_tiles *t){
-    ACT_SWITCH(reading->act, read_channels, v, x, reading, t)}
-
-ALWAYS_INLINE void read_outputs(real *v, const struct channel_vec *from,
-                                const struct winograd_tiles *t, size_t m)
+/* The same of m by m outputs. */
+ALWAYS_INLINE void read_outputs(real *v, const real *dz, const struct winograd_tiles *t,
+                                size_t m)
 {
     size_t n = m + REACH;
-
-    for (size_t i = 0; i < t->n; i++, v += t->tile_pitch) {
-        vec columns[MAX_M][MAX_N];
+    vec columns[MAX_M][MAX_N];
 
 #pragma GCC unroll 4
-        for (size_t b = 0; b < m; b++) {
-            vec d[MAX_N];
-
-            read_column(d, from, t, t->left + (ptrdiff_t)(i * m + b), m, ACT_NONE);
-            take_outputs(columns[b], d, m);
-        }
-#pragma GCC unroll 6
-        for (size_t a = 0; a < n; a++) {
-            vec d[MAX_N], out[MAX_N];
+    for (size_t b = 0; b < m; b++) {
+        vec d[MAX_N];
 
 #pragma GCC unroll 4
-            for (size_t b = 0; b < m; b++)
-                d[b] = columns[b][a];
-            take_outputs(out, d, m);
-#pragma GCC unroll 6
-            for (size_t b = 0; b < n; b++)
-                vec_store(v + (a * n + b) * t->xi_pitch, out[b]);
-        }
+        for (size_t a = 0; a < m; a++)
+            d[a] = vec_load(dz + a * t->line + b * t->pitch);
+        take_outputs(columns[b], d, m);
     }
+#pragma GCC unroll 6
+    for (size_t a = 0; a < n; a++) {
+        vec d[MAX_N], out[MAX_N];
+
+#pragma GCC unroll 4
+        for (size_t b = 0; b < m; b++)
+            d[b] = columns[b][a];
+        take_outputs(out, d, m);
+#pragma GCC unroll 6
+        for (size_t b = 0; b < n; b++)
+            vec_store(v + (a * n + b) * t->xi_pitch, out[b]);
+    }
+}
+
+typedef void (*read_fn)(real *v, const real *x, const struct winograd_tiles *t, size_t m);
+
+ALWAYS_INLINE void read_tiles(real *v, const real *x, const struct winograd_tiles *t,
+                              size_t m, read_fn read)
+{
+    for (size_t i = 0; i < t->n; i++, v += t->tile_pitch, x += m * t->pitch) {
+        for (size_t c = 0; c < t->channels; c += LANES)
+            read(v + c, x + c, t, m);
+    }
+}
+
+static void winograd_read(real *v, const real *x, const struct winograd_tiles *t)
+{
+    if (t->m == 2)
+        read_tiles(v, x, t, 2, read_window);
+    else
+        read_tiles(v, x, t, 4, read_window);
 }
 
 static void winograd_read_gradient(real *v, const real *dz,
                                    const struct winograd_tiles *t)
 {
-    for (size_t c = 0; c < t->channels; c += LANES) {
-        struct channel_vec from = {dz + c, vec_zero(), vec_zero(), false};
-
-        if (t->m == 2)
-            read_outputs(v + c, &from, t, 2);
-        else
-            read_outputs(v + c, &from, t, 4);
-    }
+    if (t->m == 2)
+        read_tiles(v, dz, t, 2, read_outputs);
+    else
+        read_tiles(v, dz, t, 4, read_outputs);
 }
 
-/* Row a of a tile, as far as it is inside. */
-ALWAYS_INLINE void write_row(real *z, const vec out[MAX_M], vec bias,
-                             const struct winograd_tiles *t, size_t a, size_t left,
-                             size_t m)
-{
-    size_t row = (size_t)t->top + a;
-    real *to = z + (row * t->w + left) * t->pitch;
-
-    if (row >= t->h)
-        return;
-#pragma GCC unroll 4
-    for (size_t b = 0; b < m; b++) {
-        if (left + b < t->w)
-            vec_store(to + b * t->pitch, out[b] + bias);
-    }
-}
-
-ALWAYS_INLINE void write_tiles(real *z, const real *v, vec bias,
-                               const struct winograd_tiles *t, size_t m)
+/* h by w of the outputs, at most m by m. */
+ALWAYS_INLINE void write_outputs(real *z, const real *v, vec bias,
+                                 const struct winograd_tiles *t, size_t h, size_t w,
+                                 size_t m)
 {
     size_t n = m + REACH;
-
-    for (size_t i = 0; i < t->n; i++, v += t->tile_pitch) {
-        vec columns[MAX_N][MAX_M];
+    vec columns[MAX_N][MAX_M];
 
 #pragma GCC unroll 6
-        for (size_t b = 0; b < n; b++) {
-            vec d[MAX_N];
+    for (size_t b = 0; b < n; b++) {
+        vec d[MAX_N];
 
 #pragma GCC unroll 6
-            for (size_t a = 0; a < n; a++)
-                d[a] = vec_load(v + (a * n + b) * t->xi_pitch);
-            make_outputs(columns[b], d, m);
-        }
+        for (size_t a = 0; a < n; a++)
+            d[a] = vec_load(v + (a * n + b) * t->xi_pitch);
+        make_outputs(columns[b], d, m);
+    }
 #pragma GCC unroll 4
-        for (size_t a = 0; a < m; a++) {
-            vec d[MAX_N], out[MAX_M];
+    for (size_t a = 0; a < m; a++) {
+        vec d[MAX_N], out[MAX_M];
 
+        if (a >= h)
+            break;
 #pragma GCC unroll 6
-            for (size_t b = 0; b < n; b++)
-                d[b] = columns[b][a];
-            make_outputs(out, d, m);
-            write_row(z, out, bias, t, a, (size_t)t->left + i * m, m);
+        for (size_t b = 0; b < n; b++)
+            d[b] = columns[b][a];
+        make_outputs(out, d, m);
+#pragma GCC unroll 4
+        for (size_t b = 0; b < m; b++) {
+            if (b < w)
+                vec_store(z + a * t->line + b * t->pitch, out[b] + bias);
         }
+    }
+}
+
+ALWAYS_INLINE void write_tiles(real *z, const real *v, const real *bias,
+                               const struct winograd_tiles *t, size_t m)
+{
+    for (size_t i = 0; i < t->n; i++, v += t->tile_pitch, z += m * t->pitch) {
+        for (size_t c = 0; c < t->channels; c += LANES)
+            write_outputs(z + c, v + c, bias ? vec_load(bias + c) : vec_zero(), t, t->h,
+                          t->w - i * m, m);
     }
 }
 
 static void winograd_write(real *z, const real *v, const real *bias,
                            const struct winograd_tiles *t)
 {
-    for (size_t c = 0; c < t->channels; c += LANES) {
-        vec b = bias ? vec_load(bias + c) : vec_zero();
-
-        if (t->m == 2)
-            write_tiles(z + c, v + c, b, t, 2);
-        else
-            write_tiles(z + c, v + c, b, t, 4);
-    }
+    if (t->m == 2)
+        write_tiles(z, v, bias, t, 2);
+    else
+        write_tiles(z, v, bias, t, 4);
 }
 
 /* ---- Weights ------------------------------------------------------------- */
