@@ -15,18 +15,19 @@ bool winograd_is_for(const struct conv2d_shape *s)
            s->h_out >= MIN_SIDE && s->w_out >= MIN_SIDE;
 }
 
-static size_t products(size_t m, size_t h, size_t w)
+static size_t n_tiles(size_t m, size_t h, size_t w)
 {
-    size_t n = m + WINOGRAD_REACH;
-
-    return (h + m - 1) / m * ((w + m - 1) / m) * n * n;
+    return (h + m - 1) / m * ((w + m - 1) / m);
 }
 
 /* m = 4 multiplies less, but errs more. Forward, errors reach the loss and the signs that
- * later layers see, so m is 2, which is as exact as a direct sum. */
+ * later layers see, so m is 2, which is as exact as a direct sum. A single tile an image
+ * is too little for the larger transform of the weights. */
 static size_t m_of(enum winograd_pass pass, size_t h, size_t w)
 {
-    return pass != WINOGRAD_FORWARD && products(4, h, w) < products(2, h, w) ? 4 : 2;
+    size_t small = n_tiles(2, h, w), large = n_tiles(4, h, w);
+
+    return pass != WINOGRAD_FORWARD && large > 1 && 36 * large < 16 * small ? 4 : 2;
 }
 
 struct winograd_grid winograd_grid_of(const struct dense *d, enum winograd_pass pass)
