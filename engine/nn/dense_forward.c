@@ -1,6 +1,7 @@
 /* Dense layers, forward: z = patches of x times w, plus b. Blocks are rows of outputs
  * by columns of panels; each leaves the moments of its part if a batch norm follows.
  * Windows on few channels are not gathered, but read where they lie (packed.h). */
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
 #include "engine/nn/packed.h"
 
@@ -274,10 +275,15 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
                          const struct conv2d_shape *shape)
 {
     struct dense *d = dense_create(l, node, shape);
-    struct forward_plan *plan = d ? new_plan(l, d) : NULL;
+    struct forward_plan *plan;
     struct partition partition;
     size_t rows_per_block;
 
+    if (d && d->winograd) {
+        winograd_lower_forward(l, node, d);
+        return;
+    }
+    plan = d ? new_plan(l, d) : NULL;
     if (!plan)
         return;
     d->out = lower_output(l, node);
