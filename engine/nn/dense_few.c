@@ -90,6 +90,11 @@ static void pass_on(const struct block *b)
                                  .finish = v->finish,
                                  .sums_pitch = pitch};
 
+    if (!v->settled) { /* the input is seen through a flatten: its plain share */
+        pass.finish = false;
+        b->step->kernels->gradient_pass(&pass, &rows);
+        return;
+    }
     if (b->call->buffer[MORE] >= 0)
         pass.more = pass.g;
     if (pass.reading.scale) {
