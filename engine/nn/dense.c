@@ -1,6 +1,7 @@
 /* What the passes of dense layers share: the geometry, and gathering patches. */
 #include "engine/nn/dense.h"
 
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
 
 #include <string.h>
@@ -95,7 +96,9 @@ struct dense *dense_create(struct lowering *l, const struct node *node,
     d->c_in = padded(s->c_in);
     d->c_out = padded(s->c_out);
     d->pointwise = is_pointwise(s);
-    d->by_position = !lower_source(l)->tensors[d->w].layout.planar && is_small(s);
+    d->winograd = !lower_source(l)->tensors[d->w].layout.planar && winograd_is_for(s);
+    d->by_position =
+        !d->winograd && !lower_source(l)->tensors[d->w].layout.planar && is_small(s);
     d->moments.buffer = -1;
     d->patches = (struct patches){s->h_in,           s->w_in,
                                   d->c_in,           d->tight ? s->c_in : d->c_in,

@@ -1,6 +1,7 @@
 /* Dense layers, backward: the order of its parts. */
 #include "engine/nn/dense_backward.h"
 
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
 #include "engine/nn/sums.h"
 
@@ -20,6 +21,11 @@ void dense_lower_backward(struct lowering *l, const struct node *node,
         return;
     }
     dz = lower_plain_gradient(l, node);
+    if (d->winograd) {
+        winograd_lower_input(l, node, d, dz);
+        winograd_lower_weight(l, d, dz);
+        return;
+    }
     dense_lower_input(l, node, d, dz);
     dense_lower_weight(l, d, dz);
 }

@@ -1,6 +1,6 @@
 /* Dense layers, forward: z = patches of x times w, plus b. Blocks are rows of outputs
  * by columns of panels; each leaves the moments of its part if a batch norm follows. */
-#include "engine/nn/dense.h"
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
 
 #include <string.h>
@@ -219,10 +219,15 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
                          const struct conv2d_shape *shape)
 {
     struct dense *d = dense_create(l, node, shape);
-    struct forward_plan *plan = lower_plan(l, sizeof(*plan));
+    struct forward_plan *plan;
     struct partition partition;
     size_t rows_per_block;
 
+    if (d && d->winograd) {
+        winograd_lower_forward(l, node, d);
+        return;
+    }
+    plan = lower_plan(l, sizeof(*plan));
     if (!d || !plan)
         return;
     d->out = lower_output(l, node);

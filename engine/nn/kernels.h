@@ -171,6 +171,27 @@ struct depthwise_backward {
     const struct conv2d_shape *shape;
 };
 
+/* Some tiles side by side, for Winograd's convolutions F(m x m, 3x3), m 2 or 4: each
+ * covers m by m outputs, made of a window of m + 2 by m + 2 inputs that begins in the
+ * same place but for the padding. Transformed, a tile is (m + 2)^2 rows of channels: row
+ * xi of tile i is at xi xi_pitch + i tile_pitch.
+ *   windows V = B^T x B, weights U = G w G^T, outputs y = A^T (sum over inputs U V) A
+ * Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016;
+ * docs/numerics.md#winograd has the matrices.
+ *
+ * line, pitch  of the image: elements from one row to the next, and from one position
+ * h, w         rows and columns of the image from tile 0 on: what is to be written
+ * channels     a multiple of PANEL */
+enum { WINOGRAD_REACH = 2, WINOGRAD_TAPS = 3 };
+
+struct winograd_tiles {
+    size_t m, n;
+    size_t line, pitch;
+    size_t h, w;
+    size_t xi_pitch, tile_pitch;
+    size_t channels;
+};
+
 /* A panel of rows that lanes are taken from.
  *
  * lane  [PANEL] of the result: which lane of this panel it is; -1: none */
@@ -243,6 +264,22 @@ struct kernels {
      * multiples of PANEL. in_panel, out_panel: elements between panels. */
     void (*transpose)(real *out, size_t out_panel, const real *in, size_t in_panel,
                       size_t n, size_t n_out);
+
+    /* Windows of x, which begins with that of tile 0. */
+    void (*winograd_read)(real *v, const real *x, const struct winograd_tiles *tiles);
+    /* A dz A^T of m by m outputs: what winograd_write goes back by. */
+    void (*winograd_read_gradient)(real *v, const real *dz,
+                                   const struct winograd_tiles *tiles);
+    /* z = A^T v A + bias; bias NULL: 0. */
+    void (*winograd_write)(real *z, const real *v, const real *bias,
+                           const struct winograd_tiles *tiles);
+    /* n numbers of each of the 9 taps, w_tap apart (is_turned: the last tap first), to
+     * n of each of the (m + 2)^2 transformed ones, u_xi apart; n a multiple of PANEL. */
+    void (*winograd_weights)(real *u, size_t u_xi, const real *w, size_t w_tap,
+                             bool is_turned, size_t m, size_t n);
+    /* G^T du G: what winograd_weights goes back by. */
+    void (*winograd_weights_back)(real *dw, size_t dw_tap, const real *du, size_t du_xi,
+                                  size_t m, size_t n);
 
     /* y = reading of z; y may be z if the pitches are one. */
     void (*read)(real *y, size_t y_pitch, const real *z, const struct reading *reading,

@@ -13,6 +13,7 @@
     void fill_rest_##class(struct kernels * out);                                        \
     void fill_update_##class(struct kernels * out);                                      \
     void fill_loss_##class(struct kernels * out);                                        \
+    void fill_winograd_##class(struct kernels * out);                                    \
     static void fill_##class(struct kernels * out)                                       \
     {                                                                                    \
         fill_product_##class(out);                                                       \
@@ -24,6 +25,7 @@
         fill_rest_##class(out);                                                          \
         fill_update_##class(out);                                                        \
         fill_loss_##class(out);                                                          \
+        fill_winograd_##class(out);                                                      \
     }
 
 DECLARE(ref)

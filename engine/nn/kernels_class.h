@@ -19,5 +19,6 @@ void FILL(recurrent)(struct kernels *out);
 void FILL(rest)(struct kernels *out);
 void FILL(loss)(struct kernels *out);
 void FILL(update)(struct kernels *out);
+void FILL(winograd)(struct kernels *out);
 
 #endif
