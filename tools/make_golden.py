@@ -202,6 +202,15 @@ def make_ops():
     conv_case(file, 2, 18, 21, 35, 18, (3, 3), (1, 1), (1, 1), (1, 1), 18)
     conv_case(file, 2, 5, 9, 8, 5, (5, 3), (2, 1), (2, 3), (1, 2), 5)
     conv_case(file, 2, 4, 1, 1, 4, (3, 3), (1, 1), (1, 1), (1, 1), 4)
+    # Winograd's: tiles over the edge, few and many of them, more inputs than are summed at once
+    conv_case(file, 3, 16, 4, 4, 64, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    conv_case(file, 2, 19, 9, 11, 37, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    conv_case(file, 1, 33, 8, 8, 16, (3, 3), (1, 1), (0, 0), (1, 1), 1)
+    conv_case(file, 11, 20, 7, 5, 17, (3, 3), (1, 1), (2, 2), (1, 1), 1)
+    conv_case(file, 2, 48, 17, 30, 70, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    conv_case(file, 3, 32, 28, 20, 32, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    conv_case(file, 33, 144, 4, 6, 33, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    conv_case(file, 5, 33, 6, 4, 272, (3, 3), (1, 1), (1, 1), (1, 1), 1)
     file.write()
 
 

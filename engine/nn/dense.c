@@ -1,17 +1,18 @@
 /* What the passes of dense layers share: the geometry, and gathering patches. */
 #include "engine/nn/dense.h"
 
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
 
 #include <string.h>
 
-enum { BLOCK_ELEMENTS = 49152, MIN_ROWS = 12, MAX_ROWS = 192, LINE = 16 };
+enum { BLOCK_ELEMENTS = 49152, ROWS = 12, MIN_ROWS = 48, MAX_ROWS = 192, LINE = 16 };
 
 size_t dense_rows(size_t per_row)
 {
-    size_t rows = BLOCK_ELEMENTS / per_row / MIN_ROWS * MIN_ROWS;
+    size_t rows = BLOCK_ELEMENTS / per_row / ROWS * ROWS;
 
-    if (rows < MIN_ROWS)
+    if (rows < MIN_ROWS) /* weights are read again for every block */
         return MIN_ROWS;
     return rows < MAX_ROWS ? rows : MAX_ROWS;
 }
@@ -95,7 +96,9 @@ struct dense *dense_create(struct lowering *l, const struct node *node,
     d->c_in = padded(s->c_in);
     d->c_out = padded(s->c_out);
     d->pointwise = is_pointwise(s);
-    d->by_position = !lower_source(l)->tensors[d->w].layout.planar && is_small(s);
+    d->winograd = !lower_source(l)->tensors[d->w].layout.planar && winograd_is_for(s);
+    d->by_position =
+        !d->winograd && !lower_source(l)->tensors[d->w].layout.planar && is_small(s);
     d->moments.buffer = -1;
     d->patches = (struct patches){s->h_in,           s->w_in,
                                   d->c_in,           d->tight ? s->c_in : d->c_in,

@@ -33,7 +33,8 @@ struct patches {
  * k         inputs of a weight panel, of which n_k are no padding at the end; c_in and
  *           c_out are padded
  * bias, w   tensors; bias -1: none
- * direct    rows of x can be multiplied where they are */
+ * direct    rows of x can be multiplied where they are
+ * winograd  3x3 by dense_winograd.h */
 struct dense {
     struct conv2d_shape shape;
     struct operand x, out;
@@ -45,6 +46,7 @@ struct dense {
     bool pointwise;
     bool by_position;
     bool direct;
+    bool winograd;
     struct row_sums moments;
 };
 

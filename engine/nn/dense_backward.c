@@ -1,7 +1,9 @@
 /* Dense layers, backward: the order of its parts. */
 #include "engine/nn/dense_backward.h"
 
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
+#include "engine/nn/packed.h"
 #include "engine/nn/sums.h"
 
 void dense_lower_backward(struct lowering *l, const struct node *node,
@@ -20,6 +22,18 @@ void dense_lower_backward(struct lowering *l, const struct node *node,
         return;
     }
     dz = lower_plain_gradient(l, node);
+    if (d->winograd) {
+        winograd_lower_input(l, node, d, dz);
+        winograd_lower_weight(l, d, dz);
+        return;
+    }
+    if (dense_has_few_rows(l, d)) {
+        dense_lower_few(l, node, d, dz);
+        return;
+    }
     dense_lower_input(l, node, d, dz);
-    dense_lower_weight(l, d, dz);
+    if (packed_rows(d) > 0)
+        dense_lower_windows(l, d, dz);
+    else
+        dense_lower_weight(l, d, dz);
 }

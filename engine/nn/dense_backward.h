@@ -16,10 +16,19 @@ void dense_lower_scatter(struct lowering *l, const struct node *node,
 /* dw, and with it the update. */
 void dense_lower_weight(struct lowering *l, const struct dense *d, int dz);
 
+/* The same for windows that are read where they lie (packed_rows): chunks of examples,
+ * whose shares are added in their order. */
+void dense_lower_windows(struct lowering *l, const struct dense *d, int dz);
+
 /* Both at once, for pointwise layers with many rows and few weights. */
 bool dense_is_pointwise(const struct dense *d);
 void dense_lower_pointwise(struct lowering *l, const struct node *node,
                            const struct dense *d);
+
+/* Both at once, for pointwise layers with few rows. */
+bool dense_has_few_rows(const struct lowering *l, const struct dense *d);
+void dense_lower_few(struct lowering *l, const struct node *node, const struct dense *d,
+                     int dz);
 
 /* A transposed copy of the weights: panels of inputs, tap by tap (c_out, PANEL). */
 int dense_transposed_weights(struct lowering *l, const struct dense *d);

@@ -1,7 +1,9 @@
 /* Dense layers, forward: z = patches of x times w, plus b. Blocks are rows of outputs
- * by columns of panels; each leaves the moments of its part if a batch norm follows. */
-#include "engine/nn/dense.h"
+ * by columns of panels; each leaves the moments of its part if a batch norm follows.
+ * Windows on few channels are not gathered, but read where they lie (packed.h). */
+#include "engine/nn/dense_winograd.h"
 #include "engine/nn/op.h"
+#include "engine/nn/packed.h"
 
 #include <string.h>
 
@@ -10,9 +12,13 @@ enum { MAX_K = 1152, BLOCKS = 16 };
 
 enum { Z, X, NORM, W, B, MOMENTS, N_BUFFERS };
 
-/* plan: the layer, and how a block goes through it. */
+/* plan: the layer, and how a block goes through it.
+ *
+ * bands   rows of outputs of a block, where windows are read where they lie; else 0 */
 struct forward_plan {
     const struct dense *d;
+    size_t bands;
+    struct packed packed;
     size_t k_at_once;
     size_t pitch; /* of the gathered rows */
 };
@@ -127,6 +133,30 @@ static void multiply_rows(const struct block *b, bool add)
     }
 }
 
+/* All rows of outputs of the block. */
+static void multiply_windows(const struct block *b, const real *bias)
+{
+    const struct dense *d = b->d;
+    const struct packed *packed = &b->plan->packed;
+    size_t row = b->rows.first % d->out.rows / d->shape.w_out;
+    struct window_forward p = {.window = &packed->window,
+                               .z_row = d->c_out,
+                               .x_row = packed->step_w,
+                               .w = weights_at(b, 0),
+                               .w_panel = d->k * PANEL,
+                               .bias = bias ? bias + b->columns.first : NULL,
+                               .n = d->shape.w_out,
+                               .n_panels = b->columns.n / PANEL};
+
+    packed_fill(b->scratch, packed, b->step, b->x, b->rows.first / d->out.rows, row);
+    for (size_t i = 0; i < b->rows.n / p.n; i++) {
+        p.x = b->scratch + i * packed->step_h;
+        p.z = b->z + i * p.n * p.z_row;
+        b->step->kernels->window_forward(&p);
+    }
+    take_moments(b, 0, p.n_panels);
+}
+
 /* All examples of one position at a time; two panels go through all positions while
  * they are in the cache. */
 static void multiply_positions(const struct block *b, bool add)
@@ -179,12 +209,14 @@ static void run_forward(const struct call *call, const struct step *step, size_t
                       .scratch = step_scratch(step, worker)};
 
     b.z += b.rows.first * d->c_out + b.columns.first;
-    if (bias)
+    if (bias && plan->bands == 0)
         put_bias(&b, bias);
     if (d->moments.buffer >= 0)
         b.slot = (double *)step_buffer(step, call, MOMENTS) +
                  b.rows.first / d->moments.rows_per_slot * 2 * d->c_out;
-    if (d->by_position)
+    if (plan->bands > 0)
+        multiply_windows(&b, bias);
+    else if (d->by_position)
         multiply_positions(&b, bias != NULL);
     else
         multiply_rows(&b, bias != NULL);
@@ -215,21 +247,47 @@ static struct partition partition_of(const struct lowering *l, const struct dens
                               .columns_per_block = (per_block + per_block % 2) * PANEL};
 }
 
+static struct forward_plan *new_plan(struct lowering *l, const struct dense *d)
+{
+    struct forward_plan *plan = lower_plan(l, sizeof(*plan));
+
+    if (!plan)
+        return NULL;
+    plan->d = d;
+    plan->k_at_once = k_at_once(d);
+    plan->pitch = dense_pitch(plan->k_at_once + (d->tight ? PANEL : 0));
+    plan->bands = packed_rows(d);
+    if (plan->bands > 0) {
+        plan->packed = packed_of(d, plan->bands);
+        lower_scratch(l, plan->packed.size * sizeof(real));
+    }
+    return plan;
+}
+
+static size_t rows_of_block(const struct forward_plan *plan)
+{
+    if (plan->bands > 0)
+        return plan->bands * plan->d->shape.w_out;
+    return plan->d->by_position ? 0 : dense_rows(plan->pitch);
+}
+
 void dense_lower_forward(struct lowering *l, const struct node *node,
                          const struct conv2d_shape *shape)
 {
     struct dense *d = dense_create(l, node, shape);
-    struct forward_plan *plan = lower_plan(l, sizeof(*plan));
+    struct forward_plan *plan;
     struct partition partition;
     size_t rows_per_block;
 
-    if (!d || !plan)
+    if (d && d->winograd) {
+        winograd_lower_forward(l, node, d);
+        return;
+    }
+    plan = d ? new_plan(l, d) : NULL;
+    if (!plan)
         return;
     d->out = lower_output(l, node);
-    plan->d = d;
-    plan->k_at_once = k_at_once(d);
-    plan->pitch = dense_pitch(plan->k_at_once + (d->tight ? PANEL : 0));
-    rows_per_block = d->by_position ? 0 : dense_rows(plan->pitch);
+    rows_per_block = rows_of_block(plan);
     if (d->bias >= 0) {
         lower_want_sums(l, node);
     } else if (lower_wants_moments(l, node)) {
@@ -238,7 +296,7 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
                                                    : lower_max_batch(l) * d->out.rows);
         *lower_moments(l, node->out) = d->moments;
     }
-    if (!d->direct && !d->by_position)
+    if (!d->direct && !d->by_position && plan->bands == 0)
         lower_scratch(l, rows_per_block * plan->pitch * sizeof(real));
     partition = partition_of(l, d, rows_per_block);
     lower_planned_call(l, run_forward, &partition, plan,

@@ -199,6 +199,14 @@ bool dense_is_pointwise(const struct dense *d)
            d->k * d->c_out <= MAX_WEIGHTS;
 }
 
+/* A rest of a few rows would cost a pass over the chunk's share of dw like any other. */
+static size_t equal_parts(size_t n, size_t about)
+{
+    size_t parts = (n + about / 2) / about;
+
+    return parts > 1 ? (n + parts - 1) / parts : n;
+}
+
 static struct pointwise_plan *new_plan(struct lowering *l, const struct node *node,
                                        const struct dense *d)
 {
@@ -211,7 +219,8 @@ static struct pointwise_plan *new_plan(struct lowering *l, const struct node *no
     p->rows_per_chunk = lower_unit_part(l, d->x.rows, CHUNK_ROWS) * d->x.rows;
     p->in_pitch = dense_pitch(d->c_in);
     p->out_pitch = dense_pitch(d->c_out);
-    p->rows_at_once = dense_rows(p->in_pitch + p->out_pitch);
+    p->rows_at_once =
+        equal_parts(p->rows_per_chunk, dense_rows(p->in_pitch + p->out_pitch));
     p->is_delivered = lower_deliver(l, &p->delivery, node, 0, p->rows_per_chunk);
     p->share = lower_parameter(l, d->w);
     lower_scratch(l, p->rows_at_once * (2 * PANEL + p->in_pitch + p->out_pitch) *

@@ -1,5 +1,7 @@
 /* Depthwise convolutions. Blocks are some examples of some channels; the weights' shares
- * of the examples are summed afterwards, in their order. */
+ * of the examples are summed afterwards, in their order. Large images are gone through in
+ * tiles of rows that stay in the cache while their panels take turns: memory is then read
+ * line after line, though a panel has only every so many of them. */
 #include "engine/nn/depthwise.h"
 
 #include "engine/nn/op.h"
@@ -7,7 +9,9 @@
 
 #include <string.h>
 
-enum { PIXELS_PER_BLOCK = 2048 };
+enum { PIXELS_PER_BLOCK = 2048, TILED_PIXELS = 512, MIN_TILED = 256 };
+/* TILE: elements of the input in a tile; AHEAD: pixels, without tiles */
+enum { TILE = 32768, AHEAD = 48 };
 
 /* plan of all calls of a layer. */
 struct depthwise_plan {
@@ -20,9 +24,22 @@ struct depthwise_plan {
     struct parameter_share share;
     bool is_delivered;
     size_t examples_per_block;
+    size_t rows_per_tile; /* of outputs; 0: no tiles */
     size_t n_taps;
     size_t unit; /* examples of lower_unit */
 };
+
+static void split(struct lowering *l, struct depthwise_plan *p)
+{
+    const struct conv2d_shape *s = &p->shape;
+    size_t row = s->w_in * s->stride_h * padded(s->c_in);
+
+    p->examples_per_block = lower_unit_part(l, s->h_out * s->w_out, PIXELS_PER_BLOCK);
+    if (s->h_in * s->w_in < MIN_TILED)
+        return;
+    p->examples_per_block = lower_unit_part(l, s->h_in * s->w_in, TILED_PIXELS);
+    p->rows_per_tile = row < TILE ? TILE / row : 1;
+}
 
 static struct depthwise_plan *new_plan(struct lowering *l, const struct node *node,
                                        const struct conv2d_shape *shape)
@@ -36,17 +53,78 @@ static struct depthwise_plan *new_plan(struct lowering *l, const struct node *no
     p->moments.buffer = -1;
     p->n_taps = shape->k_h * shape->k_w;
     p->unit = lower_unit(l);
-    p->examples_per_block =
-        lower_unit_part(l, shape->h_out * shape->w_out, PIXELS_PER_BLOCK);
+    split(l, p);
     lower_scratch(l, lower_kernels(l)->depthwise_scratch(shape) * sizeof(real));
     return p;
 }
 
 static struct partition blocks_of(const struct depthwise_plan *p)
 {
+    size_t channels = padded(p->shape.c_in);
+
     return (struct partition){.rows_per_block = p->examples_per_block,
-                              .n_columns = padded(p->shape.c_in),
-                              .columns_per_block = PANEL};
+                              .n_columns = channels,
+                              .columns_per_block =
+                                  p->rows_per_tile > 0 ? channels : PANEL};
+}
+
+/* What a block does at a time: some rows of outputs, and the inputs that go with them, of
+ * some images. */
+struct tile {
+    size_t image, n_images;
+    size_t row, n_rows;       /* outputs */
+    size_t in_row, n_in_rows; /* inputs */
+};
+
+static struct tile first_tile(const struct depthwise_plan *p, size_t n_images)
+{
+    struct tile t = {0, n_images, 0, p->shape.h_out, 0, p->shape.h_in};
+
+    if (p->rows_per_tile == 0)
+        return t;
+    t.n_images = 1;
+    if (p->rows_per_tile < t.n_rows) {
+        t.n_rows = p->rows_per_tile;
+        t.n_in_rows = t.n_rows * p->shape.stride_h;
+    }
+    return t;
+}
+
+/* The last tile has the rest of the inputs. */
+static void next_tile(struct tile *t, const struct depthwise_plan *p)
+{
+    const struct conv2d_shape *s = &p->shape;
+
+    t->row += t->n_rows;
+    if (t->row >= s->h_out) {
+        t->image += t->n_images;
+        t->row = 0;
+    }
+    t->n_rows = p->rows_per_tile > 0 && p->rows_per_tile < s->h_out - t->row
+                    ? p->rows_per_tile
+                    : s->h_out - t->row;
+    t->in_row = t->row * s->stride_h;
+    t->n_in_rows =
+        t->row + t->n_rows < s->h_out ? t->n_rows * s->stride_h : s->h_in - t->in_row;
+}
+
+/* While the panels take turns at a tile, each fetches its part of the next one. */
+static struct depthwise_ahead ahead_of(const struct depthwise_plan *p,
+                                       const struct tile *t, size_t c)
+{
+    const struct conv2d_shape *s = &p->shape;
+    size_t channels = p->x.channels, in = t->n_in_rows * s->w_in;
+    size_t out = t->n_rows * s->w_out;
+    struct depthwise_ahead a = {AHEAD * channels, AHEAD * channels, channels};
+
+    if (p->rows_per_tile == 0)
+        return a;
+    a.pitch = PANEL;
+    a.in =
+        (t->in_row * s->w_in + in) * channels + c * in - t->in_row * s->w_in * PANEL - c;
+    a.out =
+        (t->row * s->w_out + out) * channels + c * out - t->row * s->w_out * PANEL - c;
+    return a;
 }
 
 /* ---- Forward ------------------------------------------------------------- */
@@ -61,36 +139,58 @@ static void shift_reading(struct reading *r, size_t c)
     r->shift += c;
 }
 
-static void run_forward(const struct call *call, const struct step *step, size_t block,
-                        size_t worker)
+static void forward_tile(const struct call *call, const struct step *step,
+                         const struct tile *t, size_t c, size_t worker)
 {
     const struct depthwise_plan *p = call->plan;
-    struct span examples = call_rows(call, step, block);
-    size_t c = call_columns(call, block).first, channels = p->x.channels;
-    real *z = (real *)step_buffer(step, call, Z) + c;
-    const real *x = (const real *)step_buffer(step, call, X) + c;
+    size_t channels = p->x.channels;
     const real *bias = step_data(step, call->buffer[B]);
-    size_t first = examples.first * p->out.rows * channels;
-    struct depthwise_forward d = {.n_images = examples.n,
-                                  .z = z + first,
+    struct depthwise_forward d = {.n_images = t->n_images,
+                                  .z = (real *)step_buffer(step, call, Z) + c +
+                                       t->image * p->out.rows * channels,
                                   .z_pitch = channels,
-                                  .x = x + examples.first * p->x.rows * channels,
+                                  .x = (const real *)step_buffer(step, call, X) + c +
+                                       t->image * p->x.rows * channels,
                                   .x_pitch = channels,
                                   .reading = reading_of(step, &p->x),
                                   .w = (const real *)step_buffer(step, call, W) +
                                        c * p->n_taps,
                                   .bias = bias ? bias + c : NULL,
                                   .scratch = step_scratch(step, worker),
-                                  .shape = &p->shape};
+                                  .shape = &p->shape,
+                                  .first_row = t->row,
+                                  .n_rows = t->n_rows,
+                                  .ahead = ahead_of(p, t, c)};
 
     shift_reading(&d.reading, c);
     step->kernels->depthwise_forward(&d);
+}
+
+static void run_forward(const struct call *call, const struct step *step, size_t block,
+                        size_t worker)
+{
+    const struct depthwise_plan *p = call->plan;
+    struct span examples = call_rows(call, step, block);
+    struct span columns = call_columns(call, block);
+    size_t channels = p->x.channels, end = columns.first + columns.n;
+    struct tile t = first_tile(p, examples.n);
+
+    for (t.image = examples.first; t.image < examples.first + examples.n;
+         next_tile(&t, p)) {
+        for (size_t c = columns.first; c < end; c += PANEL)
+            forward_tile(call, step, &t, c, worker);
+    }
     if (p->moments.buffer >= 0) {
         double *slot = (double *)step_buffer(step, call, MOMENTS) +
-                       examples.first / p->examples_per_block * 2 * channels + c;
-        struct rows rows = {examples.n * p->out.rows, PANEL, channels};
+                       examples.first / p->examples_per_block * 2 * channels +
+                       columns.first;
+        struct rows rows = {examples.n * p->out.rows, columns.n, channels};
 
-        step->kernels->moments(slot, slot + channels, z + first, &rows);
+        step->kernels->moments(slot, slot + channels,
+                               (const real *)step_buffer(step, call, Z) +
+                                   examples.first * p->out.rows * channels +
+                                   columns.first,
+                               &rows);
     }
 }
 
@@ -133,7 +233,24 @@ static void shift_norm(struct norm_gradient *n, size_t c)
     n->slope += c;
 }
 
-/* What all examples of a block share. */
+/* The slot's sums of a panel begin with 0. */
+static void clear_sums(const struct call *call, const struct step *step, size_t c,
+                       size_t slot)
+{
+    const struct depthwise_plan *p = call->plan;
+    size_t channels = p->x.channels;
+    double *sums = step_data(step, call->buffer[SUMS]);
+    double *dw = step_buffer(step, call, PARTS);
+
+    memset(dw + (slot * channels + c) * p->n_taps, 0, p->n_taps * PANEL * sizeof(*dw));
+    if (!sums)
+        return;
+    sums += slot * 2 * channels + c;
+    memset(sums, 0, PANEL * sizeof(*sums));
+    memset(sums + channels, 0, PANEL * sizeof(*sums));
+}
+
+/* What all tiles of a block share. */
 static struct depthwise_backward begin_backward(const struct call *call,
                                                 const struct step *step, size_t c,
                                                 size_t slot, size_t worker)
@@ -161,13 +278,32 @@ static struct depthwise_backward begin_backward(const struct call *call,
     d.pass.finish = p->is_delivered && p->delivery.finish;
     if (p->is_delivered && p->delivery.means)
         d.pass.mean = norm_of(step, p->x.norm, channels).mean + c;
-    if (sums) {
+    if (sums)
         d.pass.sums = sums + slot * 2 * channels + c;
-        memset(d.pass.sums, 0, PANEL * sizeof(*sums));
-        memset(d.pass.sums + channels, 0, PANEL * sizeof(*sums));
-    }
-    memset(d.dw, 0, p->n_taps * PANEL * sizeof(*d.dw));
     return d;
+}
+
+static void backward_tile(const struct call *call, const struct step *step,
+                          const struct tile *t, size_t c, size_t worker)
+{
+    const struct depthwise_plan *p = call->plan;
+    struct depthwise_backward d =
+        begin_backward(call, step, c, t->image / p->examples_per_block, worker);
+    real *dx = step_data(step, call->buffer[DX]);
+    const real *more = step_data(step, call->buffer[MORE]);
+    size_t out = t->image * p->out.rows * p->x.channels + c;
+    size_t in = t->image * p->x.rows * p->x.channels + c;
+
+    d.n_images = t->n_images;
+    d.g = (const real *)step_buffer(step, call, G) + out;
+    d.z = (const real *)step_buffer(step, call, OUT) + out;
+    d.x = (const real *)step_buffer(step, call, IN) + in;
+    d.pass.g = dx ? dx + in : NULL;
+    d.pass.more = more ? more + in : NULL;
+    d.first_row = t->in_row;
+    d.n_rows = t->n_in_rows;
+    d.ahead = ahead_of(p, t, c);
+    step->kernels->depthwise_backward(&d);
 }
 
 static void run_backward(const struct call *call, const struct step *step, size_t block,
@@ -175,21 +311,17 @@ static void run_backward(const struct call *call, const struct step *step, size_
 {
     const struct depthwise_plan *p = call->plan;
     struct span examples = call_rows(call, step, block);
-    size_t c = call_columns(call, block).first;
-    struct depthwise_backward d =
-        begin_backward(call, step, c, examples.first / p->examples_per_block, worker);
-    real *dx = step_data(step, call->buffer[DX]);
-    const real *more = step_data(step, call->buffer[MORE]);
-    size_t out = examples.first * p->out.rows * p->x.channels + c;
-    size_t in = examples.first * p->x.rows * p->x.channels + c;
+    struct span columns = call_columns(call, block);
+    size_t end = columns.first + columns.n;
+    struct tile t = first_tile(p, examples.n);
 
-    d.n_images = examples.n;
-    d.g = (const real *)step_buffer(step, call, G) + out;
-    d.z = (const real *)step_buffer(step, call, OUT) + out;
-    d.x = (const real *)step_buffer(step, call, IN) + in;
-    d.pass.g = dx ? dx + in : NULL;
-    d.pass.more = more ? more + in : NULL;
-    step->kernels->depthwise_backward(&d);
+    for (size_t c = columns.first; c < end; c += PANEL)
+        clear_sums(call, step, c, examples.first / p->examples_per_block);
+    for (t.image = examples.first; t.image < examples.first + examples.n;
+         next_tile(&t, p)) {
+        for (size_t c = columns.first; c < end; c += PANEL)
+            backward_tile(call, step, &t, c, worker);
+    }
 }
 
 /* A panel of the sum of some slots. */

@@ -24,6 +24,7 @@
  * p b_panel + k b_k; row i of panel p of c at p c_panel + i c_row. Sums run in
  * the order of k.
  *
+ * a_run     not 0: after each a_run inputs, which divide k, a goes on a_skip further
  * add       c += a b: the sum of this product is added to what is there
  * goes_on   the same, but the sum begins with what is there: products of parts of k
  *           are that of all of it, bit by bit
@@ -37,6 +38,7 @@ struct product {
     size_t c_row, c_panel;
     const real *a;
     size_t a_row, a_k;
+    size_t a_run, a_skip;
     const real *b;
     size_t b_k, b_panel;
     size_t m, k, n_panels;
@@ -134,9 +136,17 @@ struct gradient_pass {
     size_t sums_pitch; /* from the first sums to the second */
 };
 
+/* Hints of a depthwise convolution: with input i (of x, and of the gradient that is
+ * written) the line `in` + i pitch elements after the first is fetched, with output o (of
+ * z, and of its gradient) that at `out` + o pitch. */
+struct depthwise_ahead {
+    size_t in, out, pitch;
+};
+
 /* Depthwise convolution of PANEL channels of some images, groups = c_in = c_out:
  *   z[o, c] = sum_tap y[i(o, tap), c] w[tap, c],  y = reading of x
- * w is (k_h k_w, PANEL). Images lie one after the other. */
+ * w is (k_h k_w, PANEL). Images lie one after the other.
+ * first_row, n_rows  of outputs; n_rows 0: all */
 struct depthwise_forward {
     size_t n_images;
     real *z;
@@ -148,11 +158,14 @@ struct depthwise_forward {
     const real *bias; /* NULL: 0 */
     real *scratch;    /* depthwise_scratch elements */
     const struct conv2d_shape *shape;
+    size_t first_row, n_rows;
+    struct depthwise_ahead ahead;
 };
 
 /* Backward: dz from g and z; dw[tap, c] += sum_o dz[o, c] y[i(o, tap), c]; and the
  * gradient of y, which goes through `pass` as it would through gradient_pass, with
- * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted. */
+ * pass.z being x. Its dy is ours: it is ignored. pass.g NULL: not wanted.
+ * first_row, n_rows  of inputs; n_rows 0: all */
 struct depthwise_backward {
     size_t n_images;
     const real *g;
@@ -169,6 +182,99 @@ struct depthwise_backward {
     size_t pass_pitch; /* of pass.g */
     real *scratch;
     const struct conv2d_shape *shape;
+    size_t first_row, n_rows;
+    struct depthwise_ahead ahead;
+};
+
+/* The window of a convolution on an image that lies packed: of n_planes planes n_rows
+ * stretches of n_k elements, which is their order in the weights, too. Stretch s, the
+ * one of row s % n_rows of plane s / n_rows, begins
+ *   stretch(s) = s / n_rows plane + s % n_rows row
+ * elements after the window's place. Up to `pitch` of its elements are read.
+ *
+ * pitch  a multiple of WINDOW_STEP */
+enum { WINDOW_STEP = 8 };
+
+struct conv_window {
+    size_t n_planes, plane;
+    size_t n_rows, row;
+    size_t n_k;
+    size_t pitch;
+};
+
+/* z[i, j] = bias[j] + sum_(s, k) x[i x_row + stretch(s) + k] w[s n_k + k, j] for n
+ * places; w is n_panels panels of PANEL outputs.
+ *
+ * bias  NULL: 0
+ * few   of the only panel no more than the first half is wanted, nor written */
+struct window_forward {
+    const struct conv_window *window;
+    real *z;
+    size_t z_row;
+    const real *x;
+    size_t x_row;
+    const real *w;
+    size_t w_panel;
+    const real *bias;
+    size_t n, n_panels;
+    bool few;
+};
+
+/* dw[s, k, j] += sum of x[place + stretch(s) + k] dz[place, j] over n_lines lines of n
+ * places, x_row and x_line elements apart on the image, one after the other in dz; dw
+ * is n_panels panels of PANEL outputs. */
+struct window_weight {
+    const struct conv_window *window;
+    real *dw;
+    size_t w_panel;
+    const real *x;
+    size_t x_row, x_line;
+    const real *dz;
+    size_t z_row;
+    size_t n, n_lines, n_panels;
+};
+
+/* Backward, where gradients come through a max pool: window o of the pool hands
+ * g[o, c] to place[o] + tap[at[o, c]] of output c. One of
+ *   dw[c, s, k] += sum_o g[o, c] x[place + stretch(s) + k]
+ *   dx[place + stretch(s) + k] += sum_c g[o, c] w[c, s, k]
+ * dw and w are (n_outputs, n_planes n_rows, pitch), w 0 where k >= n_k;
+ * outputs are w_output elements apart.
+ *
+ * dx       NULL: dw is wanted
+ * winners  scratch, of n g_pitch / PANEL n_taps; not for dw */
+struct window_backward {
+    const struct conv_window *window;
+    real *dw, *dx;
+    const real *x, *w;
+    size_t w_output;
+    const real *g;
+    const uint8_t *at;
+    size_t g_pitch;
+    size_t n, n_outputs, n_taps;
+    const uint32_t *place, *tap;
+    uint16_t *winners;
+};
+
+/* Some tiles side by side, for Winograd's convolutions F(m x m, 3x3), m 2 or 4: each
+ * covers m by m outputs, made of a window of m + 2 by m + 2 inputs that begins in the
+ * same place but for the padding. Transformed, a tile is (m + 2)^2 rows of channels: row
+ * xi of tile i is at xi xi_pitch + i tile_pitch.
+ *   windows V = B^T x B, weights U = G w G^T, outputs y = A^T (sum over inputs U V) A
+ * Source: Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016;
+ * docs/numerics.md#winograd has the matrices.
+ *
+ * line, pitch  of the image: elements from one row to the next, and from one position
+ * h, w         rows and columns of the image from tile 0 on: what is to be written
+ * channels     a multiple of PANEL */
+enum { WINOGRAD_REACH = 2, WINOGRAD_TAPS = 3 };
+
+struct winograd_tiles {
+    size_t m, n;
+    size_t line, pitch;
+    size_t h, w;
+    size_t xi_pitch, tile_pitch;
+    size_t channels;
 };
 
 /* A panel of rows that lanes are taken from.
@@ -244,6 +350,27 @@ struct kernels {
     void (*transpose)(real *out, size_t out_panel, const real *in, size_t in_panel,
                       size_t n, size_t n_out);
 
+    /* out[j][i] = in[i][j] for m <= PANEL rows of n columns, a multiple of PANEL;
+     * columns [m, PANEL) of out are 0. out_row, in_row: elements between rows. */
+    void (*turn)(real *out, size_t out_row, const real *in, size_t in_row, size_t m,
+                 size_t n);
+
+    /* Windows of x, which begins with that of tile 0. */
+    void (*winograd_read)(real *v, const real *x, const struct winograd_tiles *tiles);
+    /* A dz A^T of m by m outputs: what winograd_write goes back by. */
+    void (*winograd_read_gradient)(real *v, const real *dz,
+                                   const struct winograd_tiles *tiles);
+    /* z = A^T v A + bias; bias NULL: 0. */
+    void (*winograd_write)(real *z, const real *v, const real *bias,
+                           const struct winograd_tiles *tiles);
+    /* n numbers of each of the 9 taps, w_tap apart (is_turned: the last tap first), to
+     * n of each of the (m + 2)^2 transformed ones, u_xi apart; n a multiple of PANEL. */
+    void (*winograd_weights)(real *u, size_t u_xi, const real *w, size_t w_tap,
+                             bool is_turned, size_t m, size_t n);
+    /* G^T du G: what winograd_weights goes back by. */
+    void (*winograd_weights_back)(real *dw, size_t dw_tap, const real *du, size_t du_xi,
+                                  size_t m, size_t n);
+
     /* y = reading of z; y may be z if the pitches are one. */
     void (*read)(real *y, size_t y_pitch, const real *z, const struct reading *reading,
                  const struct rows *rows);
@@ -264,6 +391,10 @@ struct kernels {
     size_t (*depthwise_scratch)(const struct conv2d_shape *shape);
     void (*depthwise_forward)(const struct depthwise_forward *d);
     void (*depthwise_backward)(const struct depthwise_backward *d);
+
+    void (*window_forward)(const struct window_forward *p);
+    void (*window_weight)(const struct window_weight *p);
+    void (*window_backward)(const struct window_backward *p);
 
     /* One image. `at` receives, for each output, the place in its window (row
      * major) of the largest value: ties, the first; NaN wins. */
@@ -305,6 +436,11 @@ struct kernels {
     void (*lstm_backward)(const struct recurrent_step *s);
     void (*gru_forward)(const struct recurrent_step *s);
     void (*gru_backward)(const struct recurrent_step *s);
+    /* y[i] = 0 if its number is below the threshold, else scale y[i]. The number is made
+     * of two keys and i: a counter, not a state, so that it can be drawn in any order
+     * and many at a time. */
+    void (*drop)(real *y, const uint32_t key[2], uint32_t threshold, real scale,
+                 size_t n);
     /* y += x */
     void (*add)(real *y, const real *x, size_t n);
     /* False if any value is NaN or infinite. */

@@ -70,46 +70,67 @@ static size_t at_most(size_t n, size_t most)
     return n < most ? n : most;
 }
 
-/* sum (z - around)^power of a vector of channels, power 1 or 2. */
-ALWAYS_INLINE void sum_powers(double *out, const real *z, size_t pitch, size_t n,
-                              vec around, int power)
+/* About the mean of a vector of channels: that of some rows all over. */
+ALWAYS_INLINE vec about_mean(const real *z, size_t pitch, size_t n)
 {
+    enum { SAMPLES = 8 };
+    size_t samples = at_most(n, SAMPLES);
+    vec sum = vec_zero();
+
+    for (size_t i = 0; i < samples; i++)
+        sum += vec_load(z + i * n / samples * pitch);
+    return sum * vec_splat(1 / (real)samples);
+}
+
+/* sum (z - around) and sum (z - around)^2 of a vector of channels. */
+ALWAYS_INLINE void sum_moments(double out[LANES], double squares[LANES], const real *z,
+                               size_t pitch, size_t n, vec around)
+{
+    enum { CHAINS = 4 };
+
     for (size_t first = 0; first < n; first += ROWS_OF_A_SUM) {
-        size_t left = at_most(n - first, ROWS_OF_A_SUM);
-        const real *at = z + first * pitch;
-        vec sum[2] = {vec_zero(), vec_zero()};
+        size_t left = at_most(n - first, ROWS_OF_A_SUM), r = 0;
+        vec sum[CHAINS] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
+        vec square[CHAINS] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
 
-        for (size_t r = 0; r < left; r++) {
-            vec d = vec_load(at + r * pitch) - around;
+        for (; r + CHAINS <= left; r += CHAINS, z += CHAINS * pitch) {
+#pragma GCC unroll 4
+            for (size_t i = 0; i < CHAINS; i++) {
+                vec d = vec_load(z + i * pitch) - around;
 
-            if (power == 1)
-                sum[r % 2] += d;
-            else
-                sum[r % 2] = vec_fma(d, d, sum[r % 2]);
+                sum[i] += d;
+                square[i] = vec_fma(d, d, square[i]);
+            }
         }
-        vec_add_to_doubles(out, sum[0] + sum[1]);
+        for (; r < left; r++, z += pitch) {
+            vec d = vec_load(z) - around;
+
+            sum[0] += d;
+            square[0] = vec_fma(d, d, square[0]);
+        }
+        vec_add_to_doubles(out, sum[0] + sum[1] + (sum[2] + sum[3]));
+        vec_add_to_doubles(squares, square[0] + square[1] + (square[2] + square[3]));
     }
 }
 
-/* Around the first row, then around the mean. */
 static void moments(double *mean, double *m2, const real *z, const struct rows *rows)
 {
-    for (size_t c = 0; c < rows->channels; c += LANES) {
-        vec first = vec_load(z + c);
-        real rounded[LANES];
-        double d[LANES] = {0}, d2[LANES] = {0}, e[LANES] = {0};
+    double n = (double)rows->n, per_row = 1 / n;
 
-        sum_powers(d, z + c, rows->pitch, rows->n, first, 1);
+    for (size_t c = 0; c < rows->channels; c += LANES) {
+        vec around = about_mean(z + c, rows->pitch, rows->n);
+        double sum[LANES] = {0}, squares[LANES] = {0};
+        real shift[LANES];
+
+        vec_store(shift, around);
+        sum_moments(sum, squares, z + c, rows->pitch, rows->n, around);
         for (size_t l = 0; l < LANES; l++) {
-            mean[c + l] = (double)z[c + l] + d[l] / (double)rows->n;
-            rounded[l] = (real)mean[c + l];
+            squares[l] -= sum[l] * sum[l] * per_row;
+            sum[l] = (double)shift[l] + sum[l] * per_row;
         }
-        sum_powers(d2, z + c, rows->pitch, rows->n, vec_load(rounded), 2);
-        for (size_t l = 0; l < LANES; l++) {
-            e[l] = (double)rounded[l] - mean[c + l];
-            m2[c + l] = d2[l] - e[l] * e[l] * (double)rows->n;
-            m2[c + l] = m2[c + l] > 0 ? m2[c + l] : 0;
-        }
+        memcpy(mean + c, sum, sizeof(sum));
+        for (size_t l = 0; l < LANES; l++)
+            m2[c + l] = squares[l] > 0 ? squares[l] : 0;
     }
 }
 

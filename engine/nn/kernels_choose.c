@@ -9,10 +9,12 @@
     void fill_move_##class(struct kernels * out);                                        \
     void fill_depthwise_##class(struct kernels * out);                                   \
     void fill_pool_##class(struct kernels * out);                                        \
+    void fill_window_##class(struct kernels * out);                                      \
     void fill_recurrent_##class(struct kernels * out);                                   \
     void fill_rest_##class(struct kernels * out);                                        \
     void fill_update_##class(struct kernels * out);                                      \
     void fill_loss_##class(struct kernels * out);                                        \
+    void fill_winograd_##class(struct kernels * out);                                    \
     static void fill_##class(struct kernels * out)                                       \
     {                                                                                    \
         fill_product_##class(out);                                                       \
@@ -20,10 +22,12 @@
         fill_move_##class(out);                                                          \
         fill_depthwise_##class(out);                                                     \
         fill_pool_##class(out);                                                          \
+        fill_window_##class(out);                                                        \
         fill_recurrent_##class(out);                                                     \
         fill_rest_##class(out);                                                          \
         fill_update_##class(out);                                                        \
         fill_loss_##class(out);                                                          \
+        fill_winograd_##class(out);                                                      \
     }
 
 DECLARE(ref)

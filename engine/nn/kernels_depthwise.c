@@ -2,13 +2,11 @@
  * channels. The side that is shifted (the input forward, the gradient backward) is
  * first read into a padded band of rows, so that the loops over taps have no edges.
  * Sizes that common models use are compiled with constant loops. */
-#include "engine/nn/activation.h"
-#include "engine/nn/kernels_class.h"
+#include "engine/nn/depthwise_parts.h"
 
 #include <string.h>
 
-/* AHEAD: a channel's pixels lie too far apart for the hardware to see a stream. */
-enum { BAND_ELEMENTS = 32768, MAX_TAPS_IN_REGISTERS = 25, AHEAD = 48, SMALL_IMAGE = 16 };
+enum { BAND_ELEMENTS = DEPTHWISE_SCRATCH, MAX_TAPS_IN_REGISTERS = 25 };
 
 /* Rows and columns of the padded band.
  *
@@ -95,48 +93,6 @@ static size_t depthwise_scratch(const struct conv2d_shape *s)
     return larger(larger(forward, backward) * LANES, BAND_ELEMENTS);
 }
 
-/* Three ways to apply an activation: none, relu and relu6 clip to [low, high];
- * hardswish is common enough for code of its own; the rest is looked up. */
-enum way { WAY_CLIP, WAY_HARDSWISH, WAY_ANY };
-
-struct reader {
-    vec scale, shift, low, high;
-    enum activation act;
-};
-
-static enum way way_of(enum activation act)
-{
-    if (act == ACT_NONE || act == ACT_RELU || act == ACT_RELU6)
-        return WAY_CLIP;
-    return act == ACT_HARDSWISH && !FEW_VARIANTS ? WAY_HARDSWISH : WAY_ANY;
-}
-
-static struct reader reader_of(const struct reading *r, size_t c)
-{
-    struct reader reader;
-
-    reader.scale = r->scale ? vec_load(r->scale + c) : vec_splat(1);
-    reader.shift = r->scale ? vec_load(r->shift + c) : vec_zero();
-    reader.low = vec_splat(r->act == ACT_NONE ? (real)-INFINITY : 0);
-    reader.high = vec_splat(r->act == ACT_RELU6 ? 6 : (real)INFINITY);
-    reader.act = r->act;
-    return reader;
-}
-
-ALWAYS_INLINE vec value_of(vec v, const struct reader *r, enum way way)
-{
-    if (way == WAY_CLIP)
-        return vec_min(r->high, vec_max(r->low, v));
-    return act_value(v, way == WAY_HARDSWISH ? ACT_HARDSWISH : r->act);
-}
-
-ALWAYS_INLINE vec gradient_of(vec g, vec v, const struct reader *r, enum way way)
-{
-    if (way == WAY_CLIP)
-        return vec_if_less(r->low, v, vec_if_less(v, r->high, g));
-    return act_gradient(g, v, way == WAY_HARDSWISH ? ACT_HARDSWISH : r->act);
-}
-
 /* Mostly one or two: a call would take longer. */
 ALWAYS_INLINE void zero_vecs(real *to, size_t n)
 {
@@ -144,13 +100,17 @@ ALWAYS_INLINE void zero_vecs(real *to, size_t n)
         vec_store(to + i * LANES, vec_zero());
 }
 
-ALWAYS_INLINE void read_row(real *to, const real *x, size_t pitch, size_t n,
-                            const struct reader *reader, enum way way)
+/* Input pixels from `first` on. */
+ALWAYS_INLINE void read_row(real *to, const struct depthwise_forward *d, size_t first,
+                            size_t c, const struct reader *reader, enum way way)
 {
+    size_t pitch = d->x_pitch, n = d->shape->w_in, fetch = d->ahead.pitch;
+    const real *x = d->x + first * pitch + c, *next = d->x + d->ahead.in + first * fetch;
+
     for (size_t i = 0; i < n; i++) {
         vec v = vec_fma(vec_load(x + i * pitch), reader->scale, reader->shift);
 
-        __builtin_prefetch(x + (i + AHEAD) * pitch);
+        __builtin_prefetch(next + i * fetch);
         vec_store(to + i * LANES, value_of(v, reader, way));
     }
 }
@@ -160,27 +120,25 @@ static void pad_input_row(real *to, const struct depthwise_forward *d, size_t c,
                           const struct padding *p, size_t row)
 {
     const struct conv2d_shape *s = d->shape;
-    const real *x;
     struct reader reader = reader_of(&d->reading, c);
-    size_t after = p->before_w + s->w_in;
+    size_t after = p->before_w + s->w_in, first = (row - p->before_h) * s->w_in;
 
     if (row < p->before_h || row >= p->before_h + s->h_in) {
         zero_vecs(to, p->width);
         return;
     }
-    x = d->x + (row - p->before_h) * s->w_in * d->x_pitch + c;
     zero_vecs(to, p->before_w);
     zero_vecs(to + after * LANES, p->width - after);
     to += p->before_w * LANES;
     switch (way_of(reader.act)) {
     case WAY_CLIP:
-        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_CLIP);
+        read_row(to, d, first, c, &reader, WAY_CLIP);
         break;
     case WAY_HARDSWISH:
-        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_HARDSWISH);
+        read_row(to, d, first, c, &reader, WAY_HARDSWISH);
         break;
     default:
-        read_row(to, x, d->x_pitch, s->w_in, &reader, WAY_ANY);
+        read_row(to, d, first, c, &reader, WAY_ANY);
         break;
     }
 }
@@ -190,11 +148,12 @@ struct taps {
     size_t k, stride;
 };
 
-/* Outputs that are computed alike, steps apart: a row of an image, or one position of
- * several images. */
+/* Outputs of a row, steps apart. */
 struct line {
     size_t n;
     size_t z_step, in_step;
+    const real *ahead; /* of the first */
+    size_t ahead_step;
 };
 
 /* Some outputs at a time: their products do not wait for each other. */
@@ -202,7 +161,7 @@ enum { N_AT_ONCE = 4 };
 
 ALWAYS_INLINE void forward_pixels(real *z, const real *in, size_t in_row, const vec *w,
                                   vec bias, size_t n, const struct line *line,
-                                  struct taps t)
+                                  const real *ahead, struct taps t)
 {
     vec acc[N_AT_ONCE];
 
@@ -224,7 +183,7 @@ ALWAYS_INLINE void forward_pixels(real *z, const real *in, size_t in_row, const 
 #pragma GCC unroll 4
     for (size_t i = 0; i < n; i++) {
         vec_store(z + i * line->z_step, acc[i]);
-        __builtin_prefetch(z + (i + AHEAD) * line->z_step, 1);
+        __builtin_prefetch(ahead + i * line->ahead_step, 1);
     }
 }
 
@@ -235,10 +194,10 @@ ALWAYS_INLINE void forward_line(real *z, const real *in, size_t in_row, const ve
 
     for (; i + N_AT_ONCE <= line->n; i += N_AT_ONCE)
         forward_pixels(z + i * line->z_step, in + i * line->in_step, in_row, w, bias,
-                       N_AT_ONCE, line, t);
+                       N_AT_ONCE, line, line->ahead + i * line->ahead_step, t);
     for (; i < line->n; i++)
         forward_pixels(z + i * line->z_step, in + i * line->in_step, in_row, w, bias, 1,
-                       line, t);
+                       line, line->ahead + i * line->ahead_step, t);
 }
 
 /* Any geometry. */
@@ -312,77 +271,51 @@ static void forward_image(const struct ahead_pass *f, const struct depthwise_for
 {
     const struct conv2d_shape *s = d->shape;
     size_t band = forward_band(s, &f->padding);
-    const struct line row = {s->w_out, d->z_pitch, s->stride_w * LANES};
+    size_t end = d->n_rows > 0 ? d->first_row + d->n_rows : s->h_out;
+    struct line row = {s->w_out, d->z_pitch, s->stride_w * LANES, NULL, d->ahead.pitch};
 
-    for (size_t first = 0; first < s->h_out; first += band) {
-        size_t n = s->h_out - first < band ? s->h_out - first : band;
+    for (size_t first = d->first_row; first < end; first += band) {
+        size_t n = end - first < band ? end - first : band;
 
         for (size_t r = 0; r < forward_rows(s, n); r++)
             pad_input_row(d->scratch + r * f->in_row, d, f->c, &f->padding,
                           first * s->stride_h + r);
-        for (size_t oy = 0; oy < n; oy++)
-            run_line(f, d->z + (first + oy) * s->w_out * d->z_pitch + f->c,
+        for (size_t oy = 0; oy < n; oy++) {
+            size_t pixel = (first + oy) * s->w_out;
+
+            row.ahead = d->z + d->ahead.out + pixel * row.ahead_step;
+            run_line(f, d->z + pixel * d->z_pitch + f->c,
                      d->scratch + oy * s->stride_h * f->in_row, &row);
+        }
     }
-}
-
-/* Small images: position by position, over all images. */
-static void forward_images(const struct ahead_pass *f, const struct depthwise_forward *d,
-                           size_t n_images)
-{
-    const struct conv2d_shape *s = d->shape;
-    size_t out = s->h_out * s->w_out, padded_image = f->padding.height * f->in_row;
-    const struct line line = {n_images, out * d->z_pitch, padded_image};
-    struct depthwise_forward image = *d;
-
-    for (size_t i = 0; i < n_images; i++) {
-        for (size_t r = 0; r < f->padding.height; r++)
-            pad_input_row(d->scratch + i * padded_image + r * f->in_row, &image, f->c,
-                          &f->padding, r);
-        image.x += s->h_in * s->w_in * d->x_pitch;
-    }
-    for (size_t o = 0; o < out; o++)
-        run_line(f, d->z + o * d->z_pitch + f->c,
-                 d->scratch + o / s->w_out * s->stride_h * f->in_row +
-                     o % s->w_out * s->stride_w * LANES,
-                 &line);
-}
-
-/* Images that are gone through together; 1: one by one. */
-static size_t images_at_once(const struct conv2d_shape *s, const struct padding *p)
-{
-    size_t padded_image = p->height * p->width * LANES;
-
-    if (s->h_in * s->w_in > SMALL_IMAGE || common_geometry(s) == 0)
-        return 1;
-    return padded_image < BAND_ELEMENTS ? BAND_ELEMENTS / padded_image : 1;
 }
 
 static void forward_channels(const struct depthwise_forward *d, size_t c)
 {
     const struct conv2d_shape *s = d->shape;
     struct ahead_pass f = {.d = d, .padding = forward_padding(s), .c = c};
-    size_t at_once = images_at_once(s, &f.padding), n_taps = s->k_h * s->k_w;
+    size_t n_taps = s->k_h * s->k_w;
     struct depthwise_forward image = *d;
 
     f.in_row = f.padding.width * LANES;
     f.bias = d->bias ? vec_load(d->bias + c) : vec_zero();
     for (size_t t = 0; t < n_taps && t < MAX_TAPS_IN_REGISTERS; t++)
         f.w[t] = vec_load(d->w + t * PANEL + c);
-    for (size_t i = 0; i < d->n_images; i += at_once) {
-        size_t n = d->n_images - i < at_once ? d->n_images - i : at_once;
-
-        if (at_once > 1)
-            forward_images(&f, &image, n);
-        else
-            forward_image(&f, &image);
-        image.z += n * s->h_out * s->w_out * d->z_pitch;
-        image.x += n * s->h_in * s->w_in * d->x_pitch;
+    for (size_t i = 0; i < d->n_images; i++) {
+        forward_image(&f, &image);
+        image.z += s->h_out * s->w_out * d->z_pitch;
+        image.x += s->h_in * s->w_in * d->x_pitch;
     }
 }
 
 static void depthwise_forward(const struct depthwise_forward *d)
 {
+    bool is_whole = d->n_rows == 0 || d->n_rows == d->shape->h_out;
+
+    if (is_whole && OF_CLASS(depthwise_is_small)(d->shape)) {
+        OF_CLASS(depthwise_small_forward)(d);
+        return;
+    }
     for (size_t c = 0; c < PANEL; c += LANES)
         forward_channels(d, c);
 }
@@ -410,12 +343,12 @@ static void pad_gradient_row(real *to, const struct depthwise_backward *d, size_
         const real *g_i = d->g + (first + i) * d->g_pitch + c;
         vec g = vec_load(g_i);
 
-        __builtin_prefetch(g_i + AHEAD * d->g_pitch);
+        __builtin_prefetch(d->g + d->ahead.out + (first + i) * d->ahead.pitch);
         if (n->factor) {
             const real *z_i = d->z + (first + i) * d->z_pitch + c;
             vec centred = vec_load(z_i) - mean;
 
-            __builtin_prefetch(z_i + AHEAD * d->z_pitch);
+            __builtin_prefetch(d->z + d->ahead.out + (first + i) * d->ahead.pitch);
 
             g = (g - mean_g - centred * slope) * factor;
         }
@@ -451,13 +384,12 @@ ALWAYS_INLINE void pass_pixel(const struct depthwise_backward *d, size_t c, size
         g = gradient_of(g, v, reader, way);
     sums[0] += g;
     sums[1] = vec_fma(g, x - mean, sums[1]);
-    __builtin_prefetch(p->g + (pixel + AHEAD) * d->pass_pitch + c, 1);
+    __builtin_prefetch(p->g + d->ahead.in + pixel * d->ahead.pitch, 1);
     vec_store(p->g + pixel * d->pass_pitch + c, g);
 }
 
-/* Inputs that meet the same taps, kh0, kh0 + stride, ...: those of a row in steps of
- * the stride, or one position of several images. dz points at the output that the
- * first tap meets the first input for. */
+/* Inputs of a row that meet the same taps, kh0, kh0 + stride, ... dz points at the output
+ * that the first tap meets the first input for. */
 struct inputs {
     size_t n;
     size_t pixel, pixel_step;
@@ -490,7 +422,7 @@ ALWAYS_INLINE void backward_pixels(struct back *b, const struct inputs *in, size
         vec y = value_of(v, &reader, way);
         vec acc = vec_zero();
 
-        __builtin_prefetch(d->x + (pixel + AHEAD) * d->x_pitch + c);
+        __builtin_prefetch(d->x + d->ahead.in + pixel * d->ahead.pitch);
 #pragma GCC unroll 5
         for (size_t kh = kh0; kh < t.k; kh += t.stride) {
 #pragma GCC unroll 5
@@ -702,9 +634,10 @@ static void backward_image(struct back *b, const struct padding *p)
     const struct depthwise_backward *d = b->d;
     const struct conv2d_shape *s = d->shape;
     size_t band = backward_band(s, p), dz_row = p->width * LANES;
+    size_t end = d->n_rows > 0 ? d->first_row + d->n_rows : s->h_in;
 
-    for (size_t first = 0; first < s->h_in; first += band) {
-        size_t n = s->h_in - first < band ? s->h_in - first : band;
+    for (size_t first = d->first_row; first < end; first += band) {
+        size_t n = end - first < band ? end - first : band;
         /* padded rows: that of output oy is before_h + oy */
         size_t low = (first + s->pad_h + p->before_h * s->stride_h -
                       (s->k_h - 1) * s->dilation_h) /
@@ -723,37 +656,10 @@ static void backward_image(struct back *b, const struct padding *p)
     }
 }
 
-/* Small images: position by position, over all images. */
-static void backward_images(struct back *b, const struct padding *p, size_t n_images)
+static void skip_image(struct depthwise_backward *d)
 {
-    const struct depthwise_backward *d = b->d;
-    const struct conv2d_shape *s = d->shape;
-    size_t dz_row = p->width * LANES, padded_image = p->height * dz_row;
-    struct gradient_rows dz = {d->scratch + p->before_w * LANES, dz_row, p->before_h};
-    struct depthwise_backward image = *d;
-
-    for (size_t i = 0; i < n_images; i++) {
-        for (size_t r = 0; r < p->height; r++)
-            pad_gradient_row(d->scratch + i * padded_image + r * dz_row, &image, b->c, p,
-                             r);
-        image.g += s->h_out * s->w_out * d->g_pitch;
-        image.z += s->h_out * s->w_out * d->z_pitch;
-    }
-    for (size_t i = 0; i < s->h_in * s->w_in; i++) {
-        struct inputs in = inputs_at(s, i / s->w_in, i % s->w_in, &dz);
-
-        in.n = n_images;
-        in.pixel_step = s->h_in * s->w_in;
-        in.dz_step = padded_image;
-        run_inputs(b, &in);
-        count_pixels(b, n_images);
-    }
-}
-
-static void skip_images(struct depthwise_backward *d, size_t n)
-{
-    size_t in = n * d->shape->h_in * d->shape->w_in;
-    size_t out = n * d->shape->h_out * d->shape->w_out;
+    size_t in = d->shape->h_in * d->shape->w_in;
+    size_t out = d->shape->h_out * d->shape->w_out;
 
     d->g += out * d->g_pitch;
     d->z += out * d->z_pitch;
@@ -767,21 +673,20 @@ static void skip_images(struct depthwise_backward *d, size_t n)
 static void depthwise_backward(const struct depthwise_backward *d)
 {
     struct padding p = backward_padding(d->shape);
-    size_t at_once = images_at_once(d->shape, &p);
+    bool is_whole = d->n_rows == 0 || d->n_rows == d->shape->h_in;
 
+    if (is_whole && OF_CLASS(depthwise_is_small)(d->shape)) {
+        OF_CLASS(depthwise_small_backward)(d);
+        return;
+    }
     for (size_t c = 0; c < PANEL; c += LANES) {
         struct depthwise_backward images = *d;
         struct back b;
 
         begin_back(&b, &images, c);
-        for (size_t i = 0; i < d->n_images; i += at_once) {
-            size_t n = d->n_images - i < at_once ? d->n_images - i : at_once;
-
-            if (at_once > 1)
-                backward_images(&b, &p, n);
-            else
-                backward_image(&b, &p);
-            skip_images(&images, n);
+        for (size_t i = 0; i < d->n_images; i++) {
+            backward_image(&b, &p);
+            skip_image(&images);
         }
         flush_back(&b);
     }

@@ -83,7 +83,8 @@ ALWAYS_INLINE void pick_lanes(vec *to, const struct pick *p, const real *from)
 }
 #endif
 
-enum { ROWS_AT_ONCE = LANES == 16 ? 4 : 1 };
+/* AHEAD: rows; a panel of each lies too far apart for the hardware to see a stream. */
+enum { ROWS_AT_ONCE = LANES == 16 ? 4 : 1, AHEAD = 32 };
 
 /* Rows [row, row + rows), which share what is known of the pieces. */
 ALWAYS_INLINE void move_group(real *y, size_t y_pitch, const struct moved *from,
@@ -101,11 +102,14 @@ ALWAYS_INLINE void move_group(real *y, size_t y_pitch, const struct moved *from,
         const real *at = from[i].from + row * from[i].pitch;
 
 #pragma GCC unroll 4
-        for (size_t r = 0; r < rows; r++)
+        for (size_t r = 0; r < rows; r++) {
+            __builtin_prefetch(at + (r + AHEAD) * from[i].pitch);
             pick_lanes(v[r], &pick[i], at + r * from[i].pitch);
+        }
     }
 #pragma GCC unroll 4
     for (size_t r = 0; r < rows; r++) {
+        __builtin_prefetch(y + (row + r + AHEAD) * y_pitch, 1);
         for (size_t j = 0; j < PANEL_VECS; j++) {
             if (reading->scale)
                 v[r][j] = vec_fma(v[r][j], vec_load(reading->scale + j * LANES),

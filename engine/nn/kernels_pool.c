@@ -99,20 +99,36 @@ ALWAYS_INLINE void max_of_window(struct winners *w, vec sum[PANEL_VECS],
     }
 }
 
-static bool may_have_nan(const vec sum[PANEL_VECS])
+ALWAYS_INLINE bool has_nan(vec v)
 {
-    real lanes[PANEL];
-    int bad = 0;
-
-    for (size_t j = 0; j < PANEL_VECS; j++)
-        vec_store(lanes + j * LANES, sum[j]);
-    for (size_t l = 0; l < PANEL; l++)
-        bad |= lanes[l] != lanes[l];
-    return bad;
+#if LANES == 16
+    return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
+#elif LANES == 8
+    return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
+#elif LANES == 4 && defined(__SSE2__)
+    return _mm_movemask_ps(_mm_cmpunord_ps(v, v)) != 0;
+#elif LANES == 4
+    return vminvq_u32(vceqq_f32(v, v)) == 0;
+#else
+    return v != v;
+#endif
 }
 
-static void put_winners(real *y, uint8_t *at, const struct winners *w)
+ALWAYS_INLINE bool may_have_nan(const vec sum[PANEL_VECS])
 {
+    vec all = sum[0];
+
+    for (size_t j = 1; j < PANEL_VECS; j++)
+        all += sum[j];
+    return has_nan(all);
+}
+
+ALWAYS_INLINE void put_winners(real *y, uint8_t *at, const struct winners *w)
+{
+#if LANES == 16
+    vec_store(y, w->best[0]);
+    _mm_storeu_si128((__m128i *)at, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(w->tap[0])));
+#else
     real tap[PANEL];
 
     for (size_t j = 0; j < PANEL_VECS; j++) {
@@ -121,6 +137,57 @@ static void put_winners(real *y, uint8_t *at, const struct winners *w)
     }
     for (size_t l = 0; l < PANEL; l++)
         at[l] = (uint8_t)(int32_t)tap[l];
+#endif
+}
+
+/* One window, all channels. */
+ALWAYS_INLINE void pool_window(real *y, uint8_t *at, const struct pooled *p,
+                               struct range rows, struct range columns,
+                               enum activation act)
+{
+    for (size_t c = 0; c < padded(p->shape->channels); c += PANEL) {
+        struct winners w;
+        vec sum[PANEL_VECS];
+
+        max_of_window(&w, sum, p, c, rows, columns, act, false);
+        if (may_have_nan(sum))
+            max_of_window(&w, sum, p, c, rows, columns, act, true);
+        put_winners(y + c, at + c, &w);
+    }
+}
+
+/* The same with all of the window inside, of 2 by 2. */
+ALWAYS_INLINE void pool_four(real *y, uint8_t *at, const struct pooled *p, size_t row,
+                             size_t column, enum activation act)
+{
+    struct range rows = {row, row + 2, 0}, columns = {column, column + 2, 0};
+    const real *top = p->x + (row * p->shape->w_in + column) * p->pitch;
+    const real *bottom = top + p->shape->w_in * p->pitch;
+
+    for (size_t c = 0; c < padded(p->shape->channels); c += PANEL) {
+        struct winners w;
+        vec sum[PANEL_VECS];
+
+        for (size_t j = 0; j < PANEL_VECS; j++) {
+            size_t at_j = c + j * LANES;
+            vec a = read_vec(p, top + 0, at_j, act), b, first, second, tap_a, tap_b;
+
+            b = read_vec(p, top + p->pitch, at_j, act);
+            first = vec_max(a, b);
+            tap_a = vec_if_less(a, b, vec_splat(1));
+            sum[j] = a + b;
+            a = read_vec(p, bottom, at_j, act);
+            b = read_vec(p, bottom + p->pitch, at_j, act);
+            second = vec_max(a, b);
+            tap_b = vec_splat(2) + vec_if_less(a, b, vec_splat(1));
+            sum[j] += a + b;
+            w.best[j] = vec_max(first, second);
+            w.tap[j] = tap_a + vec_if_less(first, second, tap_b - tap_a);
+        }
+        if (may_have_nan(sum))
+            max_of_window(&w, sum, p, c, rows, columns, act, true);
+        put_winners(y + c, at + c, &w);
+    }
 }
 
 ALWAYS_INLINE void max_of_image(real *y, uint8_t *at, const struct pooled *p,
@@ -129,20 +196,17 @@ ALWAYS_INLINE void max_of_image(real *y, uint8_t *at, const struct pooled *p,
     const struct pool2d_shape *s = p->shape;
     size_t channels = padded(s->channels);
 
-    for (size_t o = 0; o < s->h_out * s->w_out; o++) {
-        struct range rows =
-            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
-        struct range columns =
-            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+    for (size_t r = 0; r < s->h_out; r++) {
+        struct range rows = range_of(r, s->stride_h, s->pad_h, s->k_h, s->h_in);
 
-        for (size_t c = 0; c < channels; c += PANEL) {
-            struct winners w;
-            vec sum[PANEL_VECS];
+        for (size_t o = 0; o < s->w_out; o++, y += channels, at += channels) {
+            struct range columns = range_of(o, s->stride_w, s->pad_w, s->k_w, s->w_in);
 
-            max_of_window(&w, sum, p, c, rows, columns, act, false);
-            if (may_have_nan(sum))
-                max_of_window(&w, sum, p, c, rows, columns, act, true);
-            put_winners(y + o * channels + c, at + o * channels + c, &w);
+            if (s->k_h == 2 && s->k_w == 2 && rows.last == rows.first + 2 &&
+                columns.last == columns.first + 2)
+                pool_four(y, at, p, rows.first, columns.first, act);
+            else
+                pool_window(y, at, p, rows, columns, act);
         }
     }
 }
@@ -156,22 +220,45 @@ static void max_pool2d_forward(real *y, uint8_t *at, const real *x,
     ACT_SWITCH(reading->act, max_of_image, y, at, &p)
 }
 
-/* dx += dy where the window's winner is this tap. */
-static void add_where(real *dx, const real *dy, const uint8_t *at, size_t tap, size_t n)
+/* g where the winner is this tap, else 0. */
+ALWAYS_INLINE vec where_tap(vec g, const uint8_t *at, size_t tap)
 {
-    vec half = vec_splat((real)0.5), minus_half = vec_splat((real)-0.5);
+#if LANES == 16
+    __m128i same =
+        _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), _mm_set1_epi8((char)tap));
 
-    for (size_t c = 0; c < n; c += PANEL) {
-        real off[PANEL];
+    return _mm512_maskz_mov_ps((__mmask16)_mm_movemask_epi8(same), g);
+#elif LANES == 8
+    __m256i taps = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)at));
+    __m256i same = _mm256_cmpeq_epi32(taps, _mm256_set1_epi32((int)tap));
 
-        for (size_t l = 0; l < PANEL; l++)
-            off[l] = (real)at[c + l] - (real)tap;
-        for (size_t l = 0; l < PANEL; l += LANES) {
-            vec d = vec_load(off + l);
-            vec g = vec_if_less(minus_half, d, vec_load(dy + c + l));
+    return _mm256_and_ps(_mm256_castsi256_ps(same), g);
+#else
+    real off[LANES];
+    vec d;
 
-            vec_store(dx + c + l, vec_load(dx + c + l) + vec_if_less(d, half, g));
-        }
+    for (size_t l = 0; l < LANES; l++)
+        off[l] = (real)at[l] - (real)tap;
+    d = vec_load(off);
+    g = vec_if_less(vec_splat((real)-0.5), d, g);
+    return vec_if_less(d, vec_splat((real)0.5), g);
+#endif
+}
+
+/* dx += dy where the winner of one window is: some channels of it. dx is at the first
+ * input of the window that there is. */
+ALWAYS_INLINE void add_to_winner(real *dx, vec g, const uint8_t *at,
+                                 const struct pool2d_shape *s, struct range rows,
+                                 struct range columns)
+{
+    size_t channels = padded(s->channels), of_row = s->w_in * channels;
+
+    for (size_t i = 0; i < rows.last - rows.first; i++, dx += of_row) {
+        size_t tap = (rows.tap + i) * s->k_w + columns.tap;
+        real *to = dx;
+
+        for (size_t j = columns.first; j < columns.last; j++, tap++, to += channels)
+            vec_store(to, vec_load(to) + where_tap(g, at, tap));
     }
 }
 
@@ -181,18 +268,17 @@ static void max_pool2d_backward(real *dx, const real *dy, const uint8_t *at,
     size_t channels = padded(s->channels);
 
     memset(dx, 0, s->h_in * s->w_in * channels * sizeof(*dx));
-    for (size_t o = 0; o < s->h_out * s->w_out; o++, dy += channels, at += channels) {
-        struct range rows =
-            range_of(o / s->w_out, s->stride_h, s->pad_h, s->k_h, s->h_in);
-        struct range columns =
-            range_of(o % s->w_out, s->stride_w, s->pad_w, s->k_w, s->w_in);
+    for (size_t r = 0; r < s->h_out; r++) {
+        struct range rows = range_of(r, s->stride_h, s->pad_h, s->k_h, s->h_in);
 
-        for (size_t i = rows.first; i < rows.last; i++) {
-            for (size_t j = columns.first; j < columns.last; j++)
-                add_where(dx + (i * s->w_in + j) * channels, dy, at,
-                          (rows.tap + i - rows.first) * s->k_w + columns.tap + j -
-                              columns.first,
-                          channels);
+        for (size_t o = 0; o < s->w_out; o++, dy += channels, at += channels) {
+            struct range columns = range_of(o, s->stride_w, s->pad_w, s->k_w, s->w_in);
+            real *first = dx + (rows.first * s->w_in + columns.first) * channels;
+
+            if (rows.last <= rows.first || columns.last <= columns.first)
+                continue;
+            for (size_t c = 0; c < channels; c += LANES)
+                add_to_winner(first + c, vec_load(dy + c), at + c, s, rows, columns);
         }
     }
 }

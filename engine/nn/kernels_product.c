@@ -2,6 +2,8 @@
  * registers; nothing is packed: a is read number by number, b by whole vectors. */
 #include "engine/nn/kernels_class.h"
 
+#include <string.h>
+
 #if LANES > 1 && FEW_VARIANTS
 enum { TILE_ROWS = 3, TILE_PANELS = LANES == 16 ? 2 : 1 };
 #elif LANES == 16
@@ -92,17 +94,18 @@ ALWAYS_INLINE void step_k(vec acc[TILE_ROWS][TILE_VECS], const struct product *p
     }
 }
 
-/* Lines that are still to be fetched. */
+/* Lines that are still to be fetched: one of each stream every so many steps. */
 struct ahead {
     const real *at[PRODUCT_STREAMS];
     size_t left;
+    size_t every, wait;
 };
 
-/* One line of each stream a step. */
 ALWAYS_INLINE void fetch_ahead(struct ahead *ahead)
 {
-    if (ahead->left == 0)
+    if (--ahead->wait > 0 || ahead->left == 0)
         return;
+    ahead->wait = ahead->every;
     ahead->left--;
 #pragma GCC unroll 4
     for (size_t i = 0; i < PRODUCT_STREAMS; i++) {
@@ -118,20 +121,25 @@ ALWAYS_INLINE void tile(const struct product *p, real *c, const real *a, const r
     enum { N_GROUPS = (TILE_ROWS + ROW_GROUP - 1) / ROW_GROUP };
     vec acc[TILE_ROWS][TILE_VECS];
     struct row_pointers at;
-    size_t a_k = rows_touch ? p->a_k : 1;
+    size_t a_k = rows_touch ? p->a_k : 1, run = p->a_run > 0 ? p->a_run : p->k;
     struct ahead hints = *ahead;
 
     begin(acc, p, c, rows, panels);
 #pragma GCC unroll 4
     for (size_t g = 0; g < N_GROUPS; g++)
         at.group[g] = a + g * ROW_GROUP * p->a_row;
-    for (size_t k = 0; k < p->k; k++) {
-        step_k(acc, p, &at, b, rows, panels, rows_touch);
+    for (size_t k = 0; k < p->k; k += run) {
+        for (size_t i = 0; i < run; i++) {
+            step_k(acc, p, &at, b, rows, panels, rows_touch);
+#pragma GCC unroll 4
+            for (size_t g = 0; g < N_GROUPS; g++)
+                at.group[g] += a_k;
+            b += p->b_k;
+            fetch_ahead(&hints);
+        }
 #pragma GCC unroll 4
         for (size_t g = 0; g < N_GROUPS; g++)
-            at.group[g] += a_k;
-        b += p->b_k;
-        fetch_ahead(&hints);
+            at.group[g] += p->a_skip;
     }
     store_c(p, c, acc, rows, panels);
     if (p->c_is_far)
@@ -222,13 +230,20 @@ static void product_panels(const struct product *p, size_t panel, size_t n,
 static struct ahead ahead_of(const struct product *p, size_t panel)
 {
     struct ahead ahead = {{p->ahead[0], p->ahead[1], p->ahead[2], p->ahead[3]},
-                          p->n_ahead};
+                          p->n_ahead,
+                          1,
+                          1};
+    size_t steps = (p->m + TILE_ROWS - 1) / TILE_ROWS * p->k;
 
-    if (p->n_ahead > 0 || panel + TILE_PANELS >= p->n_panels)
-        return ahead;
-    for (size_t i = 0; i < PRODUCT_STREAMS; i++)
-        ahead.at[i] = p->b + (panel + TILE_PANELS + i % TILE_PANELS) * p->b_panel;
-    ahead.left = p->b_k == PANEL ? p->k : 0;
+    if (p->n_ahead == 0 && panel + TILE_PANELS < p->n_panels) {
+        for (size_t i = 0; i < PRODUCT_STREAMS; i++)
+            ahead.at[i] = p->b + (panel + TILE_PANELS + i % TILE_PANELS) * p->b_panel;
+        ahead.left = p->b_k == PANEL ? p->k : 0;
+    } else if (p->n_ahead > 0) {
+        steps *= (p->n_panels + TILE_PANELS - 1) / TILE_PANELS;
+    }
+    if (ahead.left > 0 && steps > ahead.left)
+        ahead.every = ahead.wait = steps / ahead.left;
     return ahead;
 }
 
@@ -247,14 +262,15 @@ static void product(const struct product *p)
 
 /* One square of PANEL by PANEL. */
 #if LANES == 16
-ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
+ALWAYS_INLINE void transpose_square(real *restrict out, size_t out_row,
+                                    const real *restrict in, size_t in_row)
 {
     __m512 r[PANEL], t[PANEL];
 
     /* pairs of rows, then pairs of pairs: 4x4 blocks lie transposed in each lane */
 #pragma GCC unroll 16
     for (size_t i = 0; i < PANEL; i++)
-        r[i] = _mm512_loadu_ps(in + i * PANEL);
+        r[i] = _mm512_loadu_ps(in + i * in_row);
 #pragma GCC unroll 16
     for (size_t i = 0; i < PANEL; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
@@ -280,21 +296,22 @@ ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
     }
 #pragma GCC unroll 16
     for (size_t i = 0; i < 4; i++) {
-        _mm512_storeu_ps(out + i * PANEL, _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88));
-        _mm512_storeu_ps(out + (8 + i) * PANEL,
+        _mm512_storeu_ps(out + i * out_row, _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88));
+        _mm512_storeu_ps(out + (8 + i) * out_row,
                          _mm512_shuffle_f32x4(t[i], t[8 + i], 0xdd));
-        _mm512_storeu_ps(out + (4 + i) * PANEL,
+        _mm512_storeu_ps(out + (4 + i) * out_row,
                          _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0x88));
-        _mm512_storeu_ps(out + (12 + i) * PANEL,
+        _mm512_storeu_ps(out + (12 + i) * out_row,
                          _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0xdd));
     }
 }
 #else
-ALWAYS_INLINE void transpose_square(real *restrict out, const real *restrict in)
+ALWAYS_INLINE void transpose_square(real *restrict out, size_t out_row,
+                                    const real *restrict in, size_t in_row)
 {
     for (size_t i = 0; i < PANEL; i++) {
         for (size_t o = 0; o < PANEL; o++)
-            out[o * PANEL + i] = in[i * PANEL + o];
+            out[o * out_row + i] = in[i * in_row + o];
     }
 }
 #endif
@@ -310,8 +327,24 @@ static void transpose(real *out, size_t out_panel, const real *in, size_t in_pan
 
             for (size_t line = 0; line < PANEL; line++)
                 __builtin_prefetch(square + 3 * in_panel + line * PANEL);
-            transpose_square(out + i * out_panel + o * SQUARE, square);
+            transpose_square(out + i * out_panel + o * SQUARE, PANEL, square, PANEL);
         }
+    }
+}
+
+/* Rows that are not there are 0. */
+static void turn(real *out, size_t out_row, const real *in, size_t in_row, size_t m,
+                 size_t n)
+{
+    real square[PANEL * PANEL] = {0};
+
+    for (size_t j = 0; j < n; j += PANEL) {
+        for (size_t i = 0; m < PANEL && i < m; i++)
+            memcpy(square + i * PANEL, in + i * in_row + j, PANEL * sizeof(*in));
+        if (m < PANEL)
+            transpose_square(out + j * out_row, out_row, square, PANEL);
+        else
+            transpose_square(out + j * out_row, out_row, in + j, in_row);
     }
 }
 
@@ -319,4 +352,5 @@ void FILL(product)(struct kernels *out)
 {
     out->product = product;
     out->transpose = transpose;
+    out->turn = turn;
 }

@@ -68,6 +68,27 @@ static void scale_backward(real *dx, real *ds, const real *dy, const real *x,
     }
 }
 
+/* A mixer of 32 bits. Source: C. Wellons, "Prospecting for hash functions", 2018:
+ * lowbias32. */
+ALWAYS_INLINE uint32_t mix(uint32_t x)
+{
+    x = (x ^ x >> 16) * UINT32_C(0x7feb352d);
+    x = (x ^ x >> 15) * UINT32_C(0x846ca68b);
+    return x ^ x >> 16;
+}
+
+static void drop(real *y, const uint32_t key[2], uint32_t threshold, real scale, size_t n)
+{
+    uint32_t first = key[0], second = key[1];
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t number = mix(mix((uint32_t)i ^ first) ^ second);
+        real kept = scale * y[i];
+
+        y[i] = number < threshold ? 0 : kept;
+    }
+}
+
 static void add(real *y, const real *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -99,6 +120,7 @@ void FILL(rest)(struct kernels *out)
     out->sum = sum;
     out->scale = scale;
     out->scale_backward = scale_backward;
+    out->drop = drop;
     out->add = add;
     out->all_finite = all_finite;
 }

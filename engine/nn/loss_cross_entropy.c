@@ -64,9 +64,18 @@ static void run_backward(const struct call *call, const struct step *step, size_
                                           p->n_classes);
 }
 
+/* Blocks of about so many values. */
+static struct partition blocks_of(const struct node *node)
+{
+    enum { VALUES = 4096 };
+
+    return (struct partition){.rows_per_block =
+                                  lower_rows_for(VALUES, node->params.loss.n_classes)};
+}
+
 static void forward(struct lowering *l, const struct node *node)
 {
-    struct partition rows = {.rows_per_block = ROWS_PER_BLOCK};
+    struct partition rows = blocks_of(node);
 
     lower_call(l, run_forward, &rows,
                (const int[]){lower_loss(l, node), lower_plain(l, node->in[0]).buffer,
@@ -76,7 +85,7 @@ static void forward(struct lowering *l, const struct node *node)
 
 static void backward(struct lowering *l, const struct node *node)
 {
-    struct partition rows = {.rows_per_block = ROWS_PER_BLOCK};
+    struct partition rows = blocks_of(node);
     int z = lower_plain(l, node->in[0]).buffer;
     struct delivery d;
 

@@ -74,6 +74,10 @@ struct operand lower_plain(struct lowering *l, int tensor);
 /* A new buffer for the node's output; the one it had if it is made again. */
 struct operand lower_output(struct lowering *l, const struct node *node);
 
+/* The same, but what is stored has another shape: that of what alone reads it. */
+struct operand lower_output_as(struct lowering *l, const struct node *node,
+                               const struct shape *shape);
+
 /* The same for the loss: a number per example, side by side. */
 int lower_loss(struct lowering *l, const struct node *node);
 

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { ELEMENTS_PER_BLOCK = 4096, MANY = 8 };
+
 /* ---- Pieces -------------------------------------------------------------- */
 
 bool channels_begin_lanes(struct lowering *l, struct lanes *lanes, size_t channels)
@@ -123,15 +125,37 @@ static void gather_panel(const struct gather_plan *p, const struct step *step, r
                         rows.n);
 }
 
+struct span channels_panels(const struct call *call, size_t block)
+{
+    struct span columns = call_columns(call, block);
+
+    return (struct span){columns.first / PANEL, columns.n / PANEL};
+}
+
 void channels_gather(const struct call *call, const struct step *step, size_t block,
                      size_t worker)
 {
     const struct gather_plan *p = call->plan;
     struct span rows = call_rows(call, step, block);
+    struct span panels = channels_panels(call, block);
 
     (void)worker;
-    for (size_t panel = 0; panel < p->pieces.n_panels; panel++)
-        gather_panel(p, step, step_buffer(step, call, 0), panel, rows);
+    for (size_t i = 0; i < panels.n; i++)
+        gather_panel(p, step, step_buffer(step, call, 0), panels.first + i, rows);
+}
+
+void channels_split_panels(const struct lowering *l, struct partition *blocks,
+                           const struct operand *x)
+{
+    size_t rows = l->max_batch * x->rows, n = x->channels;
+
+    blocks->n_columns = blocks->columns_per_block = n;
+    if (rows >= MANY * blocks->rows_per_block)
+        return;
+    if (rows > blocks->rows_per_block)
+        rows = blocks->rows_per_block;
+    if (rows * n > ELEMENTS_PER_BLOCK)
+        blocks->columns_per_block = padded(lower_rows_for(ELEMENTS_PER_BLOCK, rows));
 }
 
 /* The place of a tensor among the sources, which it joins. */
@@ -224,6 +248,8 @@ static void make(struct lowering *l, const struct node *node, int y)
 
     if (!p)
         return;
+    blocks.rows_per_block *= 2;
+    channels_split_panels(l, &blocks, &l->tensors[node->out].stored);
     lower_planned_call(l, channels_gather, &blocks, p, (const int[]){y}, 1);
     for (size_t i = 0; i < p->n_sources; i++) {
         lower_use(l, p->source[i].buffer);

@@ -43,6 +43,13 @@ struct gather_plan {
     enum activation act; /* of all of them */
 };
 
+/* The panels of a block. */
+struct span channels_panels(const struct call *call, size_t block);
+
+/* Blocks of few rows are split by panels, of which each has its own lanes to look up. */
+void channels_split_panels(const struct lowering *l, struct partition *blocks,
+                           const struct operand *x);
+
 /* A call with such a plan: writes the rows of its block to the call's first buffer. */
 void channels_gather(const struct call *call, const struct step *step, size_t block,
                      size_t worker);

@@ -115,7 +115,7 @@ struct scatter_plan {
 enum { TO, FROM, Z, NORM, SUMS, N_SCATTER };
 
 static struct gradient_pass begin_pass(const struct call *call, const struct step *step,
-                                       size_t block, size_t panel, real *dy)
+                                       size_t slot, size_t panel, real *dy)
 {
     const struct scatter_plan *p = call->plan;
     double *sums = step_data(step, call->buffer[SUMS]);
@@ -138,7 +138,7 @@ static struct gradient_pass begin_pass(const struct call *call, const struct ste
     if (pass.reading.scale)
         pass.reading.scale += c, pass.reading.shift += c;
     if (sums && pass.finish) {
-        pass.sums = sums + block * 2 * p->x.channels + c;
+        pass.sums = sums + slot * 2 * p->x.channels + c;
         memset(pass.sums, 0, PANEL * sizeof(*sums));
         memset(pass.sums + p->x.channels, 0, PANEL * sizeof(*sums));
     }
@@ -168,8 +168,9 @@ static void scatter_panel(const struct call *call, const struct step *step, size
                           size_t panel, real *dy)
 {
     const struct scatter_plan *p = call->plan;
-    struct gradient_pass pass = begin_pass(call, step, block, panel, dy);
     struct span all = call_rows(call, step, block), rows = {all.first, ROWS_AT_ONCE};
+    struct gradient_pass pass =
+        begin_pass(call, step, lower_slot_of(&p->sums, all.first), panel, dy);
     size_t pitch = p->x.channels;
     real *g = pass.g;
     const real *z = pass.z;
@@ -191,8 +192,10 @@ static void run_scatter(const struct call *call, const struct step *step, size_t
                         size_t worker)
 {
     const struct scatter_plan *p = call->plan;
+    struct span panels = channels_panels(call, block);
+    size_t end = panels.first + panels.n;
 
-    for (size_t panel = 0; panel < p->pieces.n_panels; panel++) {
+    for (size_t panel = panels.first; panel < end; panel++) {
         if (p->panel[panel].is_there)
             scatter_panel(call, step, block, panel, step_scratch(step, worker));
     }
@@ -235,6 +238,7 @@ static void scatter_panels(struct lowering *l, int tensor, int to,
     }
     if (l->tensors[root].sums.buffer >= 0) /* a block is a slot */
         blocks.rows_per_block = l->tensors[root].sums.rows_per_slot;
+    channels_split_panels(l, &blocks, &x);
     plan->x = x;
     plan->g = l->tensors[tensor].stored;
     plan->sums = l->tensors[root].sums;
@@ -258,6 +262,8 @@ static void scatter_rows(struct lowering *l, int tensor, int to,
     if (!p || !g || !channels_cut(l, &p->pieces, lanes) ||
         !lower_deliver_to(l, &d, to, 0))
         return;
+    blocks.rows_per_block *= 2;
+    channels_split_panels(l, &blocks, &l->program->of[to].at);
     *g = l->tensors[tensor].stored;
     g->buffer = l->program->of[tensor].grad;
     p->source = g;

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { ELEMENTS_PER_BLOCK = 16384 };
+enum { ELEMENTS_PER_BLOCK = 8192 };
 
 struct partition lower_row_blocks(const struct operand *x)
 {
@@ -101,9 +101,10 @@ static struct operand new_root(struct lowering *l, int tensor, const struct oper
     return *at;
 }
 
-struct operand lower_output(struct lowering *l, const struct node *node)
+struct operand lower_output_as(struct lowering *l, const struct node *node,
+                               const struct shape *shape)
 {
-    struct operand like = lower_shape(&l->graph->tensors[node->out].shape);
+    struct operand like = lower_shape(shape);
     struct operand x;
 
     if (l->is_remaking)
@@ -111,6 +112,11 @@ struct operand lower_output(struct lowering *l, const struct node *node)
     x = new_root(l, node->out, &like);
     l->program->of[node->out].value = x.buffer;
     return x;
+}
+
+struct operand lower_output(struct lowering *l, const struct node *node)
+{
+    return lower_output_as(l, node, &l->graph->tensors[node->out].shape);
 }
 
 int lower_loss(struct lowering *l, const struct node *node)

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 enum { X, W, B, MEAN, VARIANCE, COUNT };
 
@@ -112,6 +113,25 @@ static void merge_slots(double mean[PANEL], double variance[PANEL],
         variance[i] = m2[i] / (double)n_rows;
 }
 
+/* Scale and shift of a panel. What is computed lies on the stack, where it is nothing
+ * else's: so that loops vectorise. */
+static void read_with(const struct norm_vectors *v, size_t c, const real w[PANEL],
+                      const real b[PANEL], double eps)
+{
+    real scale[PANEL], shift[PANEL], mean[PANEL];
+
+    for (size_t i = 0; i < PANEL; i++) {
+        double factor = (double)w[i] / sqrt(v->exact_variance[c + i] + eps);
+
+        scale[i] = (real)factor;
+        shift[i] = (real)((double)b[i] - v->exact_mean[c + i] * factor);
+        mean[i] = (real)v->exact_mean[c + i];
+    }
+    memcpy(v->scale + c, scale, sizeof(scale));
+    memcpy(v->shift + c, shift, sizeof(shift));
+    memcpy(v->mean + c, mean, sizeof(mean));
+}
+
 /* Columns are channels. */
 static void run_forward(const struct call *call, const struct step *step, size_t block,
                         size_t worker)
@@ -133,17 +153,60 @@ static void run_forward(const struct call *call, const struct step *step, size_t
         v.exact_mean[c] = (double)running_mean[c];
         v.exact_variance[c] = (double)running_variance[c];
     }
-    for (size_t c = columns.first; c < end; c++) {
-        double scale = (double)w[c] / sqrt(v.exact_variance[c] + p->params->eps);
+    for (size_t c = columns.first; c < end; c += PANEL)
+        read_with(&v, c, w + c, b + c, p->params->eps);
+}
 
-        v.scale[c] = (real)scale;
-        v.shift[c] = (real)((double)b[c] - v.exact_mean[c] * scale);
-        v.mean[c] = (real)v.exact_mean[c];
+/* Of a panel: the sums of the gradient, and of its products with z - mean. */
+struct panel_sums {
+    double g[PANEL], g_z[PANEL];
+    double n_rows;
+};
+
+static void add_slots(struct panel_sums *to, const double *slots, size_t n_slots,
+                      size_t channels)
+{
+    memset(to->g, 0, sizeof(to->g));
+    memset(to->g_z, 0, sizeof(to->g_z));
+    for (size_t s = 0; s < n_slots; s++, slots += 2 * channels) {
+        for (size_t i = 0; i < PANEL; i++) {
+            to->g[i] += slots[i];
+            to->g_z[i] += slots[channels + i];
+        }
     }
 }
 
-/* Columns are channels: what the gradient goes back through, and the gradients of
- * weight and bias. */
+/* The gradients of a panel of weights and biases. */
+struct panel_gradients {
+    real w[PANEL], b[PANEL];
+};
+
+/* What the gradient of a panel goes back through, and what it leaves there. */
+static struct panel_gradients go_back_with(const struct norm_vectors *v, size_t c,
+                                           const struct panel_sums *sums,
+                                           const real w[PANEL], double eps)
+{
+    real factor[PANEL], mean_g[PANEL], slope[PANEL];
+    double per_row = 1 / sums->n_rows;
+    struct panel_gradients of;
+
+    for (size_t i = 0; i < PANEL; i++) {
+        double inv_std = 1 / sqrt(v->exact_variance[c + i] + eps);
+        double of_weight = inv_std * sums->g_z[i];
+
+        factor[i] = (real)((double)w[i] * inv_std);
+        mean_g[i] = (real)(sums->g[i] * per_row);
+        slope[i] = (real)(inv_std * of_weight * per_row);
+        of.b[i] = (real)sums->g[i];
+        of.w[i] = (real)of_weight;
+    }
+    memcpy(v->factor + c, factor, sizeof(factor));
+    memcpy(v->mean_g + c, mean_g, sizeof(mean_g));
+    memcpy(v->slope + c, slope, sizeof(slope));
+    return of;
+}
+
+/* Columns are channels. */
 static void run_backward(const struct call *call, const struct step *step, size_t block,
                          size_t worker)
 {
@@ -156,26 +219,14 @@ static void run_backward(const struct call *call, const struct step *step, size_
     const real *w = step_buffer(step, call, WEIGHT);
     real *dw = step_scratch(step, worker), *db = dw + columns.n;
 
-    for (size_t c = columns.first; c < columns.first + columns.n; c += PANEL) {
-        double sum[PANEL] = {0}, sum_z[PANEL] = {0};
+    for (size_t c = columns.first, at = 0; at < columns.n; c += PANEL, at += PANEL) {
+        struct panel_sums sums = {.n_rows = (double)n_rows};
+        struct panel_gradients of;
 
-        for (size_t s = 0; s < n_slots; s++) {
-            const double *of_slot = slots + s * 2 * channels + c;
-
-            for (size_t i = 0; i < PANEL; i++) {
-                sum[i] += of_slot[i];
-                sum_z[i] += of_slot[channels + i];
-            }
-        }
-        for (size_t i = 0; i < PANEL; i++) {
-            double inv_std = 1 / sqrt(v.exact_variance[c + i] + p->params->eps);
-
-            v.factor[c + i] = (real)((double)w[c + i] * inv_std);
-            v.mean_g[c + i] = (real)(sum[i] / (double)n_rows);
-            v.slope[c + i] = (real)(inv_std * inv_std * sum_z[i] / (double)n_rows);
-            db[c - columns.first + i] = (real)sum[i];
-            dw[c - columns.first + i] = (real)(inv_std * sum_z[i]);
-        }
+        add_slots(&sums, slots + c, n_slots, channels);
+        of = go_back_with(&v, c, &sums, w + c, p->params->eps);
+        memcpy(dw + at, of.w, sizeof(of.w));
+        memcpy(db + at, of.b, sizeof(of.b));
     }
     step_give_gradient(step, p->weight.tensor, columns.first, dw, columns.n,
                        p->weight.add || step->first > 0);
@@ -190,6 +241,16 @@ static real mix(real old, double new, double momentum)
 
     mixed = mixed > -(double)REAL_MAX ? mixed : -(double)REAL_MAX;
     return (real)(mixed < (double)REAL_MAX ? mixed : (double)REAL_MAX);
+}
+
+static void mix_panel(real *out, const real *old, const double *new, double momentum,
+                      double factor)
+{
+    real mixed[PANEL];
+
+    for (size_t i = 0; i < PANEL; i++)
+        mixed[i] = mix(old[i], new[i] * factor, momentum);
+    memcpy(out, mixed, sizeof(mixed));
 }
 
 enum { U_MEAN = 1, U_VARIANCE, U_COUNT, PENDING_MEAN, PENDING_VARIANCE, N_UPDATE };
@@ -207,10 +268,10 @@ static void mix_in(const struct call *call, const struct step *step, real *mean,
     const real *old_variance =
         step_buffer(step, call, goes_on ? PENDING_VARIANCE : U_VARIANCE);
 
-    for (size_t c = 0; c < p->params->channels; c++) {
-        mean[c] = mix(old_mean[c], v.exact_mean[c], momentum);
-        variance[c] =
-            mix(old_variance[c], v.exact_variance[c] * (values / (values - 1)), momentum);
+    for (size_t c = 0; c < p->z.channels; c += PANEL) {
+        mix_panel(mean + c, old_mean + c, v.exact_mean + c, momentum, 1);
+        mix_panel(variance + c, old_variance + c, v.exact_variance + c, momentum,
+                  values / (values - 1));
     }
 }
 
@@ -263,10 +324,15 @@ static void add_moments(struct lowering *l, struct norm_plan *p)
                        (const int[]){p->moments.buffer, p->z.buffer}, 2);
 }
 
+/* Few channels are not worth a block. */
 static struct partition channel_columns(const struct norm_plan *p)
 {
+    enum { MIN_COLUMNS = 256 };
+    size_t columns = lower_columns_for(p->z.channels);
+
     return (struct partition){.n_columns = p->z.channels,
-                              .columns_per_block = lower_columns_for(p->z.channels)};
+                              .columns_per_block =
+                                  columns > MIN_COLUMNS ? columns : MIN_COLUMNS};
 }
 
 /* The norm is read with the value that it normalises, if nobody else reads that and

@@ -4,6 +4,7 @@
 #include "engine/nn/dense.h"
 #include "engine/nn/depthwise.h"
 #include "engine/nn/op.h"
+#include "engine/nn/pooled.h"
 
 enum { X, W, B };
 
@@ -136,8 +137,11 @@ static size_t n_weights(const struct conv2d_shape *s)
 static void forward(struct lowering *l, const struct node *node)
 {
     const struct conv2d_shape *s = &node->params.conv2d;
+    const struct node *pool = pooled_by(l, node);
 
-    if (is_depthwise(s))
+    if (pool)
+        pooled_lower_forward(l, node, pool);
+    else if (is_depthwise(s))
         depthwise_lower_forward(l, node, s);
     else if (s->groups > 1)
         grouped_lower_forward(l, node, s);
@@ -148,8 +152,11 @@ static void forward(struct lowering *l, const struct node *node)
 static void backward(struct lowering *l, const struct node *node)
 {
     const struct conv2d_shape *s = &node->params.conv2d;
+    const struct node *pool = pooled_by(l, node);
 
-    if (is_depthwise(s))
+    if (pool)
+        pooled_lower_backward(l, node, pool);
+    else if (is_depthwise(s))
         depthwise_lower_backward(l, node, s);
     else if (s->groups > 1)
         grouped_lower_backward(l, node, s);

@@ -27,18 +27,7 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     return CYGNET_OK;
 }
 
-/* A mixer of 32 bits. Source: C. Wellons, "Prospecting for hash functions", 2018:
- * lowbias32. */
-static uint32_t mix(uint32_t x)
-{
-    x = (x ^ x >> 16) * UINT32_C(0x7feb352d);
-    x = (x ^ x >> 15) * UINT32_C(0x846ca68b);
-    return x ^ x >> 16;
-}
-
-/* One example in place. Element i is dropped if its number, made of the example's two
- * keys and its place, is below the rate: a counter, not a state, so that it can be
- * drawn in any order and many at a time. */
+/* One example in place. */
 static void drop_row(real *y, size_t elements, const struct node *node,
                      const struct step *step, size_t row)
 {
@@ -50,11 +39,7 @@ static void drop_row(real *y, size_t elements, const struct node *node,
     rng_init(&rng, step->seed, node->name, step->index * MAX_ROWS + row);
     key[0] = rng_u32(&rng);
     key[1] = rng_u32(&rng);
-    for (size_t i = 0; i < elements; i++) {
-        uint32_t number = mix(mix((uint32_t)i ^ key[0]) ^ key[1]);
-
-        y[i] = number < threshold ? 0 : scale * y[i];
-    }
+    step->kernels->drop(y, key, threshold, scale, elements);
 }
 
 /* Forward and backward alike. Rows are examples; plan: the elements of one. */

@@ -3,6 +3,7 @@
  * that reaches beyond the image is cut there. */
 #include "base/error.h"
 #include "engine/nn/op.h"
+#include "engine/nn/pooled.h"
 
 #include <assert.h>
 
@@ -142,6 +143,10 @@ static void forward(struct lowering *l, const struct node *node)
     if (!x)
         return;
     *x = lower_operand(l, node->in[0]);
+    if (pooled_is_done(l, node)) {
+        lower_read_as(l, node, true, x);
+        return;
+    }
     if (!lower_keeps_zero(x->act))
         *x = lower_plain(l, node->in[0]);
     lower_planned_call(l, run_forward, &blocks, x,
@@ -153,9 +158,12 @@ static void forward(struct lowering *l, const struct node *node)
 static void backward(struct lowering *l, const struct node *node)
 {
     struct partition blocks = row_blocks(&node->params.pool2d);
-    int dy = lower_plain_gradient(l, node);
     struct delivery d;
+    int dy;
 
+    if (pooled_is_done(l, node))
+        return; /* the convolution goes on from its output's gradient */
+    dy = lower_plain_gradient(l, node);
     if (!lower_deliver(l, &d, node, 0, 0))
         return;
     lower_call(l, run_backward, &blocks, (const int[]){d.g, dy, winners(l, node)}, 3);

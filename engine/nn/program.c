@@ -203,8 +203,8 @@ static void flag(const struct step *step, size_t tensor)
     __atomic_store_n(&flags[tensor], 1, __ATOMIC_RELAXED);
 }
 
-static void update_now(const struct step *step, size_t tensor, size_t offset,
-                       const real *g, size_t n)
+static void update_now(const struct step *step, size_t tensor, const struct stretches *at,
+                       const real *g)
 {
     const struct tensor_buffers *of = &step->program->of[tensor];
     real *state0 = step_data(step, of->state[0]);
@@ -213,14 +213,18 @@ static void update_now(const struct step *step, size_t tensor, size_t offset,
     real *w = step_data(step, of->value);
     struct update_rule rule;
 
-    if (!step->kernels->all_finite(g, n)) {
+    if (!step->kernels->all_finite(g, at->count * at->n)) {
         flag(step, tensor);
         return;
     }
     update_rule_of(&rule, &step->update, &of->group);
-    step->kernels->update(w + offset, state0 ? state0 + offset : NULL,
-                          state1 ? state1 + offset : NULL, g,
-                          reference ? reference + offset : NULL, &rule, n);
+    for (size_t i = 0; i < at->count; i++) {
+        size_t first = at->first + i * at->pitch;
+
+        step->kernels->update(w + first, state0 ? state0 + first : NULL,
+                              state1 ? state1 + first : NULL, g + i * at->n,
+                              reference ? reference + first : NULL, &rule, at->n);
+    }
 }
 
 bool step_take_gradient(const struct step *step, size_t tensor, size_t offset, real *g,
@@ -234,16 +238,28 @@ bool step_take_gradient(const struct step *step, size_t tensor, size_t offset, r
     return true;
 }
 
-void step_give_gradient(const struct step *step, size_t tensor, size_t offset,
-                        const real *g, size_t n, bool add)
+void step_give_stretches(const struct step *step, size_t tensor,
+                         const struct stretches *at, const real *g, bool add)
 {
     const struct tensor_buffers *of = &step->program->of[tensor];
     real *grad = step_data(step, of->grad);
 
-    if (of->fused && step->mode == STEP_TRAIN)
-        update_now(step, tensor, offset, g, n);
-    else if (grad && add)
-        step->kernels->add(grad + offset, g, n);
-    else if (grad)
-        memcpy(grad + offset, g, n * sizeof(*g));
+    if (of->fused && step->mode == STEP_TRAIN) {
+        update_now(step, tensor, at, g);
+        return;
+    }
+    for (size_t i = 0; grad && i < at->count; i++) {
+        real *to = grad + at->first + i * at->pitch;
+
+        if (add)
+            step->kernels->add(to, g + i * at->n, at->n);
+        else
+            memcpy(to, g + i * at->n, at->n * sizeof(*g));
+    }
+}
+
+void step_give_gradient(const struct step *step, size_t tensor, size_t offset,
+                        const real *g, size_t n, bool add)
+{
+    step_give_stretches(step, tensor, &(struct stretches){offset, n, n, 1}, g, add);
 }

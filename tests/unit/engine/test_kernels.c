@@ -91,6 +91,56 @@ static void test_long_products(void **state)
                                            (struct layouts){way & 1, false, true}));
 }
 
+/* Inputs of a in runs with gaps between them: the same bits as side by side. */
+static void test_products_in_runs(void **state)
+{
+    const struct kernels *kernels = *state;
+
+    for (size_t m = 1; m <= 40; m += 3) {
+        size_t run = 1 + m % 5, k = 4 * run, pitch = 9 * k, n_c = m * 3 * PANEL;
+        struct layouts rows = {false, false, true};
+        struct product p = make_product(m, k, 3, false, rows), in_runs = p;
+        real *a = noise(m * pitch, "a"), *side_by_side = guarded(m * k);
+        real *b = noise(k * 3 * PANEL, "b"), *c = guarded(n_c), *want = guarded(n_c);
+
+        in_runs.a_row = pitch, in_runs.a_run = run, in_runs.a_skip = run + 1;
+        for (size_t i = 0; i < m * k; i++)
+            side_by_side[i] =
+                a[i / k * pitch + i % k / run * (2 * run + 1) + i % k % run];
+        in_runs.a = a, p.a = side_by_side, in_runs.b = p.b = b;
+        in_runs.c = c, p.c = want;
+        kernels->product(&p);
+        kernels->product(&in_runs);
+        check_guard(c, n_c);
+        assert_memory_equal(c, want, n_c * sizeof(*c));
+        free(a);
+        free(side_by_side);
+        free(b);
+        free(c);
+        free(want);
+    }
+}
+
+static void test_turns_are_exact(void **state)
+{
+    const struct kernels *kernels = *state;
+
+    for (size_t m = 1; m <= PANEL; m++) {
+        size_t n = (1 + m % 3) * PANEL, in_row = n + 3, out_row = PANEL + m % 2 * 5;
+        real *in = noise(m * in_row, "in"), *out = guarded((n - 1) * out_row + PANEL);
+
+        kernels->turn(out, out_row, in, in_row, m, n);
+        check_guard(out, (n - 1) * out_row + PANEL);
+        for (size_t at = 0; at < n * PANEL; at++) {
+            size_t i = at % PANEL, j = at / PANEL;
+
+            assert_true(out[j * out_row + i] == (i < m ? in[i * in_row + j] : 0));
+        }
+        free(in);
+        free(out);
+    }
+}
+
 static void test_transposes_are_exact(void **state)
 {
     const struct kernels *kernels = *state;
@@ -418,6 +468,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products_of_any_shape),
         cmocka_unit_test(test_long_products),
+        cmocka_unit_test(test_products_in_runs),
+        cmocka_unit_test(test_turns_are_exact),
         cmocka_unit_test(test_transposes_are_exact),
         cmocka_unit_test(test_reads_are_the_references),
         cmocka_unit_test(test_sums_of_two_readings),

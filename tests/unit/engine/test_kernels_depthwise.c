@@ -388,12 +388,145 @@ static void test_depthwise_of_large_images(void **state)
     }
 }
 
+/* ---- In parts ------------------------------------------------------------ */
+
+/* Some images, forward and backward, with what comes of them. */
+struct batch {
+    struct conv2d_shape shape;
+    size_t n, n_in, n_out, n_taps; /* positions of one image */
+    real *x, *z, *g, *dx, *w, *scratch;
+    double dw[MAX_TAPS * PANEL];
+};
+
+static void open_batch(struct batch *b, const struct kernels *kernels, size_t n,
+                       const struct conv2d_shape *shape)
+{
+    *b = (struct batch){.shape = *shape, .n = n};
+    set_outputs(&b->shape);
+    b->n_in = b->shape.h_in * b->shape.w_in, b->n_out = b->shape.h_out * b->shape.w_out;
+    b->n_taps = b->shape.k_h * b->shape.k_w;
+    b->x = noise(n * b->n_in * PANEL, "x"), b->g = noise(n * b->n_out * PANEL, "g");
+    b->w = noise(b->n_taps * PANEL, "w"), b->z = guarded(n * b->n_out * PANEL);
+    b->dx = guarded(n * b->n_in * PANEL);
+    b->scratch = guarded(kernels->depthwise_scratch(&b->shape));
+}
+
+static void close_batch(struct batch *b)
+{
+    free(b->x);
+    free(b->z);
+    free(b->g);
+    free(b->dx);
+    free(b->w);
+    free(b->scratch);
+}
+
+/* Images [first, first + n), n_rows output rows from `row` on, with their inputs. */
+static void run_part(struct batch *b, const struct kernels *kernels, size_t first,
+                     size_t n, size_t row, size_t n_rows)
+{
+    const struct conv2d_shape *s = &b->shape;
+    bool is_last = row + n_rows == s->h_out;
+    struct depthwise_forward f = {.n_images = n,
+                                  .z = b->z + first * b->n_out * PANEL,
+                                  .z_pitch = PANEL,
+                                  .x = b->x + first * b->n_in * PANEL,
+                                  .x_pitch = PANEL,
+                                  .w = b->w,
+                                  .scratch = b->scratch,
+                                  .shape = s,
+                                  .first_row = row,
+                                  .n_rows = n_rows};
+    struct depthwise_backward d = {.n_images = n,
+                                   .g = b->g + first * b->n_out * PANEL,
+                                   .g_pitch = PANEL,
+                                   .x = f.x,
+                                   .x_pitch = PANEL,
+                                   .w = b->w,
+                                   .dw = b->dw,
+                                   .pass.g = b->dx + first * b->n_in * PANEL,
+                                   .pass_pitch = PANEL,
+                                   .scratch = b->scratch,
+                                   .shape = s,
+                                   .first_row = row * s->stride_h};
+
+    d.n_rows = is_last ? s->h_in - d.first_row : n_rows * s->stride_h;
+    kernels->depthwise_forward(&f);
+    kernels->depthwise_backward(&d);
+}
+
+/* dw is a sum over all, in another order. */
+static void check_same(const struct batch *a, const struct batch *b)
+{
+    size_t n_terms = a->n * a->n_out;
+
+    check_guard(a->z, a->n * a->n_out * PANEL);
+    check_guard(a->dx, a->n * a->n_in * PANEL);
+    assert_memory_equal(a->z, b->z, a->n * a->n_out * PANEL * sizeof(real));
+    assert_memory_equal(a->dx, b->dx, a->n * a->n_in * PANEL * sizeof(real));
+    for (size_t i = 0; i < a->n_taps * PANEL; i++)
+        check_near("dw", a->dw[i], b->dw[i],
+                   2 * 518 * u * (double)n_terms); /* terms are below 1 */
+}
+
+static struct conv2d_shape square(size_t side, size_t kernel, size_t stride)
+{
+    return (struct conv2d_shape){.h_in = side,
+                                 .w_in = side,
+                                 .k_h = kernel,
+                                 .k_w = kernel,
+                                 .stride_h = stride,
+                                 .stride_w = stride,
+                                 .pad_h = kernel / 2,
+                                 .pad_w = kernel / 2,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1};
+}
+
+static void test_images_together_are_those_one_by_one(void **state)
+{
+    for (size_t way = 0; way < 24; way++) {
+        struct conv2d_shape s = square(1 + way % 6, 3 + way / 6 % 2 * 2, 1 + way / 12);
+        struct batch together, alone;
+
+        open_batch(&together, *state, 131, &s);
+        open_batch(&alone, *state, 131, &s);
+        run_part(&together, *state, 0, 131, 0, together.shape.h_out);
+        for (size_t i = 0; i < 131; i++)
+            run_part(&alone, *state, i, 1, 0, alone.shape.h_out);
+        check_same(&together, &alone);
+        close_batch(&together);
+        close_batch(&alone);
+    }
+}
+
+static void test_rows_in_parts_are_those_of_the_image(void **state)
+{
+    for (size_t way = 0; way < 24; way++) {
+        struct conv2d_shape s = square(3 + way % 6, 3 + way / 6 % 2 * 2, 1 + way / 12);
+        struct batch whole, parts;
+
+        open_batch(&whole, *state, 2, &s);
+        open_batch(&parts, *state, 2, &s);
+        run_part(&whole, *state, 0, 2, 0, whole.shape.h_out);
+        for (size_t row = 0, n; row < parts.shape.h_out; row += n) {
+            n = parts.shape.h_out - row < 2 ? 1 : 2;
+            run_part(&parts, *state, 0, 2, row, n);
+        }
+        check_same(&parts, &whole);
+        close_batch(&whole);
+        close_batch(&parts);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_depthwise_of_any_shape),
         cmocka_unit_test(test_depthwise_of_models),
         cmocka_unit_test(test_depthwise_of_large_images),
+        cmocka_unit_test(test_images_together_are_those_one_by_one),
+        cmocka_unit_test(test_rows_in_parts_are_those_of_the_image),
     };
 
     return run_tests_per_class(tests, sizeof(tests) / sizeof(tests[0]));

@@ -272,6 +272,26 @@ static void test_additions_are_exact(void **state)
     }
 }
 
+/* Which ones are dropped is the same for all classes: a third of them here. */
+static void test_drops_are_the_references(void **state)
+{
+    enum { N = 3001 };
+    static const uint32_t key[2] = {12345, 67890};
+    const struct kernels *kernels = *state, *reference = kernels_reference();
+    real *y = noise(N, "y"), *want = noise(N, "y");
+    size_t n_dropped = 0;
+
+    kernels->drop(y, key, UINT32_MAX / 3, (real)1.5, N);
+    reference->drop(want, key, UINT32_MAX / 3, (real)1.5, N);
+    check_guard(y, N);
+    assert_memory_equal(y, want, N * sizeof(*y));
+    for (size_t i = 0; i < N; i++)
+        n_dropped += y[i] == 0 ? 1 : 0;
+    assert_in_range(n_dropped, N / 3 - 100, N / 3 + 100);
+    free(y);
+    free(want);
+}
+
 static void test_one_bad_value_is_found_anywhere(void **state)
 {
     static const real bad[] = {(real)NAN, (real)INFINITY, (real)-INFINITY};
@@ -341,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_updates_are_the_references_bit_by_bit),
         cmocka_unit_test(test_square_sums_are_the_references_bit_by_bit),
         cmocka_unit_test(test_additions_are_exact),
+        cmocka_unit_test(test_drops_are_the_references),
         cmocka_unit_test(test_one_bad_value_is_found_anywhere),
         cmocka_unit_test(test_losses_are_the_references),
     };
