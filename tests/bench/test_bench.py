@@ -193,4 +193,4 @@ def test_what_cannot_be_measured_is_one_line(arguments, status, says):
 def test_help_is_printed():
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad|interference|")
+    assert done.stdout.startswith("usage: cygnet-bench step|peak|grad|explore|interference|")
