@@ -10,9 +10,16 @@
 
 #include <string.h>
 
-/* MAX_K: inputs that a product takes at a time. V_ELEMENTS: of a block's windows.
- * FEW_TILES: of a batch. */
-enum { MAX_K = 128, V_ELEMENTS = 65536, MIN_TILES = 32, FEW_TILES = 128, BLOCKS = 16 };
+/* MAX_K: inputs that a product takes at a time. V_ELEMENTS: of a block's windows, and
+ * MAX_V_ELEMENTS rather than parts of an image that differ. FEW_TILES: of a batch. */
+enum {
+    MAX_K = 128,
+    V_ELEMENTS = 65536,
+    MAX_V_ELEMENTS = 262144,
+    MIN_TILES = 32,
+    FEW_TILES = 128,
+    BLOCKS = 16
+};
 
 enum { N_TAPS = WINOGRAD_TAPS * WINOGRAD_TAPS, PAIR = 2 * PANEL, SQUARE = PANEL * PANEL };
 
@@ -24,6 +31,8 @@ enum { TO, FROM, FROM_NORM, W, MADE, BIAS, MOMENTS, MORE, X, X_NORM, SUMS, N_BUF
  * from, to      padded channels; n_k of `from` are no padding
  * by_panels     few tiles
  * tiles         of a block, at most
+ * is_uneven     blocks are parts of images, the last of an image shorter: others take
+ *               what sums are wanted
  * v_xi, m_xi    elements of V and M from one xi to the next
  * front         elements of the scratch's first part: M and what is made of it, or,
  *               before, a strip
@@ -33,7 +42,8 @@ struct product_plan {
     struct winograd_grid grid;
     bool is_backward, by_panels;
     size_t from, to, n_k;
-    size_t tiles, rows_per_slot;
+    size_t tiles, rows_per_block;
+    bool is_uneven;
     size_t v_xi, m_xi;
     size_t front;
     struct row_sums moments;
@@ -264,6 +274,10 @@ static void finish_rows(const struct block *b, size_t column, size_t channels)
                                  .finish = v->finish,
                                  .sums_pitch = pitch};
 
+    if (!v->settled) {
+        write_tiles(b, pass.g, pitch, channels, NULL);
+        return;
+    }
     write_tiles(b, b->dx, PAIR, channels, NULL);
     if (b->call->buffer[MORE] >= 0)
         pass.more = pass.g;
@@ -315,22 +329,34 @@ static void run_products(const struct call *call, const struct step *step, size_
     }
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* ---- Lowering ------------------------------------------------------------ */
 
 /* Rows of a block that begin strips and end them, whatever the batch: equal parts of
- * an image, or whole images. */
-static size_t rows_of_block(const struct winograd_grid *g, size_t from)
+ * an image, or whole images, which are slots of sums as well. Where an image is too large
+ * and cannot be cut into equal parts, its last block is shorter. */
+static void set_blocks(struct product_plan *p)
 {
-    size_t tiles = V_ELEMENTS / (g->n_xi * from), strips;
+    const struct winograd_grid *g = &p->grid;
+    size_t per_strip = g->across * g->n_xi * p->from;
+    size_t strips = larger(V_ELEMENTS / per_strip, MIN_TILES / g->across);
 
-    if (tiles < MIN_TILES)
-        tiles = MIN_TILES;
-    strips = tiles / g->across;
-    if (strips >= g->down || g->h % g->m != 0)
-        return (strips < g->down ? 1 : strips / g->down) * g->h * g->w;
-    for (strips = strips > 0 ? strips : 1; g->down % strips != 0;)
-        strips--;
-    return strips * g->m * g->w;
+    strips = larger(strips, 1);
+    p->rows_per_block = strips * g->m * g->w;
+    if (strips >= g->down ||
+        (g->h % g->m != 0 && g->down * per_strip <= MAX_V_ELEMENTS)) {
+        p->rows_per_block = larger(strips / g->down, 1) * g->h * g->w;
+    } else if (g->h % g->m == 0) {
+        while (g->down % strips != 0)
+            strips--;
+        p->rows_per_block = strips * g->m * g->w;
+    } else {
+        p->is_uneven = true;
+    }
 }
 
 static struct product_plan *new_plan(struct lowering *l, const struct dense *d,
@@ -350,24 +376,25 @@ static struct product_plan *new_plan(struct lowering *l, const struct dense *d,
     p->n_k = is_backward ? d->shape.c_out : d->shape.c_in;
     p->moments.buffer = -1;
     g = &p->grid;
-    p->rows_per_slot = rows_of_block(g, p->from);
+    set_blocks(p);
     all_tiles = lower_max_batch(l) * g->down * g->across;
     p->by_panels = all_tiles <= FEW_TILES;
     p->tiles =
-        p->by_panels ? all_tiles : tiles_of(g, (struct span){0, p->rows_per_slot}).n;
+        p->by_panels ? all_tiles : tiles_of(g, (struct span){0, p->rows_per_block}).n;
     p->v_xi = dense_pitch(p->tiles * p->from);
     p->m_xi = dense_pitch(p->tiles * PAIR);
     p->front = g->n_xi * p->m_xi + (is_backward ? p->tiles * g->m * g->m * PAIR : 0);
-    if (p->front < winograd_strip_elements(g, p->from))
-        p->front = winograd_strip_elements(g, p->from);
+    p->front = larger(p->front, winograd_strip_elements(g, p->from));
     return p;
 }
 
 static struct partition row_blocks(struct lowering *l, const struct product_plan *p)
 {
     size_t per_example = p->grid.h * p->grid.w, unit = lower_unit(l) * per_example;
-    size_t rows = p->rows_per_slot;
+    size_t rows = p->rows_per_block;
 
+    if (p->is_uneven)
+        unit = per_example;
     return (struct partition){.rows_per_block = unit > 0 && rows > unit ? unit : rows,
                               .rows_per_unit = unit,
                               .rows_per_example = per_example};
@@ -431,8 +458,8 @@ void winograd_lower_forward(struct lowering *l, const struct node *node, struct 
     d->out = lower_output(l, node);
     if (d->bias >= 0) {
         lower_want_sums(l, node);
-    } else if (lower_wants_moments(l, node)) {
-        p->moments = lower_sums(l, &d->out, p->rows_per_slot);
+    } else if (!p->is_uneven && lower_wants_moments(l, node)) {
+        p->moments = lower_sums(l, &d->out, p->rows_per_block);
         *lower_moments(l, node->out) = p->moments;
     }
     made = add_shared(l, p, d->x.buffer, d->x.norm);
@@ -450,7 +477,8 @@ void winograd_lower_input(struct lowering *l, const struct node *node,
     const struct delivery *v;
     int made;
 
-    if (!p || !lower_deliver(l, &p->delivery, node, 0, p->rows_per_slot))
+    if (!p ||
+        !lower_deliver(l, &p->delivery, node, 0, p->is_uneven ? 0 : p->rows_per_block))
         return;
     v = &p->delivery;
     made = add_shared(l, p, dz, -1);

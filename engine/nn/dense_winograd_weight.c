@@ -231,7 +231,7 @@ void winograd_lower_weight(struct lowering *l, const struct dense *d, int dz)
     weights = plan->inputs * plan->outputs;
     lower_scratch(l, (strip_elements(plan) +
                       plan->grid.n_xi * (plan->v_xi + plan->dm_xi + weights) +
-                      2 * N_TAPS * weights) *
+                      weights * N_TAPS * 2) *
                          sizeof(real));
     blocks.n_columns = parts(d->c_in, plan->inputs) * parts(d->c_out, plan->outputs);
     lower_planned_call(l, run_weight, &blocks, plan,
