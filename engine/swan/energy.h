@@ -12,7 +12,7 @@
  * folder, "/" but in tests. No heap, no global state, nothing to close. One thread at
  * a time; the host's hook is called on whichever thread samples or marks.
  *
- * What each source measures and its traps: docs/swan.md, Energy. */
+ * What each source measures and its traps: docs/energy.md. */
 #ifndef ENGINE_SWAN_ENERGY_H
 #define ENGINE_SWAN_ENERGY_H
 

@@ -1,5 +1,6 @@
 /* cygnet-bench: what a training step costs, beside what the machine can do, and what
- * training costs whoever uses the machine. See docs/performance.md and docs/swan.md. */
+ * training costs whoever uses the machine. See docs/performance.md and
+ * docs/swan-measured.md. */
 #include "tests/bench/bench.h"
 
 #include "examples/common/complain.h"

@@ -1,4 +1,4 @@
-"""interference, controller and asymmetry measure what docs/swan.md says, and refuse
+"""interference, controller and asymmetry measure what docs/swan-measured.md says, and refuse
 what they cannot do. Tiny runs: their shape and what must be true on any machine, however
 busy; never how fast."""
 

@@ -274,7 +274,7 @@ typedef struct cygnet_host {
      * another hook runs; never twice at once for one client. Any answer but 0: no
      * figure at present, which ends nothing. A meter that is a battery's gauge shows
      * nothing of the device while that is on external power, and answers so then.
-     * Default: what the system has (docs/swan.md). */
+     * Default: what the system has (docs/energy.md). */
     int (*energy)(cygnet_energy_figure *figure, void *user);
 } cygnet_host;
 
@@ -324,7 +324,7 @@ struct cygnet_coordinator;
  * energy_mode    CYGNET_ENERGY_LOAN: where `charging` is required, a device on its
  *                battery qualifies too, as long as it owes nothing and its loan lends:
  *                at most 5 % of the battery's capacity from one charge to the next,
- *                booked before it is drawn, and only of known energy (docs/swan.md).
+ *                booked before it is drawn, and only of known energy (docs/energy.md).
  *                Default: CYGNET_ENERGY_PLUGGED
  * power_model    watts of the device, JSON, at most 64 KiB: {"core_w": {"big": 1.4,
  *                "LITTLE": 0.4}, "idle_w": 0.3, "spread": 0.2}, each member optional.
