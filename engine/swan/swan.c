@@ -230,7 +230,7 @@ void swan_end(struct swan *swan)
 
 void swan_set_heat(struct swan *swan, int32_t heat)
 {
-    atomic_store(&swan->heat, heat);
+    atomic_store(&swan->heat, heat < -1 ? -1 : heat > 3 ? 3 : heat);
 }
 
 bool swan_is_paused(struct swan *swan)

@@ -95,8 +95,8 @@ cygnet_status swan_begin(struct swan *swan, const struct swan_training *training
 void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double data_ms,
                uint64_t steps_left, double ms_left);
 
-/* The host's thermal status: 0 cool, 1 warm, 2 hot, 3 too hot; -1: unknown, as at the
- * beginning. Any thread. */
+/* The host's thermal status: 0 cool, 1 warm, 2 hot, 3 and above too hot; -1: unknown, as
+ * at the beginning. Any thread. */
 void swan_set_heat(struct swan *swan, int32_t heat);
 
 /* Training should rest: it is too hot, or no core is left. Ask again in a while. */
