@@ -19,7 +19,8 @@
 #define DRIFT_SLACK 0.08 /* slower by less, in the logarithm, is as profiled */
 #define DRIFT_ALARM 0.60
 #define DRIFT_MAX 1.2 /* so that it comes down again soon */
-#define STEP_MEMORY 0.5
+#define DATA_MEMORY 0.5
+#define SLOWDOWN_MEMORY 0.15 /* a few slow steps must not make leaving look faster */
 #define SLOW_IS_NORMAL_MS 5000.0
 #define SLOW_STEP 1.5 /* times the profile: a step under way is known to be slow */
 
@@ -108,7 +109,7 @@ double controller_compare_cores(const struct controller *c, uint32_t a, uint32_t
 
 static void add_slowdown(struct controller *c, double slowdown)
 {
-    c->slowdown += STEP_MEMORY * (slowdown - c->slowdown);
+    c->slowdown += SLOWDOWN_MEMORY * (slowdown - c->slowdown);
     c->drift = fmax(0.0, c->drift + log(slowdown) - DRIFT_SLACK);
     c->drift = fmin(c->drift, DRIFT_MAX);
 }
@@ -118,7 +119,7 @@ void controller_step(struct controller *c, double step_ms, double data_ms,
 {
     double share = data_ms / fmax(step_ms + data_ms, 1e-9);
 
-    c->data_share += STEP_MEMORY * (share - c->data_share);
+    c->data_share += DATA_MEMORY * (share - c->data_share);
     if (step_ms > 0.0 && profiled_ms > 0.0)
         add_slowdown(c, step_ms / profiled_ms);
 }
