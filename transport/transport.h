@@ -5,21 +5,22 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/store.h"
+#include "transport/url.h"
 
 #include <cygnet/sys/coordinator.h>
 #include <cygnet/sys/http.h>
 
 /* The libcurl stack.
  * ca_file  PEM bundle; NULL: the system's store
- * allow_loopback_http  accept http:// towards loopback addresses only
- * out  receives the stack; destroy with curl_http_destroy
- * The environment's proxies, cookies and .netrc are not used; neither is HTTP/2,
- * which has nothing to give to one exchange at a time. Destroying a stack after a cancel
+ * plain    where http:// may lead
+ * out      receives the stack; destroy with curl_http_destroy
+ * The environment's proxies, cookies and .netrc are not used; neither is HTTP/2
+ * unless a request asks for it. Destroying a stack after a cancel
  * may leave a name look-up of libcurl's behind that ends by itself. Errors: ENOMEM,
  * EINVAL (ca_file cannot be read), EUNSUPPORTED (a libcurl without TLS, without a
  * threaded resolver or without thread-safe start-up). */
 cygnet_status curl_http_create(cygnet_http **out, const char *ca_file,
-                               int allow_loopback_http, const cygnet_allocator *alloc,
+                               enum url_plain plain, const cygnet_allocator *alloc,
                                cygnet_error *err);
 void curl_http_destroy(cygnet_http *http); /* accepts NULL */
 
