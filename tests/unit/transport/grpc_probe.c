@@ -88,7 +88,7 @@ static void write_info(struct bytes *out, uint32_t n)
     uint8_t number[4];
 
     store_u32le(number, n);
-    (void)bytes_append(out, "\x80\x02}(X\4\0\0\0size](J", 18, NULL);
+    (void)bytes_append(out, "\x80\x02}(X\4\0\0\0size](J", 16, NULL);
     (void)bytes_append(out, number, 4, NULL);
     (void)bytes_append(out, "eu.", 3, NULL);
 }
