@@ -50,4 +50,32 @@ cygnet_status native_coordinator_create(cygnet_coordinator **out,
                                         cygnet_error *err);
 void native_coordinator_destroy(cygnet_coordinator *coordinator); /* accepts NULL */
 
+/* Everything is borrowed for the coordinator's life.
+ *
+ * store   keeps what the aggregator has asked for until it is answered; must survive
+ * job     what the aggregator does not say
+ * layout  the model's state_dict: names, types and shapes in its order, without data */
+struct fedscale_config {
+    const char *server_url;
+    cygnet_http *http;
+    struct store *store;
+    uint64_t max_model_bytes;
+    const cygnet_job *job;
+    const cygnet_tensor *layout;
+    size_t n_layout;
+    const struct clock *clock;
+    const struct log *log;
+    const cygnet_allocator *alloc;
+};
+
+/* "fedscale://..." or "fedscales://...". */
+bool fedscale_is_url(const char *url);
+
+/* The FedScale dialect (docs/fedscale.md).
+ * Errors: EINVAL (server_url, job), ENOMEM. */
+cygnet_status fedscale_coordinator_create(cygnet_coordinator **out,
+                                          const struct fedscale_config *config,
+                                          cygnet_error *err);
+void fedscale_coordinator_destroy(cygnet_coordinator *coordinator); /* accepts NULL */
+
 #endif
