@@ -45,6 +45,12 @@ struct round_record {
     uint64_t last_round;
     uint64_t last_examples;
     double last_utility;
+    double loss_sum;
+    uint64_t top_1;
+    uint64_t top_5;
+    double moving_loss;
+    double last_loss_squared;
+    uint64_t unique_examples;
 };
 
 /* Errors: ENOTFOUND (no record yet), EFORMAT (damaged), ESTORAGE, ENOMEM. */

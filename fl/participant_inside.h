@@ -75,6 +75,10 @@ bool participant_try_again(cygnet_status *st, struct participant *p, uint32_t n_
 void participant_give_up(struct participant *p, cygnet_outcome outcome,
                          const char *reason);
 
+/* What the record knows of the round; `reason` is borrowed. */
+cygnet_round_report participant_metrics(const struct participant *p,
+                                        cygnet_outcome outcome, const char *reason);
+
 /* Sends the report; whether the coordinator has it. */
 bool participant_report(struct participant *p, cygnet_outcome outcome,
                         const char *reason);

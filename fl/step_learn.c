@@ -174,6 +174,9 @@ static void keep_metrics(struct participant *p, const struct trainer_result *res
     record->accuracy = report->accuracy = result->accuracy;
     record->train_ms = report->train_ms = result->train_ms;
     record->utility = result->utility;
+    record->moving_loss = result->moving_loss;
+    record->last_loss_squared = result->last_loss_squared;
+    record->unique_examples = result->unique_examples;
     if (result->samples_per_s > 0.0)
         record->samples_per_s = result->samples_per_s;
 }

@@ -51,13 +51,14 @@ static cygnet_status send_update(cygnet_receipt *receipt, struct participant *p,
                                  const struct bytes *update, cygnet_error *err)
 {
     cygnet_coordinator *c = p->config.coordinator;
+    const cygnet_round_report metrics = participant_metrics(p, CYGNET_OUTCOME_NONE, "");
     struct sending sending = {p, 0};
     uint32_t n_failures = 0;
     cygnet_status st;
 
     do {
         st = c->upload(c, receipt, &p->round.record.task, update->data, update->len,
-                       count_up, &sending, &p->stop, err);
+                       &metrics, count_up, &sending, &p->stop, err);
     } while (st != CYGNET_OK && c->delivery == CYGNET_DELIVERY_IDEMPOTENT &&
              participant_try_again(&st, p, ++n_failures, err));
     if (st == CYGNET_OK)

@@ -12,9 +12,10 @@
 #include <math.h>
 #include <string.h>
 
-#define REST_MS 100   /* between looks whether the engine has ended a pause */
-#define PROBE_STEPS 3 /* steps before the speed is believed */
-#define MIN_SHARE 0.1 /* of the rows that must fit before the deadline */
+#define REST_MS 100    /* between looks whether the engine has ended a pause */
+#define PROBE_STEPS 3  /* steps before the speed is believed */
+#define LOSS_DECAY 0.2 /* of moving_loss */
+#define MIN_SHARE 0.1  /* of the rows that must fit before the deadline */
 
 /* Sums over the examples of an epoch. */
 struct sums {
@@ -42,6 +43,8 @@ struct run {
     struct sums first;
     struct sums whole;
     struct sums current;
+    double moving_loss;
+    double last_loss_squared;
 };
 
 static int64_t now_ms(const struct run *run)
@@ -79,6 +82,7 @@ static cygnet_status run_init(struct run *run, const struct trainer *trainer,
 
     memset(run, 0, sizeof(*run));
     run->trainer = trainer;
+    run->moving_loss = run->last_loss_squared = (double)NAN;
     cygnet_sgd_init(&run->sgd);
     run->sgd.lr = task->lr;
     run->sgd.momentum = task->momentum;
@@ -128,14 +132,25 @@ static void begin_epoch(struct run *run, uint64_t epoch)
 
 /* ---- One step -------------------------------------------------------------- */
 
-static void add_step(struct sums *sums, const cygnet_metrics *metrics,
-                     const float *losses, uint32_t n)
+static void add_step(struct run *run, const cygnet_metrics *metrics, uint64_t step,
+                     uint32_t n)
 {
+    const float *losses = model_example_losses(run->trainer->model);
+    struct sums *sums = &run->current;
+    double loss_squared = 0.0;
+
+    for (uint32_t i = 0; i < n; i++)
+        loss_squared += (double)losses[i] * (double)losses[i];
     sums->loss += metrics->loss * (double)n;
+    sums->loss_squared += loss_squared;
     sums->correct += metrics->correct;
     sums->n += n;
-    for (uint32_t i = 0; i < n; i++)
-        sums->loss_squared += (double)losses[i] * (double)losses[i];
+    run->rows_done += n;
+    run->last_loss_squared = loss_squared / (double)n;
+    if (step == 0)
+        run->moving_loss = metrics->loss;
+    else if (step < run->steps_per_epoch)
+        run->moving_loss += LOSS_DECAY * (metrics->loss - run->moving_loss);
 }
 
 /* What a step is called with, maybe on another thread. */
@@ -188,8 +203,7 @@ static cygnet_status learn_batch(struct run *run, uint64_t step, uint64_t at, ui
     call_step(&call, step, now_ms(run) - began_ms);
     if (call.st != CYGNET_OK)
         return call.st;
-    add_step(&run->current, &call.metrics, model_example_losses(t->model), n);
-    run->rows_done += n;
+    add_step(run, &call.metrics, step, n);
     return CYGNET_OK;
 }
 
@@ -310,6 +324,10 @@ static void summarise(struct trainer_result *out, struct run *run)
     out->loss_first = first->loss / (double)first->n;
     out->loss_last = last->loss / n;
     out->accuracy = (double)last->correct / n;
+    out->moving_loss = run->moving_loss;
+    out->last_loss_squared = run->last_loss_squared;
+    out->unique_examples =
+        run->n_rows / run->batch < out->steps ? run->n_rows : out->steps * run->batch;
     out->utility = (double)out->examples * sqrt(last->loss_squared / n);
     out->samples_per_s = out->train_ms > 0
                              ? 1000.0 * (double)run->rows_done / (double)out->train_ms

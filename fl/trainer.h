@@ -49,6 +49,10 @@ enum trainer_end {
  * accuracy       over the same examples as loss_last
  * utility        |B| sqrt(mean loss^2) over the same examples, |B| = examples.
  *                Source: Lai et al., "Oort", OSDI 2021, eq. 2
+ * moving_loss    of the steps' mean losses in the first epoch: the first, and then 0.8 of
+ *                what it was and 0.2 of the next; NaN: no step
+ * last_loss_squared  mean over the last step's batch of each loss squared; NaN: no step
+ * unique_examples    the smaller of the examples there are and steps times batch
  * samples_per_s  NaN: too quick to tell
  * needs_ms       with TRAINER_NO_TIME: the predicted length of the training */
 struct trainer_result {
@@ -60,6 +64,9 @@ struct trainer_result {
     double loss_last;
     double accuracy;
     double utility;
+    double moving_loss;
+    double last_loss_squared;
+    uint64_t unique_examples;
     double samples_per_s;
     int64_t train_ms;
     int64_t needs_ms;

@@ -164,13 +164,14 @@ static cygnet_receipt count(struct fake_coordinator *fake, const cygnet_task *ta
 
 static cygnet_status upload(cygnet_coordinator *c, cygnet_receipt *receipt,
                             const cygnet_task *task, const void *update, size_t len,
-                            cygnet_progress progress, void *user, const cygnet_stop *stop,
-                            cygnet_error *err)
+                            const cygnet_round_report *metrics, cygnet_progress progress,
+                            void *user, const cygnet_stop *stop, cygnet_error *err)
 {
     struct fake_coordinator *fake = self(c);
     int n = fake->upload.n_calls;
     cygnet_status st = begin(fake, &fake->upload, stop, err);
 
+    fake->last_metrics = *metrics;
     if (st != CYGNET_OK && !(fake->upload.lost && st != CYGNET_ECANCELLED))
         return st;
     progress(len, user);

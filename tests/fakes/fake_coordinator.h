@@ -54,6 +54,7 @@ struct fake_coordinator {
     int reported[FAKE_TOKENS];
     cygnet_update_info last_update;
     cygnet_round_report last_report;
+    cygnet_round_report last_metrics; /* of an upload */
     char last_reason[CYGNET_ERROR_MESSAGE_BYTES];
     char last_client_id[64];
     cygnet_check_in last_hello; /* its lists are in last_abilities */

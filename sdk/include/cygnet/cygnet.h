@@ -143,7 +143,8 @@ typedef enum cygnet_outcome {
     CYGNET_OUTCOME_ABORTED = 5,      /* given up on purpose; the message says why */
     CYGNET_OUTCOME_INTERRUPTED = 6,  /* cancelled, or stopped qualifying */
     CYGNET_OUTCOME_FAILED = 7,       /* an error; see status and message */
-    CYGNET_OUTCOME_FINISHED = 8      /* the population's training is over */
+    CYGNET_OUTCOME_FINISHED = 8,     /* the population's training is over */
+    CYGNET_OUTCOME_EVALUATED = 9     /* the weights were evaluated, and told how good */
 } cygnet_outcome;
 
 /* The state of the round, for events and as the report of a run. Enough to draw
@@ -288,6 +289,42 @@ typedef struct cygnet_client cygnet_client;
 struct cygnet_http;
 struct cygnet_coordinator;
 
+/* What a coordinator that hands out weights and little else leaves to be agreed on
+ * beforehand. cygnet_job_init sets the defaults, FedScale's own where it has any.
+ *
+ * architecture   zoo name with arguments (docs/models.md); required
+ * n_classes      default 10
+ * input          one example; n_input_dims 0 (default): the architecture's own
+ * epochs         passes over the data; used when steps is 0 (default 1)
+ * steps          optimiser steps; 0: by epochs (default 20)
+ * batch          examples of a step; 1 to 65536 (default 30)
+ * momentum, weight_decay   of SGD (default 0.9 and 5e-4)
+ * deadline_s     how long a round may take from check-in (default 3600)
+ * max_examples   train on at most so many; 0 (default): all
+ * collection     of the examples to train on, for data_open (default "")
+ * evaluate_collection  of those to evaluate with (default "test")
+ * seed           of shuffling (default 0) */
+typedef struct cygnet_job {
+    uint32_t struct_size;
+    const char *architecture;
+    uint32_t n_classes;
+    uint32_t n_input_dims;
+    uint32_t input[4];
+    uint32_t epochs;
+    uint32_t steps;
+    uint32_t batch;
+    float momentum;
+    float weight_decay;
+    uint32_t deadline_s;
+    uint64_t max_examples;
+    const char *collection;
+    const char *evaluate_collection;
+    uint64_t seed;
+} cygnet_job;
+
+/* Sets struct_size and every default; architecture is NULL. */
+CYGNET_API void cygnet_job_init(cygnet_job *job);
+
 /* How to build a client. cygnet_options_init sets every default.
  *
  * server_url     "https://host[:port][/prefix]"; required, but with `coordinator`
@@ -337,7 +374,9 @@ struct cygnet_coordinator;
  *                not tell it (its level is device_state's then); at most 1000000;
  *                0 (default): what the system tells
  * gauge_unit_ua  what one of the battery gauge's current_now is, in uA: 1000 on phones
- *                that count in mA; at most 1000000; 0 (default): 1 */
+ *                that count in mA; at most 1000000; 0 (default): 1
+ * job            what the tasks of a coordinator that sends weights only are made of;
+ *                copied; NULL (default): the coordinator says it all */
 typedef struct cygnet_options {
     uint32_t struct_size;
     const char *server_url;
@@ -366,6 +405,7 @@ typedef struct cygnet_options {
     uint64_t max_round_mj;
     uint32_t battery_mwh;
     uint32_t gauge_unit_ua;
+    const cygnet_job *job;
 } cygnet_options;
 
 /* Sets struct_size and every default. */

@@ -49,7 +49,7 @@ static cygnet_status check_in(struct bench *b, cygnet_answer *answer)
 static cygnet_status upload(struct bench *b, cygnet_receipt *receipt)
 {
     return b->coordinator->upload(b->coordinator, receipt, &b->task, "abc", 3, NULL, NULL,
-                                  NULL, &b->err);
+                                  NULL, NULL, &b->err);
 }
 
 /* ---- What is sent -------------------------------------------------------- */

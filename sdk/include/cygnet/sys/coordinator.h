@@ -35,6 +35,12 @@ typedef enum cygnet_retry_reason {
     CYGNET_RETRY_STAY_AWAY = 2 /* kill switch: a long time */
 } cygnet_retry_reason;
 
+/* What a task asks for. */
+typedef enum cygnet_task_kind {
+    CYGNET_TASK_TRAIN = 0,   /* an update of the weights */
+    CYGNET_TASK_EVALUATE = 1 /* how good the weights are on the device's examples */
+} cygnet_task_kind;
+
 /* What the client says of itself at check-in. Strings are borrowed.
  *
  * architectures, codecs  names it can work with, ended by NULL; the whole list
@@ -67,9 +73,11 @@ typedef struct cygnet_check_in {
  * steps         optimiser steps; 0: by epochs
  * max_examples  use at most so many of the device's examples; 0: all
  * seed          of shuffling and stochastic rounding
- * codec         of the update: "none", "int8", ...
+ * codec         of the update: "none", "int8", "weights" (the local weights themselves)
  * unsupported   not empty: what the task requires and this dialect does not know;
- *               the round must be declined (outcome aborted) with this reason */
+ *               the round must be declined (outcome aborted) with this reason
+ * kind          of an evaluation, epochs, steps, lr, momentum, weight_decay, seed, codec
+ *               and max_update_bytes mean nothing, and batch is but a piece */
 typedef struct cygnet_task {
     char id[CYGNET_TASK_ID_MAX + 1];
     char token[CYGNET_TOKEN_MAX + 1];
@@ -100,6 +108,7 @@ typedef struct cygnet_task {
     cygnet_requirement unmetered;
     int32_t min_battery_percent;
     char unsupported[CYGNET_UNSUPPORTED_MAX + 1];
+    cygnet_task_kind kind;
 } cygnet_task;
 
 /* The answer to a check-in: a task, or a window [min_s, max_s] (seconds from
@@ -119,7 +128,20 @@ typedef enum cygnet_receipt {
     CYGNET_RECEIPT_REJECTED = 2  /* not usable; err->message says why */
 } cygnet_receipt;
 
-/* What the client reports when a round has ended for it. */
+/* What the client measured in a round, and how that has ended for it.
+ *
+ * outcome, reason    of upload's metrics: NONE and ""
+ * examples           distinct ones that were trained on, or evaluated
+ * utility            |B| sqrt(mean loss^2) over an epoch, Oort (OSDI 2021) eq. 2
+ * loss_sum           EVALUATE: sum over the examples of the cross-entropy, in nats
+ * top_1, top_5       EVALUATE: examples whose label has the largest output, or one of
+ *                    the five largest (ties: the lower class first)
+ * moving_loss        TRAIN: of the steps' mean losses in the first epoch, the first,
+ *                    and then 0.8 of what it was and 0.2 of the next; NaN: no step
+ * last_loss_squared  TRAIN: mean over the last step's batch of each example's loss,
+ *                    squared; NaN: no step
+ * unique_examples    TRAIN: at most so many distinct examples were seen: the smaller of
+ *                    those there are and steps taken times batch */
 typedef struct cygnet_round_report {
     uint32_t struct_size;
     cygnet_outcome outcome;
@@ -129,10 +151,16 @@ typedef struct cygnet_round_report {
     double loss_first;
     double loss_last;
     double accuracy;
-    double utility; /* |B| sqrt(mean loss^2), Oort (OSDI 2021) eq. 2 */
+    double utility;
     int64_t train_ms;
     uint64_t bytes_up;
     uint64_t bytes_down;
+    double loss_sum;
+    uint64_t top_1;
+    uint64_t top_5;
+    double moving_loss;
+    double last_loss_squared;
+    uint64_t unique_examples;
 } cygnet_round_report;
 
 /* bytes  moved since the call began (a total, not a step) */
@@ -147,10 +175,15 @@ typedef void (*cygnet_progress)(uint64_t bytes, void *user);
  * check_in       asks for work
  * fetch          the task's global weights, verified, from cache or network;
  *                progress counts bytes that came over the network
- * upload         the container of docs/update-format.md; repeatable when
- *                delivery is idempotent
+ * upload         the container of docs/update-format.md, and what training measured,
+ *                also after a restart; repeatable when delivery is idempotent
  * renew          tells the coordinator that the token is alive; may be NULL
- * report         best effort; may be NULL when the protocol has none */
+ * report         best effort; may be NULL when the protocol has none. With outcome
+ *                EVALUATED it is the result of an evaluation: then trouble that passes
+ *                is waited out, as upload's is
+ * min_examples   a device with fewer may not check in; the data is then opened once
+ *                before the first check-in, with an empty collection and selector or
+ *                those of cygnet_options.job. 0: check-in need not know */
 typedef struct cygnet_coordinator {
     uint32_t struct_size;
     cygnet_delivery delivery;
@@ -162,8 +195,8 @@ typedef struct cygnet_coordinator {
                            const cygnet_stop *stop, cygnet_error *err);
     cygnet_status (*upload)(struct cygnet_coordinator *c, cygnet_receipt *receipt,
                             const cygnet_task *task, const void *update, size_t len,
-                            cygnet_progress progress, void *user, const cygnet_stop *stop,
-                            cygnet_error *err);
+                            const cygnet_round_report *metrics, cygnet_progress progress,
+                            void *user, const cygnet_stop *stop, cygnet_error *err);
     cygnet_status (*renew)(struct cygnet_coordinator *c, cygnet_receipt *receipt,
                            uint32_t *lease_s, const cygnet_task *task,
                            const cygnet_stop *stop, cygnet_error *err);
@@ -171,6 +204,7 @@ typedef struct cygnet_coordinator {
                             const cygnet_round_report *report, const cygnet_stop *stop,
                             cygnet_error *err);
     uint32_t (*retry_after_s)(struct cygnet_coordinator *c);
+    uint32_t min_examples;
 } cygnet_coordinator;
 
 #ifdef __cplusplus
