@@ -159,7 +159,6 @@ static cygnet_status give_answer(cygnet_answer *answer, struct fedscale *f,
     }
     st = make_task(&answer->task, f, hello->last_round, err);
     answer->has_task = st == CYGNET_OK;
-    f->taken = answer->has_task;
     return st;
 }
 
@@ -256,7 +255,7 @@ static cygnet_status read_url(struct fedscale *f, cygnet_error *err)
 
 static cygnet_status check_job(const struct fedscale_config *config, cygnet_error *err)
 {
-    if (!config->job || config->n_layout == 0)
+    if (!config->job || config->layout.n == 0)
         return fail(err, CYGNET_EINVAL, 0,
                     "job: a FedScale aggregator sends weights without names; the options "
                     "must say which architecture they are of");

@@ -46,83 +46,26 @@ static cygnet_status send_once(struct fedscale *f, const char *token,
 
 /* ---- Weights ------------------------------------------------------------------- */
 
-static bool is_like(const cygnet_tensor *tensor, const cygnet_tensor *wanted)
-{
-    return tensor && tensor->dtype == wanted->dtype &&
-           tensor->n_dims == wanted->n_dims &&
-           memcmp(tensor->shape, wanted->shape,
-                  wanted->n_dims * sizeof(wanted->shape[0])) == 0;
-}
-
-static bool is_finite(const cygnet_tensor *tensor)
-{
-    const float *values = tensor->data;
-
-    for (size_t i = 0; tensor->dtype == CYGNET_F32 && i < tensor->size_bytes / 4; i++)
-        if (!isfinite(values[i]))
-            return false;
-    return true;
-}
-
-/* One wrong upload ends the aggregator for everybody. */
-static cygnet_status check_weights(const struct fedscale *f,
-                                   const cygnet_tensors *weights, cygnet_error *err)
-{
-    if (cygnet_tensors_count(weights) != f->config.n_layout)
-        return fail(err, CYGNET_ESHAPE, 0, "upload: %zu tensors where the model has %zu",
-                    cygnet_tensors_count(weights), f->config.n_layout);
-    for (size_t i = 0; i < f->config.n_layout; i++) {
-        const cygnet_tensor *wanted = &f->config.layout[i];
-        const cygnet_tensor *tensor = cygnet_tensors_find(weights, wanted->name);
-
-        if (!is_like(tensor, wanted))
-            return fail(err, CYGNET_ESHAPE, 0,
-                        "upload: tensor \"%s\" is missing or of another type or shape",
-                        wanted->name);
-        if (!is_finite(tensor))
-            return fail(err, CYGNET_ENUMERIC, 0,
-                        "upload: tensor \"%s\" has a value that is not finite",
-                        wanted->name);
-    }
-    return CYGNET_OK;
-}
-
-/* What goes with the weights. */
-struct contribution {
-    const cygnet_tensors *weights;
-    double moving_loss;
-    double utility;
-    uint64_t trained_size;
-    bool success;
-    double wall_s;
-};
-
 static cygnet_status write_upload(struct bytes *message, const struct fedscale *f,
-                                  const struct contribution *what, cygnet_error *err)
+                                  const struct fedscale_upload *what, cygnet_error *err)
 {
     size_t mark = 0;
-    cygnet_status st = fedscale_complete_begin(&mark, message, f->id, "upload_model", err);
+    cygnet_status st = fedscale_complete_begin(&mark, message, f->errand.id, "upload_model", err);
 
     if (st == CYGNET_OK)
-        st = fedscale_upload_write(message, &f->errand.meta, what->weights,
-                                   f->config.layout, f->config.n_layout,
-                                   what->moving_loss, what->utility, what->trained_size,
-                                   what->success, what->wall_s, err);
+        st = fedscale_upload_write(message, what, err);
     if (st == CYGNET_OK)
         fedscale_complete_end(message, mark);
     return st;
 }
 
 static cygnet_status send_weights(struct fedscale *f, const char *token,
-                                  const struct contribution *what,
+                                  const struct fedscale_upload *what,
                                   const struct sending *sending, cygnet_error *err)
 {
     struct bytes message;
-    cygnet_status st = check_weights(f, what->weights, err);
+    cygnet_status st = fedscale_begin(&message, f, err);
 
-    if (st != CYGNET_OK)
-        return st;
-    st = fedscale_begin(&message, f, err);
     if (st == CYGNET_OK)
         st = write_upload(&message, f, what, err);
     if (st == CYGNET_OK)
@@ -159,7 +102,9 @@ cygnet_status fedscale_upload(cygnet_coordinator *c, cygnet_receipt *receipt,
                               const cygnet_stop *stop, cygnet_error *err)
 {
     struct fedscale *f = (struct fedscale *)c;
-    struct contribution what = {
+    struct fedscale_upload what = {
+        .who = &f->errand.meta,
+        .layout = &f->config.layout,
         .moving_loss = at_least_zero(metrics->moving_loss),
         .utility = at_least_zero(sqrt(at_least_zero(metrics->last_loss_squared)) *
                                  (double)metrics->unique_examples),
@@ -196,9 +141,9 @@ static cygnet_status send_results(struct fedscale *f, const char *token,
 
     bytes_init(&pickle, FEDSCALE_ANSWER_EXTRA, f->config.alloc);
     if (st == CYGNET_OK)
-        st = fedscale_results_write(&pickle, f->id, results, err);
+        st = fedscale_results_write(&pickle, f->errand.id, results, err);
     if (st == CYGNET_OK)
-        st = fedscale_complete_write(&message, f->id, "model_test", &pickle, err);
+        st = fedscale_complete_write(&message, f->errand.id, "model_test", &pickle, err);
     if (st == CYGNET_OK)
         st = send_once(f, token, &message, sending, err);
     bytes_clear(&pickle);
@@ -209,7 +154,7 @@ static cygnet_status send_results(struct fedscale *f, const char *token,
 static cygnet_status decline_training(struct fedscale *f, const char *token,
                                       const struct sending *sending, cygnet_error *err)
 {
-    struct contribution what = {.success = false};
+    struct fedscale_upload what = {.who = &f->errand.meta, .layout = &f->config.layout};
     cygnet_tensors *weights;
     cygnet_status st = fedscale_errand_weights(&weights, f, token, err);
 

@@ -15,8 +15,8 @@ static cygnet_status keep_weights(struct fedscale *f,
 {
     cygnet_tensors *weights;
     cygnet_status st = fedscale_weights_read(
-        &weights, response->data, response->data_len, f->config.layout,
-        f->config.n_layout, f->config.max_model_bytes, f->config.alloc, err);
+        &weights, response->data, response->data_len, &f->config.layout,
+        f->config.max_model_bytes, f->config.alloc, err);
 
     if (st != CYGNET_OK)
         return fail_within(err, st, "the aggregator's weights");

@@ -29,6 +29,7 @@ static cygnet_status describe(cygnet_tensors *weights,
     const char *const pairs[][2] = {
         {"event", event_name(errand->event)},
         {"token", errand->token},
+        {"executor_id", errand->id},
         {"client_id", meta->client_id_is_int ? number : meta->client_id},
         {"client_id_type", meta->client_id_is_int ? "int" : "str"},
         {"learning_rate", lr},
@@ -72,6 +73,8 @@ static bool read_errand(struct fedscale_errand *out, const cygnet_tensors *weigh
     if (!event ||
         !copy_text(out->token, sizeof(out->token),
                    cygnet_tensors_metadata(weights, "token")) ||
+        !copy_text(out->id, sizeof(out->id),
+                   cygnet_tensors_metadata(weights, "executor_id")) ||
         !read_meta(&out->meta, weights))
         return false;
     if (strcmp(event, event_name(FEDSCALE_CLIENT_TRAIN)) == 0)
@@ -162,6 +165,7 @@ cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
         return fail(err, CYGNET_EPROTOCOL, 0,
                     "the aggregator asks for %s and has sent no weights",
                     event_name(event));
+    (void)snprintf(errand.id, sizeof(errand.id), "%s", f->id);
     st = draw_token(errand.token, err);
     if (st == CYGNET_OK)
         st = describe(f->weights, &errand, err);
@@ -170,7 +174,6 @@ cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
     if (st != CYGNET_OK)
         return st;
     f->errand = errand;
-    f->taken = false;
     return CYGNET_OK;
 }
 
@@ -213,15 +216,17 @@ cygnet_status fedscale_errand_weights(cygnet_tensors **out, struct fedscale *f,
         return CYGNET_OK;
     }
     st = load(out, &errand, f, err);
-    if (st != CYGNET_OK || strcmp(errand.token, token) == 0) {
-        if (st == CYGNET_OK)
-            f->errand = errand;
-        return st;
+    if (st == CYGNET_OK && strcmp(errand.token, token) != 0)
+        st = fail(err, CYGNET_ENOTFOUND, 0,
+                  "the weights of the task at hand are no longer there");
+    if (st == CYGNET_OK) {
+        f->errand = errand;
+        return CYGNET_OK;
     }
     cygnet_tensors_destroy(*out);
     *out = NULL;
-    return fail(err, CYGNET_ENOTFOUND, 0,
-                "the weights of the task at hand are no longer there");
+    f->errand.event = FEDSCALE_DUMMY; /* not to be offered again */
+    return st;
 }
 
 cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,

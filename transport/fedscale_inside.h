@@ -3,8 +3,6 @@
 #ifndef TRANSPORT_FEDSCALE_INSIDE_H
 #define TRANSPORT_FEDSCALE_INSIDE_H
 
-#include "transport/fedscale_message.h"
-#include "transport/fedscale_pickle.h"
 #include "transport/grpc.h"
 #include "transport/transport.h"
 
@@ -19,16 +17,17 @@
  * aggregator waits for the answer for ever, so it is written down before anything else.
  *
  * event  MODEL_TEST or CLIENT_TRAIN; DUMMY: nothing
- * token  names it for the round */
+ * token  names it for the round
+ * id     the client that it was given to */
 struct fedscale_errand {
     enum fedscale_event event;
     char token[FEDSCALE_TOKEN_BYTES];
+    char id[FEDSCALE_ID_MAX + 1];
     struct fedscale_meta meta;
 };
 
 /* weights   the last ones that came and were not handed on; NULL: none
  * errand    what is to be done, or being done, with its weights
- * taken     a round has the errand
  * looked    what an earlier process left has been taken up
  * known     the server has answered this process as one that it knows
  * finished  the server has ended the job
@@ -42,7 +41,6 @@ struct fedscale {
     char id[FEDSCALE_ID_MAX + 1];
     cygnet_tensors *weights;
     struct fedscale_errand errand;
-    bool taken;
     bool looked;
     bool known;
     bool finished;

@@ -5,11 +5,10 @@
 #define TRANSPORT_FEDSCALE_PICKLE_H
 
 #include "base/bytes.h"
+#include "transport/fedscale_message.h"
 
 #include <cygnet/tensors.h>
 #include <stdbool.h>
-
-#define FEDSCALE_ID_MAX 128 /* bytes of a client's id, without the NUL */
 
 /* Names, dtypes (F32 or I64) and shapes of the model's tensors, in the order of
  * PyTorch's state_dict(); the data are not looked at. Borrowed. */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/store.h"
+#include "transport/fedscale_pickle.h"
 #include "transport/url.h"
 
 #include <cygnet/sys/coordinator.h>
@@ -54,15 +55,14 @@ void native_coordinator_destroy(cygnet_coordinator *coordinator); /* accepts NUL
  *
  * store   keeps what the aggregator has asked for until it is answered; must survive
  * job     what the aggregator does not say
- * layout  the model's state_dict: names, types and shapes in its order, without data */
+ * layout  of the model's state_dict; empty: there is no such architecture */
 struct fedscale_config {
     const char *server_url;
     cygnet_http *http;
     struct store *store;
     uint64_t max_model_bytes;
     const cygnet_job *job;
-    const cygnet_tensor *layout;
-    size_t n_layout;
+    struct fedscale_layout layout;
     const struct clock *clock;
     const struct log *log;
     const cygnet_allocator *alloc;
