@@ -153,7 +153,6 @@ static const struct patch patches[] = {
     {BYTES("FloatStorage", "ShortStorage"), CYGNET_EUNSUPPORTED,
      "\"conv.weight\": torch storage: pickle: byte 17: the global \"torch "
      "ShortStorage\""},
-    {BYTES("FloatStorage\n", "LongStorage\nq"), CYGNET_EFORMAT, "\"conv.weight\""},
     {BYTES("little_endianq\2\x88", "little_endianq\2\x89"), CYGNET_EFORMAT,
      "its bytes are not little-endian"},
     {BYTES("little_endian", "Little_endian"), CYGNET_EFORMAT, "not little-endian"},
