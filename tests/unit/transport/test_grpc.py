@@ -408,6 +408,186 @@ def test_a_server_that_says_nothing_is_given_up():
     assert (got["status"], got["event"]) == ("ETIMEOUT", "")
 
 
+# ---- Frames by hand ----------------------------------------------------------
+# A server that speaks just enough HTTP/2 to say the wrong thing.
+
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
+END_STREAM, END_HEADERS = 1, 4
+MESSAGE = b"\0\0\0\0\x0d\x0a\x0bdummy_event"
+
+
+def frame(kind, flags, stream, payload=b""):
+    head = struct.pack(">I", len(payload))[1:] + bytes([kind, flags])
+    return head + struct.pack(">I", stream) + payload
+
+
+def hpack_size(n):
+    """A length of HPACK, 7 bits and more."""
+    if n < 127:
+        return bytes([n])
+    return b"\x7f" + wire.varint(n - 127)
+
+
+def fields(*pairs, status=None):
+    """Header fields without compression; 0x88 is ":status: 200"."""
+    out = {None: b"", 200: b"\x88"}.get(status)
+    if out is None:
+        out = b"\x08\x03" + str(status).encode()
+    for name, value in pairs:
+        out += b"\0" + hpack_size(len(name)) + name.encode()
+        out += hpack_size(len(value)) + value.encode()
+    return out
+
+
+def headers(*pairs, status=200, flags=END_HEADERS):
+    pairs = pairs or (("content-type", "application/grpc"),)
+    return frame(HEADERS, flags, 1, fields(*pairs, status=status))
+
+
+def trailers(*pairs):
+    pairs = pairs or (("grpc-status", "0"),)
+    return frame(HEADERS, END_HEADERS | END_STREAM, 1, fields(*pairs))
+
+
+def receive(connection, size):
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise ConnectionError
+        data += piece
+    return data
+
+
+@contextlib.contextmanager
+def h2_server(*frames):
+    """Sends the frames when a request has arrived whole."""
+
+    def talk(connection):
+        receive(connection, 24)
+        connection.sendall(frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0))
+        while True:
+            head = receive(connection, 9)
+            receive(connection, int.from_bytes(head[:3], "big"))
+            if head[3] == DATA and head[4] & END_STREAM:
+                break
+        connection.sendall(b"".join(frames))
+        connection.settimeout(5)
+        while connection.recv(65536):
+            pass
+
+    with raw_server(talk) as url:
+        yield url
+
+
+def answer_of(*frames, options=()):
+    with h2_server(*frames) as url:
+        return calls(url, "ping", options=["--timeout-ms", "4000", *options])[0]
+
+
+def test_a_hand_made_answer_is_read():
+    got = answer_of(headers(), frame(DATA, 0, 1, MESSAGE), trailers())
+    assert (got["status"], got["event"], got["grpc"]) == ("OK", "dummy_event", 0)
+
+
+def test_a_message_in_many_frames_is_read():
+    pieces = [frame(DATA, 0, 1, MESSAGE[i : i + 1]) for i in range(len(MESSAGE))]
+    assert answer_of(headers(), *pieces, trailers())["event"] == "dummy_event"
+
+
+def test_hints_before_an_answer_are_passed_over():
+    hints = headers(("link", "</x>"), status=103)
+    got = answer_of(hints, headers(), frame(DATA, 0, 1, MESSAGE), trailers())
+    assert got["event"] == "dummy_event"
+
+
+def test_trailers_alone_are_an_answer():
+    pairs = (("content-type", "application/grpc"), ("grpc-status", "8"),
+             ("grpc-message", "too%20much"))  # fmt: skip
+    got = answer_of(headers(*pairs, flags=END_HEADERS | END_STREAM))
+    assert (got["status"], got["grpc"]) == ("ELIMIT", 8)
+    assert "RESOURCE_EXHAUSTED: too much" in got["message"]
+
+
+def test_an_answer_without_trailers_breaks_the_protocol():
+    got = answer_of(headers(), frame(DATA, END_STREAM, 1, MESSAGE))
+    assert got["status"] == "EPROTOCOL"
+    assert "without a grpc-status" in got["message"]
+
+
+def test_a_stream_that_is_reset_is_network_trouble():
+    reset = frame(RST_STREAM, 0, 1, struct.pack(">I", 2))
+    assert answer_of(headers(), frame(DATA, 0, 1, MESSAGE[:9]), reset)["status"] == "ENETWORK"
+    assert answer_of(reset)["status"] == "ENETWORK"
+
+
+def test_a_refused_stream_is_not_tried_again():
+    """libcurl would, on its own."""
+    seen = []
+
+    def talk(connection):
+        receive(connection, 24)
+        connection.sendall(frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0))
+        kind = None
+        while kind != HEADERS:
+            head = receive(connection, 9)
+            kind = head[3]
+            receive(connection, int.from_bytes(head[:3], "big"))
+        seen.append(connection)
+        connection.sendall(frame(RST_STREAM, 0, 1, struct.pack(">I", 7)))
+        connection.settimeout(2)
+        while connection.recv(65536):
+            pass
+
+    with raw_server(talk) as url:
+        got = calls(url, "ping", options=["--timeout-ms", "4000"])[0]
+    assert (got["status"], got["sent"], len(seen)) == ("ENETWORK", 1, 1)
+    assert "sent only once" in got["message"]
+
+
+def test_a_connection_that_goes_away_is_network_trouble():
+    away = frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0))
+    assert answer_of(away)["status"] in ("ENETWORK", "ETIMEOUT")
+
+
+def test_a_compressed_answer_is_refused():
+    got = answer_of(headers(), frame(DATA, 0, 1, b"\1" + MESSAGE[1:]), trailers())
+    assert got["status"] == "EPROTOCOL"
+    assert "compressed" in got["message"]
+
+
+def test_a_length_that_lies_is_refused():
+    short = b"\0\0\0\0\x0c" + MESSAGE[5:]
+    got = answer_of(headers(), frame(DATA, 0, 1, short), trailers())
+    assert got["status"] == "EPROTOCOL"
+    long = b"\0\0\0\0\x0e" + MESSAGE[5:]
+    got = answer_of(headers(), frame(DATA, 0, 1, long), trailers())
+    assert (got["status"], got["grpc"]) == ("EPROTOCOL", 0)
+    huge = b"\0\xff\xff\xff\xff" + MESSAGE[5:]
+    assert answer_of(headers(), frame(DATA, 0, 1, huge), trailers())["status"] == "ELIMIT"
+
+
+def test_too_many_trailers_are_refused():
+    many = [(f"x-{i}", "y") for i in range(100)]
+    got = answer_of(headers(), frame(DATA, 0, 1, MESSAGE), trailers(*many))
+    assert got["status"] == "ELIMIT"
+    assert "more than 64 header lines" in got["message"]
+
+
+def test_a_long_trailer_is_refused():
+    long = trailers(("grpc-status", "0"), ("grpc-message", "y" * 9000))
+    got = answer_of(headers(), frame(DATA, 0, 1, MESSAGE), long)
+    assert got["status"] == "ELIMIT"
+    assert "longer than 8192 bytes" in got["message"]
+
+
+def test_a_page_is_no_answer():
+    page = headers(("content-type", "text/html"), status=502)
+    got = answer_of(page, frame(DATA, END_STREAM, 1, b"<html>"))
+    assert got["status"] == "ESERVER"
+    assert "HTTP 502 and no gRPC" in got["message"]
+
+
 def test_an_evil_pickle_is_one():
     """The fake's own: whoever loads it makes a folder."""
     data = fake.spoil_data("evil", 0, b"")
