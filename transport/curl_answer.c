@@ -167,14 +167,22 @@ int curl_on_progress(void *user, curl_off_t total_down, curl_off_t down,
     return 0;
 }
 
+/* libcurl repeats a request, body and all, when the server refuses its stream: over
+ * HTTP/2 that is promised not to happen. */
 int curl_on_connected(void *user, char *peer, char *own, int peer_port, int own_port)
 {
-    const struct exchange *x = user;
+    struct exchange *x = user;
 
     (void)peer;
     (void)own;
     (void)peer_port;
     (void)own_port;
+    if (x->begun && curl_wants_http2(x->request)) {
+        x->verdict = fail(x->err, CYGNET_ENETWORK, 0,
+                          "the server refused the request, which is sent only once");
+        return CURL_PREREQFUNC_ABORT;
+    }
+    x->begun = true;
     if (x->sink->sent)
         x->sink->sent(0, x->sink->user);
     return CURL_PREREQFUNC_OK;

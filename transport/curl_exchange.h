@@ -27,6 +27,7 @@ struct curl_http {
  * status    of the answer that is coming in, 0 before its first line
  * drop      the answer is a redirect that will be followed, or 1xx
  * complete  its headers have ended; what follows are trailers
+ * begun     the request has begun to leave
  * verdict   what a callback has ended the exchange with
  * moved     bytes both ways, to notice a stall */
 struct exchange {
@@ -38,6 +39,7 @@ struct exchange {
     int status;
     bool drop;
     bool complete;
+    bool begun;
     uint32_t n_headers;
     uint64_t n_body;
     uint64_t n_header_bytes;

@@ -166,6 +166,7 @@ static cygnet_status exchange_once(struct exchange *x, const struct url *at)
 
     x->status = 0;
     x->drop = false;
+    x->begun = false;
     x->n_body = 0;
     x->n_sent = 0;
     stack->reason[0] = '\0';

@@ -90,9 +90,8 @@ static CURLcode set_policy(const struct curl_http *stack)
 
 /* HTTP/1.1 unless the request asks: HTTP/2 gives nothing to one exchange at a time.
  *
- * An exchange over HTTP/2 has a connection of its own. libcurl repeats a request,
- * its body too, when a connection that it kept turns out to be dead, and who asks
- * for HTTP/2 may not afford that; and libcurl 7.88 cannot use a connection in
+ * An exchange over HTTP/2 has a connection of its own: libcurl repeats a request when
+ * a connection that it kept turns out to be dead, and libcurl 7.88 cannot use one in
  * cleartext a second time. */
 static CURLcode set_version(CURL *easy, const cygnet_http_request *request)
 {
