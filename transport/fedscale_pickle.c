@@ -375,13 +375,10 @@ static bool is_finite(const cygnet_tensor *tensor)
     return true;
 }
 
-/* The weights that stand for the i-th tensor of the layout. */
-static cygnet_status find_tensor(const cygnet_tensor **out,
-                                 const struct fedscale_upload *upload, size_t i,
-                                 cygnet_error *err)
+/* Whether the weights that stand for that tensor of the layout can be sent. */
+static cygnet_status check_tensor(const cygnet_tensor *expected,
+                                  const cygnet_tensor *found, cygnet_error *err)
 {
-    const cygnet_tensor *expected = &upload->layout->items[i];
-    const cygnet_tensor *found = cygnet_tensors_find(upload->weights, expected->name);
     cygnet_status st;
 
     if (!found)
@@ -397,7 +394,6 @@ static cygnet_status find_tensor(const cygnet_tensor **out,
     if (!is_finite(found))
         return fail(err, CYGNET_ENUMERIC, 0,
                     "upload: tensor \"%.100s\" holds NaN or infinity", expected->name);
-    *out = found;
     return CYGNET_OK;
 }
 
@@ -415,11 +411,11 @@ static cygnet_status check_upload(uint64_t *n_bytes, const struct fedscale_uploa
         return fail(err, CYGNET_EINVAL, 0, "upload: there is no client id");
     *n_bytes = UPLOAD_SLACK_BYTES;
     for (size_t i = 0; i < upload->layout->n && st == CYGNET_OK; i++) {
-        const cygnet_tensor *tensor = NULL;
+        const cygnet_tensor *expected = &upload->layout->items[i];
+        const cygnet_tensor *found = cygnet_tensors_find(upload->weights, expected->name);
 
-        st = find_tensor(&tensor, upload, i, err);
-        if (st == CYGNET_OK)
-            *n_bytes += tensor->size_bytes + TENSOR_SLACK_BYTES;
+        st = check_tensor(expected, found, err);
+        *n_bytes += found ? found->size_bytes + TENSOR_SLACK_BYTES : 0;
     }
     if (st == CYGNET_OK && count != upload->layout->n)
         return fail(err, CYGNET_ESHAPE, 0, "upload: expected %zu tensors, found %zu",

@@ -89,7 +89,11 @@ const struct pickle_value *pickle_root(const struct pickle *pickle);
 void pickle_destroy(struct pickle *pickle); /* accepts NULL */
 
 /* Each accepts NULL, which is of no kind. */
-bool pickle_is(const struct pickle_value *value, enum pickle_kind kind);
+static inline bool pickle_is(const struct pickle_value *value, enum pickle_kind kind)
+{
+    return value && value->kind == kind;
+}
+
 bool pickle_is_text(const struct pickle_value *value, const char *text);
 bool pickle_is_call(const struct pickle_value *value, size_t global, size_t n_arguments);
 bool pickle_int(int64_t *out, const struct pickle_value *value);   /* no bool */

@@ -1,43 +1,12 @@
-/* The reader: a stack machine over the bytes, one function for each opcode. */
-#include "transport/pickle.h"
-
+/* The reader: one function for each kind of opcode, and the table of them. */
 #include "base/alloc.h"
-#include "base/arena.h"
 #include "base/error.h"
+#include "transport/pickle_machine.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define SMALLEST_CAPACITY 8
 #define NAME_SHOWN 80 /* bytes of a global's name in an error */
-
-struct pickle {
-    const cygnet_allocator *alloc;
-    struct arena *arena;
-    const struct pickle_value *root;
-};
-
-/* data, len, at  the text and the next byte of it
- * op_at          offset of the opcode at work
- * stack          of values; marks are positions in it
- * memo           by number; NULL where nothing was put */
-struct machine {
-    struct pickle *pickle;
-    const struct pickle_rules *rules;
-    const uint8_t *data;
-    size_t len;
-    size_t at;
-    size_t op_at;
-    struct pickle_value **stack;
-    size_t n_stack;
-    size_t stack_cap;
-    size_t marks[PICKLE_MAX_MARKS];
-    size_t n_marks;
-    struct pickle_value **memo;
-    size_t n_memo;
-    size_t memo_cap;
-    bool stopped;
-};
 
 /* run    NULL: refused
  * width  bytes of the number behind it, or values that a tuple takes
@@ -49,195 +18,17 @@ struct opcode {
     enum pickle_kind kind;
 };
 
-static const struct opcode opcodes[256];
-
-/* A failure of the opcode at work. */
-static cygnet_status refuse(const struct machine *m, cygnet_status status,
-                            const char *what, cygnet_error *err)
-{
-    return fail(err, status, 0, "pickle: byte %zu: %s: %s", m->op_at,
-                opcodes[m->data[m->op_at]].name, what);
-}
-
-static cygnet_status bad(const struct machine *m, const char *what, cygnet_error *err)
-{
-    return refuse(m, CYGNET_EFORMAT, what, err);
-}
-
-static cygnet_status no_memory(const struct machine *m, cygnet_error *err)
-{
-    return refuse(m, CYGNET_ENOMEM, "out of memory", err);
-}
-
-/* The next `len` bytes of the text, which are passed. */
-static cygnet_status take(const uint8_t **out, struct machine *m, uint64_t len,
-                          cygnet_error *err)
-{
-    if (len > m->len - m->at)
-        return bad(m, "the text ends within", err);
-    *out = m->data + m->at;
-    m->at += (size_t)len;
-    return CYGNET_OK;
-}
-
-/* A little-endian number of `width` bytes. */
-static cygnet_status take_number(uint64_t *out, struct machine *m, size_t width,
-                                 cygnet_error *err)
-{
-    const uint8_t *p = NULL;
-    cygnet_status st = take(&p, m, width, err);
-    uint64_t value = 0;
-
-    for (size_t i = width; st == CYGNET_OK && i-- > 0;)
-        value = value << 8 | p[i];
-    *out = value;
-    return st;
-}
-
-/* Room for one more pointer. Errors: ELIMIT, ENOMEM. */
-static cygnet_status grow(struct machine *m, struct pickle_value ***items, size_t *cap,
-                          size_t needed, size_t max, cygnet_error *err)
-{
-    size_t larger = *cap ? *cap : SMALLEST_CAPACITY;
-    struct pickle_value **room;
-
-    if (needed <= *cap)
-        return CYGNET_OK;
-    if (needed > max)
-        return refuse(m, CYGNET_ELIMIT, "more than the reader's limit", err);
-    while (larger < needed)
-        larger *= 2;
-    room = mem_resize(m->pickle->alloc, *items, larger * sizeof(**items));
-    if (!room)
-        return no_memory(m, err);
-    memset(room + *cap, 0, (larger - *cap) * sizeof(*room));
-    *items = room;
-    *cap = larger;
-    return CYGNET_OK;
-}
-
-static cygnet_status push(struct machine *m, struct pickle_value *value,
-                          cygnet_error *err)
-{
-    cygnet_status st =
-        grow(m, &m->stack, &m->stack_cap, m->n_stack + 1, PICKLE_MAX_STACK, err);
-
-    if (st == CYGNET_OK)
-        m->stack[m->n_stack++] = value;
-    return st;
-}
-
-/* Pushes a new value of that kind and returns it for the rest to be filled in.
- * NULL: refused, with the status in *st. */
-static struct pickle_value *push_new(struct machine *m, enum pickle_kind kind,
-                                     cygnet_status *st, cygnet_error *err)
-{
-    struct pickle_value *value = arena_alloc(m->pickle->arena, sizeof(*value));
-
-    if (!value) {
-        *st = no_memory(m, err);
-        return NULL;
-    }
-    value->kind = kind;
-    *st = push(m, value, err);
-    return *st == CYGNET_OK ? value : NULL;
-}
-
-/* Values above the last mark, or all of them. */
-static size_t n_free(const struct machine *m)
-{
-    return m->n_stack - (m->n_marks > 0 ? m->marks[m->n_marks - 1] : 0);
-}
-
-static cygnet_status need(const struct machine *m, size_t n, cygnet_error *err)
-{
-    return n_free(m) >= n ? CYGNET_OK : bad(m, "the stack has too few values", err);
-}
-
-/* Removes the last mark; *n values lie above it. */
-static cygnet_status pop_mark(size_t *n, struct machine *m, cygnet_error *err)
-{
-    *n = 0;
-    if (m->n_marks == 0)
-        return bad(m, "there is no mark", err);
-    *n = n_free(m);
-    m->n_marks--;
-    return CYGNET_OK;
-}
-
-/* Room for `n` more items. Those left behind stay in the arena: no more than are
- * in use. */
-static bool make_room(struct machine *m, struct pickle_value *to, size_t n)
-{
-    size_t cap = to->cap ? to->cap : SMALLEST_CAPACITY;
-    struct pickle_value **items;
-
-    if (n <= to->cap - to->n)
-        return true;
-    if (to->kind != PICKLE_LIST && to->kind != PICKLE_DICT)
-        cap = n; /* will not grow again */
-    while (cap - to->n < n)
-        cap *= 2;
-    items = arena_alloc_array(m->pickle->arena, cap, sizeof(*items));
-    if (!items)
-        return false;
-    if (to->n > 0)
-        memcpy(items, to->as.items, to->n * sizeof(*items));
-    to->as.items = items;
-    to->cap = cap;
-    return true;
-}
-
-/* Moves the last `n` values of the stack into the container. A value that lies in
- * another is sealed, so that none can come to hold itself. */
-static cygnet_status gather(struct machine *m, struct pickle_value *to, size_t n,
-                            cygnet_error *err)
-{
-    if (n > 0 && !make_room(m, to, n))
-        return no_memory(m, err);
-    for (size_t i = m->n_stack - n; i < m->n_stack; i++) {
-        struct pickle_value *item = m->stack[i];
-
-        item->sealed = true;
-        if (item->depth + 1 > to->depth)
-            to->depth = (uint8_t)(item->depth + 1);
-        to->as.items[to->n++] = item;
-    }
-    m->n_stack -= n;
-    if (to->sealed)
-        return bad(m, "a value changes after it was used", err);
-    if (to->depth > PICKLE_MAX_DEPTH)
-        return refuse(m, CYGNET_ELIMIT, "values lie too deep in each other", err);
-    return CYGNET_OK;
-}
-
-/* Replaces the last `n` values by one that holds them. */
-static cygnet_status wrap(struct machine *m, enum pickle_kind kind, uint16_t global,
-                          size_t n, cygnet_error *err)
-{
-    struct pickle_value *value = arena_alloc(m->pickle->arena, sizeof(*value));
-    cygnet_status st;
-
-    if (!value)
-        return no_memory(m, err);
-    value->kind = kind;
-    value->global = global;
-    value->depth = 1;
-    st = gather(m, value, n, err);
-    return st == CYGNET_OK ? push(m, value, err) : st;
-}
-
 static cygnet_status run_proto(struct machine *m, const struct opcode *op,
                                cygnet_error *err)
 {
     uint64_t version;
-    cygnet_status st = take_number(&version, m, 1, err);
+    cygnet_status st = machine_take_number(&version, m, 1, err);
 
     (void)op;
     if (st != CYGNET_OK)
         return st;
     if (m->op_at != 0)
-        return bad(m, "stands at the beginning only", err);
+        return machine_bad(m, "stands at the beginning only", err);
     if (version < 2 || version > 5)
         return fail(err, CYGNET_EUNSUPPORTED, 0, "pickle: protocol %u is not known",
                     (unsigned)version);
@@ -249,11 +40,11 @@ static cygnet_status run_frame(struct machine *m, const struct opcode *op,
                                cygnet_error *err)
 {
     uint64_t len;
-    cygnet_status st = take_number(&len, m, 8, err);
+    cygnet_status st = machine_take_number(&len, m, 8, err);
 
     (void)op;
     if (st == CYGNET_OK && len > m->len - m->at)
-        return bad(m, "the text ends within", err);
+        return machine_bad(m, "the text ends within", err);
     return st;
 }
 
@@ -262,7 +53,7 @@ static cygnet_status run_stop(struct machine *m, const struct opcode *op,
 {
     (void)op;
     if (m->n_stack != 1 || m->n_marks != 0)
-        return bad(m, "the stack does not hold one value", err);
+        return machine_bad(m, "the stack does not hold one value", err);
     m->pickle->root = m->stack[0];
     m->stopped = true;
     return CYGNET_OK;
@@ -273,7 +64,7 @@ static cygnet_status run_mark(struct machine *m, const struct opcode *op,
 {
     (void)op;
     if (m->n_marks == PICKLE_MAX_MARKS)
-        return refuse(m, CYGNET_ELIMIT, "too many marks", err);
+        return machine_refuse(m, CYGNET_ELIMIT, "too many marks", err);
     m->marks[m->n_marks++] = m->n_stack;
     return CYGNET_OK;
 }
@@ -284,7 +75,7 @@ static cygnet_status run_none(struct machine *m, const struct opcode *op,
     cygnet_status st;
 
     (void)op;
-    (void)push_new(m, PICKLE_NONE, &st, err);
+    (void)machine_push_new(m, PICKLE_NONE, &st, err);
     return st;
 }
 
@@ -292,7 +83,7 @@ static cygnet_status run_bool(struct machine *m, const struct opcode *op,
                               cygnet_error *err)
 {
     cygnet_status st;
-    struct pickle_value *value = push_new(m, PICKLE_BOOL, &st, err);
+    struct pickle_value *value = machine_push_new(m, PICKLE_BOOL, &st, err);
 
     if (value)
         value->as.truth = op->width != 0;
@@ -304,7 +95,7 @@ static cygnet_status push_int(struct machine *m, uint64_t raw, unsigned bits,
                               cygnet_error *err)
 {
     cygnet_status st;
-    struct pickle_value *value = push_new(m, PICKLE_INT, &st, err);
+    struct pickle_value *value = machine_push_new(m, PICKLE_INT, &st, err);
 
     if (bits < 64 && raw >> (bits - 1) & 1)
         raw |= ~UINT64_C(0) << bits;
@@ -318,7 +109,7 @@ static cygnet_status run_binint(struct machine *m, const struct opcode *op,
                                 cygnet_error *err)
 {
     uint64_t raw;
-    cygnet_status st = take_number(&raw, m, op->width, err);
+    cygnet_status st = machine_take_number(&raw, m, op->width, err);
 
     return st == CYGNET_OK ? push_int(m, raw, op->width == 4 ? 32 : 64, err) : st;
 }
@@ -328,13 +119,13 @@ static cygnet_status run_long1(struct machine *m, const struct opcode *op,
 {
     uint64_t width;
     uint64_t raw = 0;
-    cygnet_status st = take_number(&width, m, 1, err);
+    cygnet_status st = machine_take_number(&width, m, 1, err);
 
     (void)op;
     if (st == CYGNET_OK && width > 8)
-        return refuse(m, CYGNET_ELIMIT, "a number of more than 64 bits", err);
+        return machine_refuse(m, CYGNET_ELIMIT, "a number of more than 64 bits", err);
     if (st == CYGNET_OK)
-        st = take_number(&raw, m, (size_t)width, err);
+        st = machine_take_number(&raw, m, (size_t)width, err);
     if (st != CYGNET_OK)
         return st;
     return push_int(m, raw, width > 0 ? 8 * (unsigned)width : 64, err);
@@ -343,17 +134,17 @@ static cygnet_status run_long1(struct machine *m, const struct opcode *op,
 static cygnet_status run_binfloat(struct machine *m, const struct opcode *op,
                                   cygnet_error *err)
 {
-    const uint8_t *p = NULL;
-    cygnet_status st = take(&p, m, 8, err);
+    const uint8_t *p = machine_take(m, 8, err);
     struct pickle_value *value;
     uint64_t bits = 0;
+    cygnet_status st;
 
     (void)op;
-    if (st != CYGNET_OK)
-        return st;
+    if (!p)
+        return CYGNET_EFORMAT;
     for (size_t i = 0; i < 8; i++)
         bits = bits << 8 | p[i];
-    value = push_new(m, PICKLE_FLOAT, &st, err);
+    value = machine_push_new(m, PICKLE_FLOAT, &st, err);
     if (value)
         memcpy(&value->as.real, &bits, sizeof(bits));
     return st;
@@ -363,16 +154,17 @@ static cygnet_status run_binfloat(struct machine *m, const struct opcode *op,
 static cygnet_status run_string(struct machine *m, const struct opcode *op,
                                 cygnet_error *err)
 {
-    const uint8_t *p = NULL;
+    const uint8_t *p;
     uint64_t len;
-    cygnet_status st = take_number(&len, m, op->width, err);
+    cygnet_status st = machine_take_number(&len, m, op->width, err);
     struct pickle_value *value;
 
-    if (st == CYGNET_OK)
-        st = take(&p, m, len, err);
     if (st != CYGNET_OK)
         return st;
-    value = push_new(m, op->kind, &st, err);
+    p = machine_take(m, len, err);
+    if (!p)
+        return CYGNET_EFORMAT;
+    value = machine_push_new(m, op->kind, &st, err);
     if (value) {
         value->as.bytes = p;
         value->n = (size_t)len;
@@ -383,33 +175,33 @@ static cygnet_status run_string(struct machine *m, const struct opcode *op,
 static cygnet_status run_container(struct machine *m, const struct opcode *op,
                                    cygnet_error *err)
 {
-    cygnet_status st = need(m, op->width, err);
+    cygnet_status st = machine_need(m, op->width, err);
 
-    return st == CYGNET_OK ? wrap(m, op->kind, 0, op->width, err) : st;
+    return st == CYGNET_OK ? machine_wrap(m, op->kind, 0, op->width, err) : st;
 }
 
 static cygnet_status run_tuple(struct machine *m, const struct opcode *op,
                                cygnet_error *err)
 {
     size_t n;
-    cygnet_status st = pop_mark(&n, m, err);
+    cygnet_status st = machine_pop_mark(&n, m, err);
 
     (void)op;
-    return st == CYGNET_OK ? wrap(m, PICKLE_TUPLE, 0, n, err) : st;
+    return st == CYGNET_OK ? machine_wrap(m, PICKLE_TUPLE, 0, n, err) : st;
 }
 
 /* The last `n` values go to the list below them. */
 static cygnet_status append(struct machine *m, size_t n, cygnet_error *err)
 {
-    cygnet_status st = need(m, n + 1, err);
+    cygnet_status st = machine_need(m, n + 1, err);
     struct pickle_value *list;
 
     if (st != CYGNET_OK)
         return st;
     list = m->stack[m->n_stack - n - 1];
     if (list->kind != PICKLE_LIST)
-        return bad(m, "there is no list", err);
-    return gather(m, list, n, err);
+        return machine_bad(m, "there is no list", err);
+    return machine_gather(m, list, n, err);
 }
 
 static cygnet_status run_append(struct machine *m, const struct opcode *op,
@@ -423,7 +215,7 @@ static cygnet_status run_appends(struct machine *m, const struct opcode *op,
                                  cygnet_error *err)
 {
     size_t n;
-    cygnet_status st = pop_mark(&n, m, err);
+    cygnet_status st = machine_pop_mark(&n, m, err);
 
     (void)op;
     return st == CYGNET_OK ? append(m, n, err) : st;
@@ -442,10 +234,10 @@ static cygnet_status check_keys(const struct machine *m, const struct pickle_val
         const struct pickle_value *key = dict->as.items[i];
 
         if (key->kind != PICKLE_STRING || key->n > PICKLE_MAX_KEY_BYTES)
-            return bad(m, "a key is not a short string", err);
+            return machine_bad(m, "a key is not a short string", err);
         for (size_t j = 0; j < i; j += 2)
             if (same_bytes(key, dict->as.items[j]))
-                return bad(m, "a key is there twice", err);
+                return machine_bad(m, "a key is there twice", err);
     }
     return CYGNET_OK;
 }
@@ -453,19 +245,19 @@ static cygnet_status check_keys(const struct machine *m, const struct pickle_val
 /* The last `n` values go to the dict below them, as keys and values in turn. */
 static cygnet_status set_items(struct machine *m, size_t n, cygnet_error *err)
 {
-    cygnet_status st = need(m, n + 1, err);
+    cygnet_status st = machine_need(m, n + 1, err);
     struct pickle_value *dict;
 
     if (st != CYGNET_OK)
         return st;
     dict = m->stack[m->n_stack - n - 1];
     if (dict->kind != PICKLE_DICT)
-        return bad(m, "there is no dict", err);
+        return machine_bad(m, "there is no dict", err);
     if (n % 2 != 0)
-        return bad(m, "a key has no value", err);
+        return machine_bad(m, "a key has no value", err);
     if (n > (size_t)2 * PICKLE_MAX_PAIRS - dict->n)
-        return refuse(m, CYGNET_ELIMIT, "a dict has too many pairs", err);
-    st = gather(m, dict, n, err);
+        return machine_refuse(m, CYGNET_ELIMIT, "a dict has too many pairs", err);
+    st = machine_gather(m, dict, n, err);
     return st == CYGNET_OK ? check_keys(m, dict, dict->n - n, err) : st;
 }
 
@@ -480,7 +272,7 @@ static cygnet_status run_setitems(struct machine *m, const struct opcode *op,
                                   cygnet_error *err)
 {
     size_t n;
-    cygnet_status st = pop_mark(&n, m, err);
+    cygnet_status st = machine_pop_mark(&n, m, err);
 
     (void)op;
     return st == CYGNET_OK ? set_items(m, n, err) : st;
@@ -488,12 +280,13 @@ static cygnet_status run_setitems(struct machine *m, const struct opcode *op,
 
 static cygnet_status memo_put(struct machine *m, uint64_t number, cygnet_error *err)
 {
-    cygnet_status st = need(m, 1, err);
+    cygnet_status st = machine_need(m, 1, err);
 
     if (st == CYGNET_OK && number >= PICKLE_MAX_MEMO)
-        return refuse(m, CYGNET_ELIMIT, "a number beyond the memo", err);
+        return machine_refuse(m, CYGNET_ELIMIT, "a number beyond the memo", err);
     if (st == CYGNET_OK)
-        st = grow(m, &m->memo, &m->memo_cap, (size_t)number + 1, PICKLE_MAX_MEMO, err);
+        st = machine_grow(m, &m->memo, &m->memo_cap, (size_t)number + 1, PICKLE_MAX_MEMO,
+                          err);
     if (st != CYGNET_OK)
         return st;
     m->n_memo += m->memo[number] == NULL;
@@ -512,7 +305,7 @@ static cygnet_status run_put(struct machine *m, const struct opcode *op,
                              cygnet_error *err)
 {
     uint64_t number;
-    cygnet_status st = take_number(&number, m, op->width, err);
+    cygnet_status st = machine_take_number(&number, m, op->width, err);
 
     return st == CYGNET_OK ? memo_put(m, number, err) : st;
 }
@@ -521,11 +314,11 @@ static cygnet_status run_get(struct machine *m, const struct opcode *op,
                              cygnet_error *err)
 {
     uint64_t number;
-    cygnet_status st = take_number(&number, m, op->width, err);
+    cygnet_status st = machine_take_number(&number, m, op->width, err);
 
     if (st == CYGNET_OK && (number >= m->memo_cap || !m->memo[number]))
-        return bad(m, "nothing has that number in the memo", err);
-    return st == CYGNET_OK ? push(m, m->memo[number], err) : st;
+        return machine_bad(m, "nothing has that number in the memo", err);
+    return st == CYGNET_OK ? machine_push(m, m->memo[number], err) : st;
 }
 
 /* Copies what of the name can be shown. */
@@ -550,7 +343,7 @@ static cygnet_status push_global(struct machine *m, const struct pickle_value *m
     for (size_t i = 0; i < m->rules->n_globals; i++)
         if (pickle_is_text(module, m->rules->globals[i].module) &&
             pickle_is_text(name, m->rules->globals[i].name)) {
-            value = push_new(m, PICKLE_GLOBAL, &st, err);
+            value = machine_push_new(m, PICKLE_GLOBAL, &st, err);
             if (value)
                 value->global = (uint16_t)i;
             return st;
@@ -569,7 +362,7 @@ static cygnet_status take_line(struct pickle_value *out, struct machine *m,
     const uint8_t *end = memchr(line, '\n', m->len - m->at);
 
     if (!end)
-        return bad(m, "the text ends within", err);
+        return machine_bad(m, "the text ends within", err);
     memset(out, 0, sizeof(*out));
     out->kind = PICKLE_STRING;
     out->as.bytes = line;
@@ -593,7 +386,7 @@ static cygnet_status run_global(struct machine *m, const struct opcode *op,
 static cygnet_status run_stack_global(struct machine *m, const struct opcode *op,
                                       cygnet_error *err)
 {
-    cygnet_status st = need(m, 2, err);
+    cygnet_status st = machine_need(m, 2, err);
     const struct pickle_value *module, *name;
 
     (void)op;
@@ -602,7 +395,7 @@ static cygnet_status run_stack_global(struct machine *m, const struct opcode *op
     name = m->stack[--m->n_stack];
     module = m->stack[--m->n_stack];
     if (module->kind != PICKLE_STRING || name->kind != PICKLE_STRING)
-        return bad(m, "module and name are not strings", err);
+        return machine_bad(m, "module and name are not strings", err);
     return push_global(m, module, name, err);
 }
 
@@ -610,7 +403,7 @@ static cygnet_status run_stack_global(struct machine *m, const struct opcode *op
 static cygnet_status run_reduce(struct machine *m, const struct opcode *op,
                                 cygnet_error *err)
 {
-    cygnet_status st = need(m, 2, err);
+    cygnet_status st = machine_need(m, 2, err);
     const struct pickle_value *callee, *arguments;
 
     (void)op;
@@ -619,25 +412,25 @@ static cygnet_status run_reduce(struct machine *m, const struct opcode *op,
     arguments = m->stack[--m->n_stack];
     callee = m->stack[--m->n_stack];
     if (callee->kind != PICKLE_GLOBAL || arguments->kind != PICKLE_TUPLE)
-        return bad(m, "only a global is called, with a tuple", err);
+        return machine_bad(m, "only a global is called, with a tuple", err);
     for (size_t i = 0; i < arguments->n && st == CYGNET_OK; i++)
-        st = push(m, arguments->as.items[i], err);
+        st = machine_push(m, arguments->as.items[i], err);
     if (st != CYGNET_OK)
         return st;
-    return wrap(m, PICKLE_CALL, callee->global, arguments->n, err);
+    return machine_wrap(m, PICKLE_CALL, callee->global, arguments->n, err);
 }
 
 static cygnet_status run_binpersid(struct machine *m, const struct opcode *op,
                                    cygnet_error *err)
 {
-    cygnet_status st = need(m, 1, err);
+    cygnet_status st = machine_need(m, 1, err);
 
     (void)op;
     if (st != CYGNET_OK)
         return st;
     if (!m->rules->persistent_ids)
-        return refuse(m, CYGNET_EUNSUPPORTED, "is not allowed here", err);
-    return wrap(m, PICKLE_PERSISTENT, 0, 1, err);
+        return machine_refuse(m, CYGNET_EUNSUPPORTED, "is not allowed here", err);
+    return machine_wrap(m, PICKLE_PERSISTENT, 0, 1, err);
 }
 
 /* Those without a function are Python's too; they are named for the error. */
@@ -721,6 +514,7 @@ static cygnet_status step(struct machine *m, cygnet_error *err)
         return fail(err, CYGNET_EFORMAT, 0, "pickle: the text ends after %zu bytes",
                     m->len);
     op = &opcodes[m->data[m->at++]];
+    m->op_name = op->name;
     if (m->op_at == 0 && op->run != run_proto)
         return fail(err, CYGNET_EFORMAT, 0, "pickle: does not begin with PROTO");
     if (op->run)

@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-bool pickle_is(const struct pickle_value *value, enum pickle_kind kind)
-{
-    return value && value->kind == kind;
-}
-
 bool pickle_is_text(const struct pickle_value *value, const char *text)
 {
     size_t len = strlen(text);

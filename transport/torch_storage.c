@@ -104,19 +104,24 @@ static cygnet_status read_id(struct torch_storage *out, struct blob *b,
     return CYGNET_OK;
 }
 
+static bool same_text(const struct pickle_value *a, const struct pickle_value *b)
+{
+    return pickle_is(a, PICKLE_STRING) && pickle_is(b, PICKLE_STRING) && a->n == b->n &&
+           (a->n == 0 || memcmp(a->as.bytes, b->as.bytes, a->n) == 0);
+}
+
 /* The list of the storages that follow: this one alone. */
 static cygnet_status check_keys(struct blob *b, cygnet_error *err)
 {
     struct pickle *keys;
     cygnet_status st = next_pickle(&keys, b, NULL, err);
-    const struct pickle_value *root, *key;
+    const struct pickle_value *root;
 
     if (st != CYGNET_OK)
         return st;
     root = pickle_root(keys);
-    key = pickle_is(root, PICKLE_LIST) && root->n == 1 ? root->as.items[0] : NULL;
-    if (!pickle_is(key, PICKLE_STRING) || key->n != b->key->n ||
-        (key->n > 0 && memcmp(key->as.bytes, b->key->as.bytes, key->n) != 0))
+    if (!pickle_is(root, PICKLE_LIST) || root->n != 1 ||
+        !same_text(root->as.items[0], b->key))
         st = bad("does not hold the storage that it names", err);
     pickle_destroy(keys);
     return st;

@@ -1,6 +1,7 @@
 /* For test_pickle.py.
  *
- *   pickle_probe load       a pickle from the standard input, as JSON
+ *   pickle_probe load       each pickle of the standard input, which stands behind its
+ *                           length and a line feed, as a line of JSON
  *   pickle_probe weights F  the same as weights of the layout of a safetensors file F,
  *                           written to F
  *   pickle_probe send F     an upload of the weights in F, a registration and results,
@@ -97,6 +98,20 @@ static int load(const uint8_t *data, size_t len)
     return 0;
 }
 
+static int load_all(uint8_t *room)
+{
+    char line[32];
+
+    while (fgets(line, sizeof(line), stdin)) {
+        size_t len = strtoul(line, NULL, 10);
+
+        if (len > MAX_BYTES || fread(room, 1, len, stdin) != len)
+            return 2;
+        (void)load(room, len);
+    }
+    return 0;
+}
+
 /* The layout of a list, which lives as long as the list does. */
 static struct fedscale_layout layout_of(const cygnet_tensors *list)
 {
@@ -189,9 +204,9 @@ int main(int argc, char **argv)
     data = malloc(MAX_BYTES);
     if (!data)
         return 1;
-    len = strcmp(argv[1], "send") == 0 ? 0 : fread(data, 1, MAX_BYTES, stdin);
+    len = strcmp(argv[1], "weights") == 0 ? fread(data, 1, MAX_BYTES, stdin) : 0;
     if (argc == 2)
-        result = load(data, len);
+        result = load_all(data);
     else if (argc == 3)
         result = with_model(argv[1], argv[2], data, len);
     free(data);
