@@ -17,6 +17,7 @@
 
 #include <getopt.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ struct probe {
     enum url_plain plain;
     struct grpc grpc;
     int64_t cancel_ms;
-    int64_t stopped_at_ms;
+    atomic_llong stopped_at_ms;
     cygnet_stop stop;
     struct bytes answer;
     struct fedscale_response response;
@@ -50,7 +51,7 @@ static void *cancel(void *user)
     struct probe *p = user;
 
     (void)usleep((useconds_t)p->cancel_ms * 1000);
-    p->stopped_at_ms = now_ms();
+    atomic_store(&p->stopped_at_ms, now_ms());
     stop_set(&p->stop);
     return NULL;
 }
@@ -132,6 +133,7 @@ static void call(struct probe *p, const char *command)
     struct grpc_outcome outcome;
     struct grpc_request request = {.message = &message, .stop = &p->stop};
     cygnet_error err = {0};
+    long long late_ms = 0;
     cygnet_status st;
 
     bytes_clear(&p->answer);
@@ -141,12 +143,13 @@ static void call(struct probe *p, const char *command)
     st = grpc_call(&p->answer, &outcome, &p->grpc, &request, &err);
     if (st == CYGNET_OK)
         st = fedscale_response_read(&p->response, p->answer.data, p->answer.len, &err);
+    if (atomic_load(&p->stopped_at_ms))
+        late_ms = now_ms() - atomic_load(&p->stopped_at_ms);
     (void)printf("{\"status\": \"%s\", \"grpc\": %d, \"sent\": %d, \"event\": \"%s\", "
                  "\"meta\": %zu, \"data\": %zu, \"up\": %llu, \"late_ms\": %lld}\n%s\n",
                  cygnet_status_name(st), outcome.status, outcome.sent, p->response.name,
                  p->response.meta_len, p->response.data_len,
-                 (unsigned long long)outcome.up,
-                 (long long)(p->stopped_at_ms ? now_ms() - p->stopped_at_ms : 0),
+                 (unsigned long long)outcome.up, late_ms,
                  st == CYGNET_OK ? "" : err.message);
     (void)fflush(stdout);
     bytes_clear(&message);
