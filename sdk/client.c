@@ -13,6 +13,7 @@
 #include "transport/transport.h"
 
 #include <cygnet/cygnet.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -97,15 +98,16 @@ static cygnet_status open_stores(cygnet_client *client, cygnet_error *err)
     return st == CYGNET_OK ? st : fail_within(err, st, "cache_dir");
 }
 
-static cygnet_status build_http(cygnet_client *client, cygnet_error *err)
+static cygnet_status build_http(cygnet_client *client, enum url_plain plain,
+                                cygnet_error *err)
 {
     const cygnet_options *options = &client->options;
     cygnet_status st;
 
     if (options->http)
         return CYGNET_OK;
-    st = curl_http_create(&client->http, options->ca_file, options->allow_loopback_http,
-                          options->allocator, err);
+    st =
+        curl_http_create(&client->http, options->ca_file, plain, options->allocator, err);
     return st == CYGNET_EINVAL ? fail_within(err, st, "ca_file") : st;
 }
 
@@ -130,13 +132,37 @@ static cygnet_status build_native(cygnet_client *client, cygnet_error *err)
     return native_coordinator_create(&client->dialect, &config, err);
 }
 
-/* By the scheme of server_url. Each sets dialect and destroy_dialect. */
+static cygnet_status build_fedscale(cygnet_client *client, cygnet_error *err)
+{
+    const cygnet_options *options = &client->options;
+    const struct fedscale_config config = {
+        .server_url = options->server_url,
+        .http = options->http ? options->http : client->http,
+        .store = client->state,
+        .max_model_bytes = options->max_model_bytes,
+        .job = options->job,
+        .layout = {client->layout.tensors, client->layout.n_tensors},
+        .clock = &client->clock,
+        .log = &client->log,
+        .alloc = options->allocator,
+    };
+
+    client->destroy_dialect = fedscale_coordinator_destroy;
+    return fedscale_coordinator_create(&client->dialect, &config, err);
+}
+
+/* By the scheme of server_url. build sets dialect and destroy_dialect.
+ *
+ * plain  a protocol without TLS leads anywhere in plain text: its URL says so */
 static const struct dialect {
     const char *scheme;
+    bool plain;
     cygnet_status (*build)(cygnet_client *client, cygnet_error *err);
 } dialects[] = {
-    {"https://", build_native},
-    {"http://", build_native},
+    {"https://", false, build_native},
+    {"http://", false, build_native},
+    {"fedscale://", true, build_fedscale},
+    {"fedscales://", false, build_fedscale},
 };
 
 static const struct dialect *find_dialect(const char *url)
@@ -158,11 +184,11 @@ static cygnet_status build_dialect(cygnet_client *client, cygnet_error *err)
     dialect = find_dialect(options->server_url);
     if (!dialect)
         return fail(err, CYGNET_EINVAL, 0, "server_url: its scheme is not known");
-    st = build_http(client, err);
-    if (st != CYGNET_OK)
-        return st;
-    st = dialect->build(client, err);
-    return st == CYGNET_EINVAL ? fail_within(err, st, "server_url") : st;
+    st = build_http(client,
+                    dialect->plain ? URL_PLAIN_ANYWHERE
+                                   : (enum url_plain)options->allow_loopback_http,
+                    err);
+    return st == CYGNET_OK ? dialect->build(client, err) : st;
 }
 
 /* Also where no dialect asks for it, so that a job that cannot be is told at once. */

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define SCHEME "fedscale://"
 #define SCHEME_TLS "fedscales://"
@@ -229,25 +230,34 @@ static cygnet_status fetch(cygnet_coordinator *c, cygnet_tensors **weights,
 
 bool fedscale_is_url(const char *url)
 {
-    return url && (strncmp(url, SCHEME, sizeof(SCHEME) - 1) == 0 ||
-                   strncmp(url, SCHEME_TLS, sizeof(SCHEME_TLS) - 1) == 0);
+    return url && (strncasecmp(url, SCHEME, sizeof(SCHEME) - 1) == 0 ||
+                   strncasecmp(url, SCHEME_TLS, sizeof(SCHEME_TLS) - 1) == 0);
+}
+
+cygnet_status fedscale_url_parse(struct url *out, const char *text, cygnet_error *err)
+{
+    bool secure = strncasecmp(text, SCHEME_TLS, sizeof(SCHEME_TLS) - 1) == 0;
+    char http[URL_MAX + 1];
+    const char *rest;
+    cygnet_status st;
+
+    if (!fedscale_is_url(text))
+        return fail(err, CYGNET_EINVAL, 0, "URL is no fedscale:// address");
+    rest = text + (secure ? sizeof(SCHEME_TLS) : sizeof(SCHEME)) - 1;
+    if (snprintf(http, sizeof(http), "%s://%s", secure ? "https" : "http", rest) >
+        URL_MAX)
+        return fail(err, CYGNET_EINVAL, 0, "URL is longer than %d bytes", URL_MAX);
+    st = url_parse(out, http, err);
+    if (st == CYGNET_OK && strcmp(out->path, "/") != 0)
+        st = fail(err, CYGNET_EINVAL, 0, "an aggregator's address has no path");
+    return st;
 }
 
 static cygnet_status read_url(struct fedscale *f, cygnet_error *err)
 {
-    const char *text = f->config.server_url;
-    bool secure = strncmp(text, SCHEME_TLS, sizeof(SCHEME_TLS) - 1) == 0;
-    const char *rest = text + (secure ? sizeof(SCHEME_TLS) : sizeof(SCHEME)) - 1;
     struct url url;
-    char http[URL_MAX + 1];
-    cygnet_status st;
+    cygnet_status st = fedscale_url_parse(&url, f->config.server_url, err);
 
-    if (!fedscale_is_url(text) || strlen(rest) > URL_MAX - sizeof("https://"))
-        return fail(err, CYGNET_EINVAL, 0, "server_url: is no fedscale:// address");
-    (void)snprintf(http, sizeof(http), "%s://%s", secure ? "https" : "http", rest);
-    st = url_parse(&url, http, err);
-    if (st == CYGNET_OK && strcmp(url.path, "/") != 0)
-        st = fail(err, CYGNET_EINVAL, 0, "an aggregator's address has no path");
     if (st == CYGNET_OK)
         st = url_format(f->base_url, &url, "", err);
     return st == CYGNET_OK ? st : fail_within(err, st, "server_url");

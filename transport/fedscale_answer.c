@@ -50,7 +50,8 @@ static cygnet_status write_upload(struct bytes *message, const struct fedscale *
                                   const struct fedscale_upload *what, cygnet_error *err)
 {
     size_t mark = 0;
-    cygnet_status st = fedscale_complete_begin(&mark, message, f->errand.id, "upload_model", err);
+    cygnet_status st =
+        fedscale_complete_begin(&mark, message, f->errand.id, "upload_model", err);
 
     if (st == CYGNET_OK)
         st = fedscale_upload_write(message, what, err);
@@ -114,8 +115,9 @@ cygnet_status fedscale_upload(cygnet_coordinator *c, cygnet_receipt *receipt,
     };
     const struct sending sending = {progress, user, stop};
     cygnet_tensors *weights;
-    cygnet_status st = cygnet_tensors_parse(&weights, update, len, f->config.max_model_bytes,
-                                            f->config.alloc, err);
+    cygnet_status st =
+        cygnet_tensors_parse(&weights, update, len, f->config.max_model_bytes,
+                             f->config.alloc, err);
 
     if (st != CYGNET_OK)
         return st;

@@ -14,9 +14,9 @@ static cygnet_status keep_weights(struct fedscale *f,
                                   cygnet_error *err)
 {
     cygnet_tensors *weights;
-    cygnet_status st = fedscale_weights_read(
-        &weights, response->data, response->data_len, &f->config.layout,
-        f->config.max_model_bytes, f->config.alloc, err);
+    cygnet_status st = fedscale_weights_read(&weights, response->data, response->data_len,
+                                             &f->config.layout, f->config.max_model_bytes,
+                                             f->config.alloc, err);
 
     if (st != CYGNET_OK)
         return fail_within(err, st, "the aggregator's weights");
@@ -102,8 +102,9 @@ static cygnet_status call_for_event(struct fedscale *f, const char *method,
                                     struct bytes *message, struct grpc_outcome *outcome,
                                     const cygnet_stop *stop, cygnet_error *err)
 {
-    const struct grpc_request request = {
-        .method = method, .message = message, .stop = stop};
+    const struct grpc_request request = {.method = method,
+                                         .message = message,
+                                         .stop = stop};
     cygnet_error event = {CYGNET_OK, 0, ""};
     cygnet_status st = fedscale_call(f, &request, outcome, &event, err);
 

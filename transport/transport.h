@@ -71,6 +71,9 @@ struct fedscale_config {
 /* "fedscale://..." or "fedscales://...". */
 bool fedscale_is_url(const char *url);
 
+/* Where that is, in terms of http and https. Errors: EINVAL. */
+cygnet_status fedscale_url_parse(struct url *out, const char *text, cygnet_error *err);
+
 /* The FedScale dialect (docs/fedscale.md).
  * Errors: EINVAL (server_url, job), ENOMEM. */
 cygnet_status fedscale_coordinator_create(cygnet_coordinator **out,

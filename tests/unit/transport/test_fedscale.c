@@ -60,8 +60,9 @@ static int set_up(void **state)
     b.http = fake_http_create();
     fake_clock_init(&b.clock);
     memory_store_init(&b.store);
-    b.hello = (cygnet_check_in){
-        .struct_size = sizeof(b.hello), .client_id = ID, .n_examples = 100};
+    b.hello = (cygnet_check_in){.struct_size = sizeof(b.hello),
+                                .client_id = ID,
+                                .n_examples = 100};
     start(&b);
     *state = &b;
     return 0;
@@ -367,7 +368,8 @@ static void test_fetch_gives_the_weights_that_came(void **state)
                                          1000000, NULL, NULL),
                      CYGNET_OK);
     for (size_t i = 0; i < small_layout.n; i++) {
-        const cygnet_tensor *want = cygnet_tensors_find(wanted, small_layout.items[i].name);
+        const cygnet_tensor *want =
+            cygnet_tensors_find(wanted, small_layout.items[i].name);
         const cygnet_tensor *have = cygnet_tensors_at(weights, i);
 
         assert_string_equal(have->name, small_layout.items[i].name);
@@ -471,7 +473,8 @@ static void test_a_connection_lost_for_a_moment_is_no_end(void **state)
     assert_true(b->answer.has_task);
 }
 
-/* ---- Answers ------------------------------------------------------------------------ */
+/* ---- Answers ------------------------------------------------------------------------
+ */
 
 static void test_an_upload_echoes_the_client_id(void **state)
 {
@@ -656,7 +659,8 @@ static void test_a_bad_event_with_an_upload_is_told_later(void **state)
     assert_int_equal(check_in(b), CYGNET_ESHAPE);
 }
 
-/* ---- Options -------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------
+ */
 
 static cygnet_status create(struct bench *b, const char *url, const cygnet_job *with)
 {
