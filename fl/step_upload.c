@@ -59,12 +59,18 @@ static cygnet_status send_update(cygnet_receipt *receipt, struct sending *sendin
     struct participant *p = sending->p;
     cygnet_coordinator *c = p->config.coordinator;
     const cygnet_round_report metrics = participant_metrics(p, CYGNET_OUTCOME_NONE, "");
-    const struct bytes *update = &sending->update;
-    cygnet_status st = c->upload(c, receipt, &p->round.record.task, update->data,
-                                 update->len, &metrics, count_up, sending, &p->stop, err);
+    const cygnet_upload what = {
+        .struct_size = sizeof(what),
+        .update = sending->update.data,
+        .len = sending->update.len,
+        .metrics = &metrics,
+        .progress = count_up,
+        .user = sending,
+    };
+    cygnet_status st = c->upload(c, receipt, &p->round.record.task, &what, &p->stop, err);
 
     if (st == CYGNET_OK)
-        p->round.report.bytes_up = update->len;
+        p->round.report.bytes_up = what.len;
     return st;
 }
 

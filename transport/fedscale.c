@@ -290,8 +290,8 @@ cygnet_status fedscale_coordinator_create(cygnet_coordinator **out,
         .delivery = CYGNET_DELIVERY_AT_MOST_ONCE,
         .check_in = check_in,
         .fetch = fetch,
-        .upload = fedscale_upload,
-        .report = fedscale_report,
+        .upload = fedscale_send_update,
+        .report = fedscale_send_report,
         .min_examples = MIN_EXAMPLES,
     };
     f->config = *config;

@@ -96,35 +96,41 @@ static double at_least_zero(double value)
     return isfinite(value) && value > 0.0 ? value : 0.0;
 }
 
-cygnet_status fedscale_upload(cygnet_coordinator *c, cygnet_receipt *receipt,
-                              const cygnet_task *task, const void *update, size_t len,
-                              const cygnet_round_report *metrics,
-                              cygnet_progress progress, void *user,
-                              const cygnet_stop *stop, cygnet_error *err)
+/* As the stock client counts: docs/fedscale.md. */
+static struct fedscale_upload describe(struct fedscale *f, const cygnet_task *task,
+                                       const cygnet_round_report *metrics)
 {
-    struct fedscale *f = (struct fedscale *)c;
-    struct fedscale_upload what = {
+    double loss_squared = at_least_zero(metrics->last_loss_squared);
+
+    return (struct fedscale_upload){
         .who = &f->errand.meta,
         .layout = &f->config.layout,
         .moving_loss = at_least_zero(metrics->moving_loss),
-        .utility = at_least_zero(sqrt(at_least_zero(metrics->last_loss_squared)) *
-                                 (double)metrics->unique_examples),
+        .utility = at_least_zero(sqrt(loss_squared) * (double)metrics->unique_examples),
         .trained_size = metrics->steps * task->batch,
         .success = task->steps == 0 || metrics->steps >= task->steps,
         .wall_s = (double)metrics->train_ms * 1e-3,
     };
-    const struct sending sending = {progress, user, stop};
+}
+
+cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receipt,
+                                   const cygnet_task *task, const cygnet_upload *what,
+                                   const cygnet_stop *stop, cygnet_error *err)
+{
+    struct fedscale *f = (struct fedscale *)c;
+    struct fedscale_upload upload = describe(f, task, what->metrics);
+    const struct sending sending = {what->progress, what->user, stop};
     cygnet_tensors *weights;
     cygnet_status st =
-        cygnet_tensors_parse(&weights, update, len, f->config.max_model_bytes,
+        cygnet_tensors_parse(&weights, what->update, what->len, f->config.max_model_bytes,
                              f->config.alloc, err);
 
     if (st != CYGNET_OK)
         return st;
-    what.weights = weights;
+    upload.weights = weights;
     st = recall(f, task->token, err);
     if (st == CYGNET_OK)
-        st = send_weights(f, task->token, &what, &sending, err);
+        st = send_weights(f, task->token, &upload, &sending, err);
     cygnet_tensors_destroy(weights);
     if (st == CYGNET_OK)
         *receipt = CYGNET_RECEIPT_ACCEPTED;
@@ -170,9 +176,9 @@ static cygnet_status decline_training(struct fedscale *f, const char *token,
     return st;
 }
 
-cygnet_status fedscale_report(cygnet_coordinator *c, const cygnet_task *task,
-                              const cygnet_round_report *report, const cygnet_stop *stop,
-                              cygnet_error *err)
+cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *task,
+                                   const cygnet_round_report *report,
+                                   const cygnet_stop *stop, cygnet_error *err)
 {
     struct fedscale *f = (struct fedscale *)c;
     const struct sending sending = {.stop = stop};

@@ -96,13 +96,11 @@ cygnet_status fedscale_register(struct fedscale *f, uint64_t n_examples,
 
 /* ---- fedscale_answer.c: upload and report ---- */
 
-cygnet_status fedscale_upload(cygnet_coordinator *c, cygnet_receipt *receipt,
-                              const cygnet_task *task, const void *update, size_t len,
-                              const cygnet_round_report *metrics,
-                              cygnet_progress progress, void *user,
-                              const cygnet_stop *stop, cygnet_error *err);
-cygnet_status fedscale_report(cygnet_coordinator *c, const cygnet_task *task,
-                              const cygnet_round_report *report, const cygnet_stop *stop,
-                              cygnet_error *err);
+cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receipt,
+                                   const cygnet_task *task, const cygnet_upload *what,
+                                   const cygnet_stop *stop, cygnet_error *err);
+cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *task,
+                                   const cygnet_round_report *report,
+                                   const cygnet_stop *stop, cygnet_error *err);
 
 #endif

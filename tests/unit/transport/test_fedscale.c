@@ -214,6 +214,7 @@ static cygnet_status upload(struct bench *b)
                                                 .moving_loss = 1.5,
                                                 .last_loss_squared = 4.0,
                                                 .unique_examples = 100};
+    cygnet_upload what = {.struct_size = sizeof(what), .metrics = &metrics};
     cygnet_receipt receipt = CYGNET_RECEIPT_REJECTED;
     cygnet_tensors *weights;
     void *data;
@@ -224,8 +225,10 @@ static cygnet_status upload(struct bench *b)
                                          1000000, NULL, NULL),
                      CYGNET_OK);
     assert_int_equal(cygnet_tensors_serialize(&data, &len, weights, NULL), CYGNET_OK);
-    st = b->coordinator->upload(b->coordinator, &receipt, &b->answer.task, data, len,
-                                &metrics, NULL, NULL, NULL, &b->err);
+    what.update = data;
+    what.len = len;
+    st = b->coordinator->upload(b->coordinator, &receipt, &b->answer.task, &what, NULL,
+                                &b->err);
     assert_int_equal(receipt,
                      st == CYGNET_OK ? CYGNET_RECEIPT_ACCEPTED : CYGNET_RECEIPT_REJECTED);
     cygnet_tensors_free_bytes(weights, data);

@@ -166,6 +166,20 @@ typedef struct cygnet_round_report {
 /* bytes  moved since the call began (a total, not a step) */
 typedef void (*cygnet_progress)(uint64_t bytes, void *user);
 
+/* What is uploaded. All is borrowed for the call.
+ *
+ * update    the container of docs/update-format.md, len bytes
+ * metrics   what training measured, also after a restart
+ * progress  of the bytes that have left */
+typedef struct cygnet_upload {
+    uint32_t struct_size;
+    const void *update;
+    size_t len;
+    const cygnet_round_report *metrics;
+    cygnet_progress progress;
+    void *user;
+} cygnet_upload;
+
 /* A dialect. Calls block, come from one thread at a time, look at *stop at
  * least every 100 ms and return ECANCELLED when it is set. Transient
  * trouble is ENETWORK, ETIMEOUT or ESERVER; the caller decides about retries.
@@ -175,8 +189,7 @@ typedef void (*cygnet_progress)(uint64_t bytes, void *user);
  * check_in       asks for work
  * fetch          the task's global weights, verified, from cache or network;
  *                progress counts bytes that came over the network
- * upload         the container of docs/update-format.md, and what training measured,
- *                also after a restart; repeatable when delivery is idempotent
+ * upload         repeatable when delivery is idempotent
  * renew          tells the coordinator that the token is alive; may be NULL
  * report         best effort; may be NULL when the protocol has none. With outcome
  *                EVALUATED it is the result of an evaluation: then trouble that passes
@@ -194,9 +207,8 @@ typedef struct cygnet_coordinator {
                            const cygnet_task *task, cygnet_progress progress, void *user,
                            const cygnet_stop *stop, cygnet_error *err);
     cygnet_status (*upload)(struct cygnet_coordinator *c, cygnet_receipt *receipt,
-                            const cygnet_task *task, const void *update, size_t len,
-                            const cygnet_round_report *metrics, cygnet_progress progress,
-                            void *user, const cygnet_stop *stop, cygnet_error *err);
+                            const cygnet_task *task, const cygnet_upload *what,
+                            const cygnet_stop *stop, cygnet_error *err);
     cygnet_status (*renew)(struct cygnet_coordinator *c, cygnet_receipt *receipt,
                            uint32_t *lease_s, const cygnet_task *task,
                            const cygnet_stop *stop, cygnet_error *err);
