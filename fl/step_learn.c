@@ -93,6 +93,14 @@ static cygnet_status build_model(struct lesson *l, cygnet_error *err)
     return st;
 }
 
+static bool has_batch_norm(const cygnet_tensors *weights)
+{
+    for (size_t i = 0; i < cygnet_tensors_count(weights); i++)
+        if (strstr(cygnet_tensors_at(weights, i)->name, "num_batches_tracked"))
+            return true;
+    return false;
+}
+
 /* ---- Training -------------------------------------------------------------- */
 
 static void look_at_device(struct lesson *l)
@@ -302,6 +310,7 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
         .task = &p->round.record.task,
         .data = &l->data,
         .model = l->model,
+        .drops_single = has_batch_norm(l->global),
         .swan = p->config.swan,
         .clock = p->config.clock,
         .stop = &p->stop,

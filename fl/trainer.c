@@ -25,7 +25,8 @@ struct sums {
     uint64_t n;
 };
 
-/* order  the examples of the epoch; n_rows of its n_order are used
+/* order  the examples of the epoch; n_rows of its n_order take part, and epoch_rows of
+ *        these in each epoch
  * whole  the last epoch that was finished; n is 0 before */
 struct run {
     const struct trainer *trainer;
@@ -36,6 +37,7 @@ struct run {
     uint32_t batch;
     uint64_t n_order;
     uint64_t n_rows;
+    uint64_t epoch_rows;
     uint64_t steps_per_epoch;
     uint64_t n_steps;
     int64_t started_ms;
@@ -91,7 +93,10 @@ static cygnet_status run_init(struct run *run, const struct trainer *trainer,
     if (task->max_examples > 0 && task->max_examples < run->n_rows)
         run->n_rows = task->max_examples;
     run->batch = run->n_rows < task->batch ? (uint32_t)run->n_rows : task->batch;
-    run->steps_per_epoch = (run->n_rows + run->batch - 1) / run->batch;
+    run->epoch_rows = run->n_rows;
+    if (trainer->drops_single && run->batch > 1 && run->n_rows % run->batch == 1)
+        run->epoch_rows--;
+    run->steps_per_epoch = (run->epoch_rows + run->batch - 1) / run->batch;
     run->n_steps = task->steps > 0 ? task->steps : task->epochs * run->steps_per_epoch;
     run->order = mem_calloc(trainer->alloc, run->n_order, sizeof(run->order[0]));
     run->x = mem_calloc(trainer->alloc, run->batch, row_bytes);
@@ -216,8 +221,8 @@ static cygnet_status take_step(struct run *run, uint64_t step, cygnet_error *err
 
     if (at == 0)
         begin_epoch(run, epoch);
-    if (n > run->n_rows - at)
-        n = (uint32_t)(run->n_rows - at);
+    if (n > run->epoch_rows - at)
+        n = (uint32_t)(run->epoch_rows - at);
     st = learn_batch(run, step, at, n, err);
     if (st == CYGNET_OK || st == CYGNET_ECANCELLED)
         return st;
@@ -233,7 +238,7 @@ static uint64_t all_rows(const struct run *run)
 {
     uint64_t epochs = run->n_steps / run->steps_per_epoch;
 
-    return epochs * run->n_rows +
+    return epochs * run->epoch_rows +
            (run->n_steps - epochs * run->steps_per_epoch) * run->batch;
 }
 
@@ -315,11 +320,11 @@ static void summarise(struct trainer_result *out, struct run *run)
     const struct sums *last;
     double n;
 
-    if (run->current.n == run->n_rows || run->whole.n == 0)
+    if (run->current.n == run->epoch_rows || run->whole.n == 0)
         run->whole = run->current;
     last = &run->whole;
     n = (double)last->n;
-    out->examples = run->rows_done < run->n_rows ? run->rows_done : run->n_rows;
+    out->examples = run->rows_done < run->epoch_rows ? run->rows_done : run->epoch_rows;
     out->train_ms = now_ms(run) - run->started_ms;
     out->loss_first = first->loss / (double)first->n;
     out->loss_last = last->loss / n;

@@ -12,6 +12,8 @@
 /* Everything is borrowed for the call.
  *
  * model            has the global weights and room for the batch
+ * drops_single     an epoch's last batch is left out when it is a single example, which
+ *                  batch norms may have no use for
  * swan             runs the steps, a training having begun; NULL: they run as they are
  * finish_by_ms     mono time at which training has to be over
  * samples_per_s    speed of an earlier round; NaN: unknown
@@ -23,6 +25,7 @@ struct trainer {
     const cygnet_task *task;
     struct dataset *data;
     cygnet_model *model;
+    bool drops_single;
     struct swan *swan;
     const struct clock *clock;
     const cygnet_stop *stop;
