@@ -235,6 +235,7 @@ cygnet_status journal_load(struct round_record *out, struct store *store,
         get_record(out, raw.data + HEAD_BYTES, raw.len - HEAD_BYTES - SHA256_BYTES);
     if (st == CYGNET_OK && (out->state > CYGNET_PHASE_INTERRUPTED ||
                             out->interrupted > CYGNET_PHASE_INTERRUPTED ||
+                            out->task.kind > CYGNET_TASK_EVALUATE ||
                             strlen(out->client_id) != CLIENT_ID_HEX))
         st = damaged(err, "a field is out of range");
     bytes_clear(&raw);

@@ -56,17 +56,6 @@ static int64_t now_ms(const struct run *run)
 
 /* ---- Memory ---------------------------------------------------------------- */
 
-static size_t example_elements(const cygnet_model *model)
-{
-    uint32_t shape[CYGNET_INPUT_MAX_DIMS];
-    uint32_t n_dims = cygnet_model_input_shape(model, shape);
-    size_t n = 1;
-
-    for (uint32_t d = 0; d < n_dims; d++)
-        n *= shape[d];
-    return n;
-}
-
 static void run_clear(struct run *run)
 {
     const cygnet_allocator *alloc = run->trainer->alloc;
@@ -80,7 +69,7 @@ static cygnet_status run_init(struct run *run, const struct trainer *trainer,
                               cygnet_error *err)
 {
     const cygnet_task *task = trainer->task;
-    size_t row_bytes = example_elements(trainer->model) * sizeof(float);
+    size_t row_bytes = dataset_row_elements(trainer->model) * sizeof(float);
 
     memset(run, 0, sizeof(*run));
     run->trainer = trainer;

@@ -169,6 +169,7 @@ static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
         .store = client->state,
         .clock = &client->clock,
         .host = &client->host,
+        .collection = options->job ? options->job->collection : NULL,
         .executor = swan_executor(client->swan),
         .swan = client->swan,
         .supply = &client->energy.supply,

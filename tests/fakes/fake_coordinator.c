@@ -203,11 +203,14 @@ static cygnet_status report(cygnet_coordinator *c, const cygnet_task *task,
     struct fake_coordinator *fake = self(c);
     cygnet_status st = begin(fake, &fake->report, stop, err);
 
-    if (st != CYGNET_OK)
+    if (st != CYGNET_OK && !(fake->report.lost && st != CYGNET_ECANCELLED))
         return st;
     fake->last_report = *what;
     (void)snprintf(fake->last_reason, sizeof(fake->last_reason), "%s", what->reason);
-    fake->reported[index_of(task)]++;
+    if (what->outcome == CYGNET_OUTCOME_EVALUATED)
+        fake->evaluated[index_of(task)]++;
+    else
+        fake->reported[index_of(task)]++;
     return end(fake, st, err);
 }
 

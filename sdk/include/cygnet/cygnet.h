@@ -152,7 +152,8 @@ typedef enum cygnet_outcome {
  *
  * next_check_in_ms  wall time before which the coordinator does not want to
  *                   hear from us again; 0: at once
- * loss_first/last   mean loss over the first and the last epoch; NaN: unknown */
+ * loss_first/last   mean loss over the first and the last epoch; NaN: unknown. Of an
+ *                   evaluation both are its mean loss */
 typedef struct cygnet_report {
     uint32_t struct_size;
     cygnet_phase phase;
