@@ -305,6 +305,22 @@ static void test_at_most_once_never_sends_twice(void **state)
     b->coordinator.upload.lost = 1;
     assert_ended(b, CYGNET_ENETWORK, CYGNET_OUTCOME_FAILED);
     assert_int_equal(b->coordinator.upload.n_calls, 1);
+    assert_non_null(strstr(b->report.message, "whether it was received is not known"));
+    assert_int_equal(b->coordinator.last_report.outcome, CYGNET_OUTCOME_ABORTED);
+    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
+    assert_int_equal(b->coordinator.accepted[1], 1);
+    assert_int_equal(b->coordinator.accepted[2], 1);
+}
+
+static void test_what_was_refused_before_its_first_byte_was_not_received(void **state)
+{
+    struct bench *b = *state;
+
+    b->coordinator.coordinator.delivery = CYGNET_DELIVERY_AT_MOST_ONCE;
+    b->coordinator.upload.status[0] = CYGNET_ESHAPE;
+    assert_ended(b, CYGNET_ESHAPE, CYGNET_OUTCOME_FAILED);
+    assert_null(strstr(b->report.message, "not known"));
+    assert_string_equal(b->report.message, "fake: as scripted");
 }
 
 static void test_a_permanent_fetch_error_aborts_the_round(void **state)
@@ -433,6 +449,7 @@ int main(void)
         TEST(test_a_lost_answer_to_an_upload_counts_once),
         TEST(test_upload_is_given_up_at_the_deadline),
         TEST(test_at_most_once_never_sends_twice),
+        TEST(test_what_was_refused_before_its_first_byte_was_not_received),
         TEST(test_a_permanent_fetch_error_aborts_the_round),
         TEST(test_a_report_that_fails_does_not_spoil_the_round),
         TEST(test_an_unknown_codec_is_refused_before_training),
