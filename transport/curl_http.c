@@ -4,9 +4,9 @@
  * store are reused. The loop looks at the stop word at least every SLICE_MS.
  * What cancel guarantees: perform returns within SLICE_MS plus the time of one
  * curl_multi_perform, which never blocks: names are resolved on a thread of
- * libcurl's, and CURLOPT_QUICK_EXIT makes libcurl leave that thread behind
- * instead of joining it; it ends by itself when getaddrinfo returns and touches
- * nothing of ours. */
+ * libcurl's, and QUICK_EXIT (of the handle, since 8.20 of the multi handle, too)
+ * makes libcurl leave that thread behind instead of joining it; it ends by itself when
+ * getaddrinfo returns and touches nothing of ours. */
 #include "transport/curl_exchange.h"
 
 #include "base/alloc.h"
@@ -19,6 +19,11 @@
 #define SLICE_MS 50 /* longest wait without a look at the stop word */
 #define MAX_REDIRECTS 3
 #define MAX_IDLE_CONNECTIONS 2L
+
+/* Of libcurls that may be newer than the headers we are built with. */
+#define TOO_LARGE 100       /* CURLE_TOO_LARGE, since 8.6 */
+#define MULTI_QUICK_EXIT 21 /* CURLMOPT_QUICK_EXIT, since 8.20 */
+#define MULTI_QUICK_EXIT_SINCE 0x081400u
 
 /* A stopwatch for stalls; nothing of it leaves this file. */
 static int64_t now_ms(void)
@@ -33,6 +38,8 @@ static int64_t now_ms(void)
 
 static cygnet_status status_of(CURLcode code)
 {
+    if ((int)code == TOO_LARGE)
+        return CYGNET_ELIMIT;
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         return CYGNET_ENOMEM;
@@ -59,15 +66,22 @@ static cygnet_status status_of(CURLcode code)
     }
 }
 
-/* libcurl keeps a header line that does not end up to a limit of its own, and then
- * says that there is no memory. */
+/* libcurl keeps a header line that does not end up to a limit of its own; before
+ * 8.6 it then said that there is no memory. Of its other limits it speaks. */
 static bool is_endless_line(const struct exchange *x, CURLcode code)
 {
-#if LIBCURL_VERSION_NUM >= 0x080600
-    if (code == CURLE_TOO_LARGE)
-        return !x->complete;
-#endif
-    return code == CURLE_OUT_OF_MEMORY && x->n_header_bytes > 0 && !x->complete;
+    bool large = (int)code == TOO_LARGE && !x->stack->reason[0];
+
+    return (large || code == CURLE_OUT_OF_MEMORY) && x->n_header_bytes > 0 &&
+           !x->complete;
+}
+
+/* What stands before libcurl's reason. */
+static const char *preface(cygnet_status st)
+{
+    if (st == CYGNET_EPROTOCOL)
+        return "the answer is not HTTP: ";
+    return st == CYGNET_ELIMIT ? "the answer is beyond a limit: " : "";
 }
 
 /* One line of libcurl's reason behind the peer's name. */
@@ -89,8 +103,8 @@ static cygnet_status explain(struct exchange *x, const struct url *at, CURLcode 
     reason[strcspn(reason, "\r\n")] = '\0';
     (void)curl_easy_getinfo(x->stack->easy, CURLINFO_OS_ERRNO, &os_error);
     return fail(x->err, st, st == CYGNET_ENETWORK ? (int32_t)os_error : 0,
-                "%.80s port %u: %s%.140s", at->host, (unsigned)at->port,
-                st == CYGNET_EPROTOCOL ? "the answer is not HTTP: " : "", reason);
+                "%.80s port %u: %s%.140s", at->host, (unsigned)at->port, preface(st),
+                reason);
 }
 
 /* Has the exchange stalled, or taken too long? */
@@ -287,6 +301,8 @@ static cygnet_status open_handles(struct curl_http *stack, const char *ca_file)
     if (!stack->multi || !stack->easy || (ca_file && !stack->ca_file))
         return CYGNET_ENOMEM;
     (void)curl_multi_setopt(stack->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS);
+    if (curl_version_info(CURLVERSION_NOW)->version_num >= MULTI_QUICK_EXIT_SINCE)
+        (void)curl_multi_setopt(stack->multi, (CURLMoption)MULTI_QUICK_EXIT, 1L);
     return CYGNET_OK;
 }
 

@@ -269,7 +269,7 @@ cygnet_status fedscale_response_read(struct fedscale_response *out, const void *
 {
     const uint8_t *bytes = len > 0 ? data : (const uint8_t *)"";
     struct reader r = {bytes, bytes + len, err};
-    struct field field;
+    struct field field = {0};
     cygnet_status st = CYGNET_OK;
 
     memset(out, 0, sizeof(*out));

@@ -141,6 +141,7 @@ class Job:
         self.performance = []
         self.lock = threading.Lock()
         self.log = []
+        self.received = []
 
     # What clients do
 
@@ -204,6 +205,7 @@ class Job:
         event, data = self.results.popleft()
         try:
             result = wire.read_pickle(data)
+            self.note(event, result)
             if event == "upload_model":
                 self.take_upload(result)
             else:
@@ -214,6 +216,25 @@ class Job:
             raise Death(f"{event}: {type(error).__name__}: {error}") from error
         return True
 
+    @staticmethod
+    def listed(weights):
+        """A dict's names are ignored, only their order counts."""
+        return list(weights.values()) if isinstance(weights, dict) else weights
+
+    def note(self, event, result):
+        """Keeps what a test may want to look at; `unchanged` is how a client declines."""
+        entry = {"round": self.round, "event": event}
+        if event == "upload_model":
+            weights = self.listed(result["update_weight"])
+            entry.update((k, v) for k, v in result.items() if k != "update_weight")
+            entry["unchanged"] = len(weights) == len(self.model) and all(
+                list(got.values) == list(mine.values)
+                for got, mine in zip(weights, self.model)
+            )
+        else:
+            entry.update(result)
+        self.received.append(entry)
+
     def take_upload(self, result):
         loss = result["moving_loss"]
         self.uploads.append((result["utility"], loss, result["client_id"]))
@@ -223,9 +244,7 @@ class Job:
         key = result["client_id"]
         if key not in self.running or type(key) is not type(self.running[key]):
             raise Death(f"upload_model: KeyError: {key!r}")
-        weights = result["update_weight"]
-        weights = list(weights.values()) if isinstance(weights, dict) else weights
-        self.add(weights)
+        self.add(self.listed(result["update_weight"]))
         if len(self.uploads) == self.tasks:
             self.model = [
                 t.like([x / self.tasks for x in s] if t.kind == "f4"
@@ -492,6 +511,7 @@ class FakeAggregator(grpc.GenericRpcHandler):
             "history": self.job.history,
             "performance": self.job.performance,
             "completions": self.job.log,
+            "received": self.job.received,
             "pings": dict(self.pings),
         }
 

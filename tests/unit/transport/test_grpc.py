@@ -178,6 +178,16 @@ def test_a_ping_before_the_registration_fails_that_call_only(job):
     assert got[1]["status"] == "OK"
 
 
+def test_weights_sent_back_as_received_are_noticed(job, tmp_path):
+    server = job(rounds=2, life_s=0.1)
+    same = [(t.shape, t.values) for t in model()]
+    upload = write_upload(tmp_path / "upload", "probe", same)
+    calls(server.url, "register:100", f"upload_model:{upload}")
+    assert server.ended.wait(5 * SLACK)
+    received = server.job.received[0]
+    assert (received["unchanged"], received["utility"]) == (True, 10)
+
+
 @pytest.mark.parametrize("what", ["fewer", "shape", "loss", "id", "garbage"])
 def test_a_bad_upload_ends_the_job_for_all(job, tmp_path, what):
     server = job(eval_interval=100, rounds=9)
