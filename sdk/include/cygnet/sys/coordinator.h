@@ -69,7 +69,12 @@ typedef struct cygnet_check_in {
  * seed          of shuffling and stochastic rounding
  * codec         of the update: "none", "int8", ...
  * unsupported   not empty: what the task requires and this dialect does not know;
- *               the round must be declined (outcome aborted) with this reason */
+ *               the round must be declined (outcome aborted) with this reason
+ * policy        who chooses the cores, where the app leaves that to the task
+ *               (CYGNET_POLICY_TASK)
+ * n_threads     with CYGNET_POLICY_FIXED: the threads, at most the app's; 0: those
+ * max_round_mj  most energy that the training may take, as the app's option of that
+ *               name; the stricter of the two holds; 0: no limit */
 typedef struct cygnet_task {
     char id[CYGNET_TASK_ID_MAX + 1];
     char token[CYGNET_TOKEN_MAX + 1];
@@ -100,6 +105,9 @@ typedef struct cygnet_task {
     cygnet_requirement unmetered;
     int32_t min_battery_percent;
     char unsupported[CYGNET_UNSUPPORTED_MAX + 1];
+    cygnet_policy policy;
+    uint32_t n_threads;
+    uint64_t max_round_mj;
 } cygnet_task;
 
 /* The answer to a check-in: a task, or a window [min_s, max_s] (seconds from
