@@ -83,6 +83,9 @@ static const struct field fields[] = {
     FIELD(BITS64, last_round),
     FIELD(BITS64, last_examples),
     FIELD(BITS64, last_utility),
+    FIELD(BITS32, task.policy),
+    FIELD(BITS32, task.n_threads),
+    FIELD(BITS64, task.max_round_mj),
     FIELD(BITS32, task.kind),
     FIELD(BITS64, loss_sum),
     FIELD(BITS64, top_1),
@@ -95,7 +98,8 @@ static const struct field fields[] = {
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 _Static_assert(sizeof(float) == 4 && sizeof(double) == 8 &&
-                   sizeof(cygnet_requirement) == 4 && sizeof(cygnet_task_kind) == 4,
+                   sizeof(cygnet_requirement) == 4 && sizeof(cygnet_policy) == 4 &&
+                   sizeof(cygnet_task_kind) == 4,
                "the kinds of the table");
 
 static void put_field(uint8_t *to, const struct field *f, const void *value)

@@ -232,12 +232,15 @@ static const char *profile_file(const struct lesson *l)
 static cygnet_status begin_engine(struct lesson *l, cygnet_error *err)
 {
     struct participant *p = l->p;
+    const cygnet_task *task = &p->round.record.task;
     char model[MODEL_NAME_BYTES];
     struct swan_training training = {
         .model = model,
         .ms_left = (double)(finish_by_ms(p) - participant_mono_ms(p)),
         .mj_left = supply_budget_mj(p->config.supply),
         .stop = &p->stop,
+        .policy = task->policy,
+        .n_threads = task->n_threads,
     };
     struct bytes profile;
     cygnet_status st;
@@ -324,6 +327,7 @@ static cygnet_status run_on_engine(struct lesson *l, const struct trainer *train
 {
     cygnet_status st;
 
+    supply_limit(l->p->config.supply, (double)l->p->round.record.task.max_round_mj);
     if (!trainer->swan)
         return run_supplied(l, trainer, err);
     participant_measure_idle(l->p, trainer->finish_by_ms);

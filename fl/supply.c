@@ -140,9 +140,22 @@ bool supply_allows(char why[SUPPLY_WHY_BYTES], const struct supply *supply)
 
 /* ---- A training -------------------------------------------------------------- */
 
+static double limit_mj(double mj)
+{
+    return mj > 0 ? mj : (double)INFINITY;
+}
+
+void supply_limit(struct supply *supply, double task_mj)
+{
+    if (supply)
+        supply->task_mj = task_mj;
+}
+
 double supply_budget_mj(const struct supply *supply)
 {
-    return supply && supply->budget_mj > 0 ? supply->budget_mj : (double)INFINITY;
+    if (!supply)
+        return (double)INFINITY;
+    return fmin(limit_mj(supply->budget_mj), limit_mj(supply->task_mj));
 }
 
 void supply_begin(struct supply *supply)
@@ -228,7 +241,7 @@ bool supply_step(struct supply *supply, uint64_t step)
     struct swan_draw draw;
     double step_mj;
 
-    if (!supply || (supply->budget_mj <= 0 && !supply_lends(supply)))
+    if (!supply || (isinf(supply_budget_mj(supply)) && !supply_lends(supply)))
         return true;
     supply->draw(&draw, supply->user);
     if (draw.is_spent)

@@ -38,6 +38,7 @@ void cygnet_options_init(cygnet_options *options)
         .unmetered = CYGNET_REQUIRED,
         .max_model_bytes = 256 * MIB,
         .max_cache_bytes = 512 * MIB,
+        .policy = CYGNET_POLICY_TASK,
     };
 }
 

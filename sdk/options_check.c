@@ -129,7 +129,7 @@ static cygnet_status check_numbers(const cygnet_options *options, cygnet_error *
     if (options->n_threads > POOL_MAX_THREADS)
         return fail(err, CYGNET_EINVAL, 0, "n_threads: %u is not in 0..%d",
                     (unsigned)options->n_threads, POOL_MAX_THREADS);
-    if (options->policy < CYGNET_POLICY_SWAN || options->policy > CYGNET_POLICY_EFFICIENT)
+    if (options->policy < CYGNET_POLICY_SWAN || options->policy > CYGNET_POLICY_TASK)
         return fail(err, CYGNET_EINVAL, 0, "policy: %d is none", (int)options->policy);
     if (options->full_priority != 0 && options->full_priority != 1)
         return fail(err, CYGNET_EINVAL, 0, "full_priority: %d is not 0 or 1",

@@ -48,7 +48,8 @@ struct swan {
     struct pool *pool;
     struct senses *senses;
     _Atomic int32_t heat;
-    struct choice fixed; /* of CYGNET_POLICY_FIXED */
+    cygnet_policy policy; /* of the present or last training */
+    struct choice fixed;  /* of CYGNET_POLICY_FIXED */
     const cygnet_stop *stop;
     bool in_call;
     bool is_training;

@@ -80,7 +80,7 @@ static void fill_input(struct policy_input *in, const struct swan *swan)
     *in = (struct policy_input){
         .profile = &swan->profile,
         .soc = &swan->soc,
-        .kind = swan->options.policy,
+        .kind = swan->policy,
         .current = swan->decision.entry,
         .steps_left = swan->steps_left,
         .ms_left = swan->ms_left,

@@ -45,7 +45,8 @@ const char CLIENT_HELP[] =
     "  --threads N          most threads to train with (as many as there are cores)\n"
     "  --policy NAME        who chooses the cores: swan (the least energy in time, out\n"
     "                       of the user's way), greedy (all fast ones), fixed (the\n"
-    "                       N most capable), efficient (the least energy) (swan)\n"
+    "                       N most capable), efficient (the least energy) (as the\n"
+    "                       task says, or else swan)\n"
     "  --full-priority      training competes with everybody else for the cores\n"
     "  --energy plugged|loan  loan: train on the battery too, as far as a loan goes\n"
     "                       that charging pays back (plugged)\n"
@@ -261,6 +262,7 @@ cygnet_status client_options_parse(struct client_options *out, int argc, char **
         .momentum = -1.0,
         .weight_decay = -1.0,
         .partition = {.kind = PARTITION_IID},
+        .policy = CYGNET_POLICY_TASK,
         .assume = {.battery_percent = -1, .thermal = -1},
     };
     st = command_line_parse(out, rows, argc, argv, err);

@@ -136,6 +136,20 @@ def test_what_the_engine_learns_is_kept(coordinator, client, tmp_path, policy):
     assert explain["policy"] == policy and explain["why"]
 
 
+@pytest.mark.parametrize(
+    "own, expected",
+    [((), "efficient"), (("--policy", "greedy"), "greedy"), (("--policy", "swan"), "swan")],
+)
+def test_a_task_chooses_the_policy_unless_the_client_does(
+    coordinator, client, tmp_path, own, expected
+):
+    server = coordinator("--rounds", "1", "--participants", "1", "--policy", "efficient")
+    process = client(server, 0, 1, "--until-done", *own)
+    assert process.wait() == 0
+    explain = json.loads((tmp_path / "client-0" / "explain").read_text())
+    assert explain["policy"] == expected
+
+
 def power_model(program, folder, watts):
     """Every core of this machine draws so much."""
     soc = subprocess.run(
@@ -191,6 +205,21 @@ def test_a_round_s_energy_budget_ends_its_training(
         server, 0, 1, "--max-round-mj", "2000",
         "--power-model", power_model(program, tmp_path, 100),
     )  # fmt: skip
+    assert process.wait() == 0
+    assert "the energy budget of the round is spent" in process.stdout
+
+
+def test_a_task_s_energy_budget_ends_its_training(
+    coordinator, client, program, tmp_path
+):
+    server = coordinator(
+        "--rounds", "1", "--participants", "1", "--epochs", "3000",
+        "--max-round-mj", "2000",
+    )  # fmt: skip
+    model = power_model(program, tmp_path, 100)
+    process = client(
+        server, 0, 1, "--power-model", model, "--max-round-mj", "1000000000"
+    )
     assert process.wait() == 0
     assert "the energy budget of the round is spent" in process.stdout
 

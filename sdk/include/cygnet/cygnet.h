@@ -355,8 +355,10 @@ CYGNET_API void cygnet_job_init(cygnet_job *job);
  * coordinator    an own dialect (<cygnet/sys/coordinator.h>); borrowed; NULL:
  *                the native one at server_url
  * allocator      NULL: malloc
- * policy         who chooses the cores that train (default: CYGNET_POLICY_SWAN); with
- *                CYGNET_POLICY_FIXED it is the n_threads most capable ones
+ * policy         who chooses the cores that train; with CYGNET_POLICY_FIXED it is the
+ *                n_threads most capable ones. Default: CYGNET_POLICY_TASK, each task
+ *                may say and CYGNET_POLICY_SWAN is for those that do not; any other
+ *                goes before what tasks say
  * full_priority  1: training threads compete with everybody else's; 0 (default): they
  *                give way (SCHED_IDLE)
  * energy_mode    CYGNET_ENERGY_LOAN: where `charging` is required, a device on its
@@ -370,7 +372,7 @@ CYGNET_API void cygnet_job_init(cygnet_job *job);
  *                does) at its highest frequency; idle_w: of the device with nothing
  *                running; spread: relative uncertainty. NULL (default): no model
  * max_round_mj   most energy that training of one round may take, in mJ, as far as it
- *                is known; 0 (default): no limit
+ *                is known; a task may only allow less; 0 (default): no limit
  * battery_mwh    the battery's capacity, for CYGNET_ENERGY_LOAN where the system does
  *                not tell it (its level is device_state's then); at most 1000000;
  *                0 (default): what the system tells

@@ -208,6 +208,69 @@ static void test_the_engine_explains_its_choice(void **state)
     swan_destroy(swan);
 }
 
+/* What explain says of the policy of a training that asks for one. */
+static void check_asked(cygnet_policy own, cygnet_policy asked, const char *expected)
+{
+    struct swan *swan = make_engine(own, 1, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+    struct json *document;
+    struct bytes text;
+
+    training.policy = asked;
+    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
+    swan_end(swan);
+    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
+                                NULL),
+                     CYGNET_OK);
+    assert_string_equal(json_text(json_member(document, "policy"), ""), expected);
+    json_destroy(document);
+    bytes_clear(&text);
+    swan_destroy(swan);
+}
+
+static void test_a_training_chooses_the_policy_where_it_may(void **state)
+{
+    (void)state;
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_SWAN, "swan");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_GREEDY, "greedy");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_FIXED, "fixed");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_EFFICIENT, "efficient");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_TASK, "swan");
+    check_asked(CYGNET_POLICY_TASK, (cygnet_policy)77, "swan");
+    check_asked(CYGNET_POLICY_SWAN, CYGNET_POLICY_GREEDY, "swan");
+    check_asked(CYGNET_POLICY_FIXED, CYGNET_POLICY_EFFICIENT, "fixed");
+}
+
+static uint32_t threads_in_use(struct swan *swan, uint32_t asked)
+{
+    struct swan_training training = a_training();
+    struct swan_peek peek;
+
+    training.policy = CYGNET_POLICY_FIXED;
+    training.n_threads = asked;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    swan_peek(&peek, swan);
+    swan_end(swan);
+    return peek.n_threads;
+}
+
+static void test_a_training_fixes_threads_up_to_the_most(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_TASK, 2, PLACEMENT_MASK);
+    uint32_t most = (uint32_t)swan_executor(swan)->n_workers;
+
+    (void)state;
+    assert_int_equal(threads_in_use(swan, 1), 1);
+    assert_int_equal(threads_in_use(swan, 0), most);
+    assert_int_equal(threads_in_use(swan, 1000), most);
+    swan_destroy(swan);
+    swan = make_engine(CYGNET_POLICY_FIXED, 2, PLACEMENT_MASK);
+    assert_int_equal(threads_in_use(swan, 1), most);
+    swan_destroy(swan);
+}
+
 static void test_one_training_at_a_time(void **state)
 {
     struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
@@ -403,6 +466,8 @@ int main(void)
         cmocka_unit_test(test_the_caller_is_left_alone),
         cmocka_unit_test(test_what_was_measured_is_kept_for_the_same_model),
         cmocka_unit_test(test_the_engine_explains_its_choice),
+        cmocka_unit_test(test_a_training_chooses_the_policy_where_it_may),
+        cmocka_unit_test(test_a_training_fixes_threads_up_to_the_most),
         cmocka_unit_test(test_one_training_at_a_time),
         cmocka_unit_test(test_looks_are_spread_over_time),
         cmocka_unit_test(test_a_hot_device_pauses),

@@ -93,7 +93,7 @@ static void test_init_sets_the_documented_defaults(void **state)
     assert_int_equal(options.unmetered, CYGNET_REQUIRED);
     assert_int_equal(options.min_battery_percent, 0);
     assert_int_equal(options.n_threads, 0);
-    assert_int_equal(options.policy, CYGNET_POLICY_SWAN);
+    assert_int_equal(options.policy, CYGNET_POLICY_TASK);
     assert_int_equal(options.full_priority, 0);
     assert_int_equal(options.energy_mode, CYGNET_ENERGY_PLUGGED);
     assert_null(options.power_model);
@@ -221,7 +221,7 @@ static void test_numbers_out_of_range_are_named(void **state)
     b->given.allow_loopback_http = 2;
     assert_refused(b, "allow_loopback_http");
     b->given.allow_loopback_http = 0;
-    b->given.policy = (cygnet_policy)4;
+    b->given.policy = (cygnet_policy)5;
     assert_refused(b, "policy");
     b->given.policy = CYGNET_POLICY_EFFICIENT;
     b->given.full_priority = -1;

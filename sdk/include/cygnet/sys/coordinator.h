@@ -76,6 +76,11 @@ typedef struct cygnet_check_in {
  * codec         of the update: "none", "int8", "weights" (the local weights themselves)
  * unsupported   not empty: what the task requires and this dialect does not know;
  *               the round must be declined (outcome aborted) with this reason
+ * policy        who chooses the cores, where the app leaves that to the task
+ *               (CYGNET_POLICY_TASK)
+ * n_threads     with CYGNET_POLICY_FIXED: the threads, at most the app's; 0: those
+ * max_round_mj  most energy that the training may take, as the app's option of that
+ *               name; the stricter of the two holds; 0: no limit
  * kind          of an evaluation, epochs, steps, lr, momentum, weight_decay, seed, codec
  *               and max_update_bytes mean nothing, and batch is but a piece */
 typedef struct cygnet_task {
@@ -108,6 +113,9 @@ typedef struct cygnet_task {
     cygnet_requirement unmetered;
     int32_t min_battery_percent;
     char unsupported[CYGNET_UNSUPPORTED_MAX + 1];
+    cygnet_policy policy;
+    uint32_t n_threads;
+    uint64_t max_round_mj;
     cygnet_task_kind kind;
 } cygnet_task;
 
