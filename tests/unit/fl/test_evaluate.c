@@ -1,6 +1,8 @@
 /* Tasks that ask how good the weights are, not for an update. */
 #include "base/stop.h"
 #include "engine/nn/model.h"
+#include "engine/swan/swan.h"
+#include "fl/journal.h"
 #include "tests/unit/fl/bench.h"
 
 #include <setjmp.h>
@@ -212,6 +214,30 @@ static void test_an_evaluation_is_not_told_as_the_last_round(void **state)
     assert_int_equal(b->coordinator.last_hello.last_round, 0);
 }
 
+/* Steps of an evaluation are remembered apart from training's. */
+static void test_the_engine_evaluates_with_the_same_result(void **state)
+{
+    struct bench *b = *state;
+    struct swan_options options = {.root = "/", .max_threads = 2, .engine = "test"};
+    cygnet_round_report alone;
+    struct swan *swan;
+
+    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_EVALUATED);
+    alone = b->coordinator.last_report;
+    assert_int_equal(swan_create(&swan, &options, NULL), CYGNET_OK);
+    b->config.swan = swan;
+    b->config.executor = swan_executor(swan);
+    assert_int_equal(bench_restart(b), CYGNET_OK);
+    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_EVALUATED);
+    assert_true(b->coordinator.last_report.loss_sum == alone.loss_sum);
+    assert_int_equal(b->coordinator.last_report.top_1, alone.top_1);
+    assert_non_null(memory_store_find(&b->store, EVALUATE_PROFILE_FILE));
+    assert_null(memory_store_find(&b->store, PROFILE_FILE));
+    participant_destroy(b->p);
+    b->p = NULL;
+    swan_destroy(swan);
+}
+
 /* ---- What goes wrong --------------------------------------------------------- */
 
 static void test_bad_data_ends_an_evaluation_and_stays_private(void **state)
@@ -417,6 +443,7 @@ int main(void)
         TEST(test_the_five_largest_outputs_count_as_top_five),
         TEST(test_max_examples_bounds_an_evaluation),
         TEST(test_an_evaluation_is_not_told_as_the_last_round),
+        TEST(test_the_engine_evaluates_with_the_same_result),
         TEST(test_bad_data_ends_an_evaluation_and_stays_private),
         TEST(test_outputs_at_the_end_of_float_are_summed_in_double),
         TEST(test_a_dialect_without_reports_cannot_ask_for_an_evaluation),
