@@ -31,10 +31,12 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
 
 static void look(struct swan *swan)
 {
-    struct controller_sight sight = {.now_ms = swan_now_ms()};
+    struct controller_sight sight = {.revoked = false};
     bool in_use[SOC_MAX_CORES];
 
     pthread_mutex_lock(&swan->mutex);
+    /* Not before: whoever had the mutex may have read the meter since then. */
+    sight.now_ms = swan_now_ms();
     if (swan->n_looks++ % LOOKS_PER_REFRESH == 0)
         sight.revoked = soc_refresh(&swan->soc, swan->root);
     cores_in_use(in_use, swan);
