@@ -20,8 +20,8 @@
 /* A step's energy is known when its uncertainty is at most so much of it. */
 #define MAX_UNCERTAINTY 0.5
 
-/* Where each source's sums are. The first slot's track says when it was read; a mark
- * reads it again after mark_ms. */
+/* Where each source's sums are. It is asked every every_ms, and at a mark again after
+ * mark_ms. */
 static const struct part {
     enum energy_slot slots[2];
     uint32_t n_slots;
@@ -117,12 +117,14 @@ static void sample(struct energy_meter *meter, int64_t now_ms, bool for_mark)
     if (back)
         break_all(meter, now_ms);
     for (size_t i = 0; i < N_PARTS; i++) {
-        const struct energy_track *track = &meter->tracks[parts[i].slots[0]];
+        enum energy_slot slot = parts[i].slots[0];
         int64_t every_ms = for_mark ? parts[i].mark_ms : parts[i].every_ms;
-        bool due = back || !meter->started || now_ms - track->read_ms >= every_ms;
+        bool due = back || !meter->started || now_ms - meter->asked_ms[slot] >= every_ms;
 
-        if (track->present && due)
-            parts[i].sample(meter, now_ms);
+        if (!meter->tracks[slot].present || !due)
+            continue;
+        parts[i].sample(meter, now_ms);
+        meter->asked_ms[slot] = now_ms;
     }
     sample_model(meter, now_ms);
     meter->started = true;

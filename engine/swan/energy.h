@@ -141,6 +141,7 @@ struct energy_meter {
     struct energy_model model;
     struct energy_track tracks[ENERGY_N_SLOTS];
     int64_t now_ms;
+    int64_t asked_ms[ENERGY_N_SLOTS]; /* whether or not it could be read */
     bool started;
     uint32_t n_packages;
     struct energy_package packages[ENERGY_MAX_PACKAGES];

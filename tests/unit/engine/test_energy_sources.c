@@ -66,6 +66,38 @@ static void test_a_host_that_shows_nothing_is_unknown(void **state)
                    "the host's meter shows neither energy nor power");
 }
 
+/* A gauge behind a slow bus is no faster while it fails. */
+static void test_a_source_that_fails_is_not_asked_more_often(void **state)
+{
+    struct bench *b = *state;
+
+    b->options.hook = read_figure;
+    b->code = 7;
+    energy_meter_init(&b->meter, &b->options);
+    for (int64_t ms = 0; ms <= 5000; ms += 20)
+        energy_meter_sample(&b->meter, ms);
+    assert_in_range(b->n_asked, 15, 25);
+}
+
+static void test_a_period_beyond_all_reason_is_no_period(void **state)
+{
+    static const int64_t periods[] = {INT64_MAX, INT64_MAX / 4, INT64_MIN};
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    b->options.hook = read_figure;
+    b->figure = (struct energy_figure){.total_uj = -1, .power_uw = 1000000};
+    for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]); i++) {
+        b->figure.period_ms = periods[i];
+        energy_meter_init(&b->meter, &b->options);
+        energy_meter_mark(&from, &b->meter, 0);
+        assert_unknown(since(b, &from, 4000),
+                       "the figure changed 0 times in 4000 ms: too slow");
+        assert_unknown(since(b, &from, 10000),
+                       "nobody has looked at the power for 6000 ms");
+    }
+}
+
 static void test_a_host_s_counter_that_goes_back_makes_a_hole(void **state)
 {
     struct bench *b = *state;
@@ -339,6 +371,8 @@ int main(void)
         ENERGY_TEST(test_a_failing_host_leaves_it_to_the_counters),
         ENERGY_TEST(test_a_failing_host_alone_is_unknown_with_its_code),
         ENERGY_TEST(test_a_host_that_shows_nothing_is_unknown),
+        ENERGY_TEST(test_a_source_that_fails_is_not_asked_more_often),
+        ENERGY_TEST(test_a_period_beyond_all_reason_is_no_period),
         ENERGY_TEST(test_a_host_s_counter_that_goes_back_makes_a_hole),
         ENERGY_TEST(test_a_host_s_power_is_summed_up),
         ENERGY_TEST(test_a_power_that_swings_is_less_sure),
