@@ -44,7 +44,7 @@ static void look(struct swan *swan)
     sight.heat = atomic_load(&swan->heat);
     sight.step_ms = sight.now_ms - swan->step.began_ms;
     controller_look(&swan->controller, &sight, &swan->soc, swan_profiled_ms(swan));
-    energy_meter_sample(&swan->meter, (int64_t)sight.now_ms);
+    energy_meter_sample(&swan->meter, swan_energy_ms(swan));
     if (!controller_is_quiet(&swan->controller))
         swan->step.is_clean = false;
     pthread_mutex_unlock(&swan->mutex);

@@ -322,6 +322,21 @@ static cygnet_status read_model(struct bench *b, const char *text, cygnet_error 
     return st;
 }
 
+static void test_the_model_s_cores_do_not_train_while_the_device_sleeps(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    b->model.core_w[0] = 2;
+    use_model(b);
+    energy_meter_load(&b->meter, (uint8_t[SOC_MAX_CLUSTERS]){1}, 0);
+    energy_meter_mark(&from, &b->meter, 0);
+    energy_meter_slept(&b->meter, 3600000);
+    assert_unknown(marginal_since(b, &from, 3601000), "the device has slept on the way");
+    energy_meter_mark(&from, &b->meter, 3601000);
+    assert_known(marginal_since(b, &from, 3602000), ENERGY_MODEL, 2000);
+}
+
 static void test_a_model_is_read_from_a_profile(void **state)
 {
     struct bench *b = *state;
@@ -385,6 +400,7 @@ int main(void)
         ENERGY_TEST(test_a_model_without_idle_or_spread_says_what_it_can),
         ENERGY_TEST(test_steps_of_no_core_are_unknown),
         ENERGY_TEST(test_the_model_goes_on_after_the_clock_went_back),
+        ENERGY_TEST(test_the_model_s_cores_do_not_train_while_the_device_sleeps),
         ENERGY_TEST(test_a_model_is_read_from_a_profile),
         ENERGY_TEST(test_a_wrong_model_is_refused_and_says_where),
     };
