@@ -62,7 +62,7 @@ static const char USAGE[] =
     "\n"
     "controller: what reacting costs, and how fast it is\n"
     "  --set L          of overhead,vacate,blocks,react (all)\n"
-    "  --pairs N --seconds S   of overhead (10, 4)\n"
+    "  --pairs N --seconds S   of overhead: N times four blocks of S (60, 0.5)\n"
     "  --revocations N  of vacate (200); --steps N: of blocks (5)\n"
     "  --loads N --load-seconds S   of react (10, 1.5); a load waits --patience S for\n"
     "                   quiet, else it is left out (20)\n"

@@ -231,16 +231,43 @@ def ordered(row, name):
     return all(value >= 0 for value in values) and values == sorted(values)
 
 
-def test_overhead_is_held_against_the_best_fixed_choice():
-    (row,) = rows("controller", *SMALL, "--set", "overhead", "--pairs", 2, "--seconds", 0.2)
-    rates = {name[14:]: value for name, value in row.items()
-             if name.startswith("samples_per_s_")}  # fmt: skip
-    assert row["measure"] == "overhead" and row["pairs"] == 2
-    fixed = {name: rate for name, rate in rates.items() if name != "swan"}
-    assert set(fixed) >= {"fixed-1", "fixed-1-placed"} and min(rates.values()) > 0
-    assert fixed[row["best_fixed"]] == max(fixed.values())
-    assert (row["overhead_pct_quartile_1"] <= row["overhead_pct_p50"]
-            <= row["overhead_pct_quartile_3"])  # fmt: skip
+@pytest.fixture(scope="module")
+def overhead():
+    (row,) = rows("controller", *SMALL, "--set", "overhead", "--pairs", 3, "--seconds", 0.05)
+    return row
+
+
+def test_overhead_is_held_against_the_best_fixed_choice(overhead):
+    assert overhead["measure"] == "overhead" and overhead["pairs"] == 3
+    assert overhead["steps_per_block"] >= 4
+    step_ms = {name[8:]: value for name, value in overhead.items()
+               if name.startswith("step_ms_")}  # fmt: skip
+    assert set(step_ms) >= {"fixed-1", "fixed-1-placed"} and min(step_ms.values()) > 0
+    assert step_ms[overhead["best_fixed"]] == min(step_ms.values())
+
+
+def test_overhead_says_how_sure_it_is_and_what_it_could_tell_apart(overhead):
+    for name in ("overhead_wall", "overhead_cpu", "null_wall", "null_cpu"):
+        low, high = overhead[f"{name}_ci95"]
+        assert -100 < low <= overhead[f"{name}_pct"] <= high
+    assert overhead["looks_cpu_pct"] > 0
+    assert 0 <= overhead["same_threads_pct"] <= 100
+
+
+def test_four_blocks_alone_have_no_interval():
+    (row,) = rows("controller", *SMALL, "--set", "overhead", "--pairs", 1, "--seconds", 0.02)
+    assert row["overhead_wall_pct"] > -100
+    assert row["overhead_wall_ci95"] == [None, None]
+
+
+def test_a_table_says_what_the_interval_says():
+    done = run("controller", *SMALL, "--set", "overhead", "--pairs", 2, "--seconds", 0.02)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("the best fixed choice\n") == 1
+    for what in ("wall", "CPU "):
+        assert done.stdout.count(f"overhead of swan, {what} time:") == 1
+    verdicts = ("at most 1 %", "more than 1 %", "1 % cannot be told apart here")
+    assert sum(done.stdout.count(f"]: {verdict};") for verdict in verdicts) == 2
 
 
 @needs_two_cores
