@@ -53,6 +53,7 @@ static const struct option_row ROWS[] = {
     {"seconds", OPTION_REAL, AT(seconds), 0.01, 3600, NULL},
     {"revocations", OPTION_U32, AT(revocations), 1, 100000, NULL},
     {"loads", OPTION_U32, AT(loads), 1, 1000, NULL},
+    {"attempts", OPTION_U32, AT(attempts), 1, 10000, NULL},
     {"load-seconds", OPTION_REAL, AT(load_s), 0.1, 3600, NULL},
     {"patience", OPTION_REAL, AT(patience_s), 0, 3600, NULL},
     {"steps", OPTION_U32, AT(steps), 1, 1000, NULL},
@@ -186,6 +187,7 @@ static void init(struct controller_options *o)
                                      .seconds = 0.5,
                                      .revocations = 200,
                                      .loads = 10,
+                                     .attempts = 40,
                                      .load_s = 1.5,
                                      .patience_s = 20,
                                      .steps = 5};

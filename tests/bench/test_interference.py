@@ -291,16 +291,22 @@ def test_blocks_are_fewer_than_their_step():
 
 @needs_two_cores
 def test_reactions_to_a_load_are_timed_or_left_out():
-    (row,) = rows("controller", *SMALL, "--set", "react", "--loads", 1,
-                  "--load-seconds", 0.5, "--patience", 3)  # fmt: skip
-    assert row["loads"] == 1 and row["loads_left_out"] in (0, 1)
+    (row,) = rows("controller", *SMALL, "--set", "react", "--loads", 2, "--attempts", 3,
+                  "--load-seconds", 0.4, "--patience", 3)  # fmt: skip
+    assert row["loads"] == 2 and 2 <= row["attempts"] <= 3
+    n = row["loads_that_count"]
+    assert n == len(row["trials"]) == row["attempts"] - row["loads_left_out"]
+    assert n == 2 or row["attempts"] == 3
     for count, name in (("diagnosed", "diagnosed_ms"), ("decided", "decided_ms"),
                         ("returned", "back_ms")):  # fmt: skip
-        assert 0 <= row[count] <= 1 - row["loads_left_out"]
-        if row[count]:
-            assert ordered(row, name)
+        times = [trial[name] for trial in row["trials"] if trial[name] is not None]
+        assert row[count] == len(times)
+        if times:
+            assert ordered(row, name) and row[f"{name}_max"] == max(times)
         else:
             assert row[f"{name}_p50"] is None
+    for trial in row["trials"]:  # who never left does not come back
+        assert trial["decided_ms"] is not None or trial["back_ms"] is None
 
 
 # ---- Asymmetry ----------------------------------------------------------------------
