@@ -312,22 +312,43 @@ def test_reactions_to_a_load_are_timed_or_left_out():
 # ---- Asymmetry ----------------------------------------------------------------------
 
 
+ASYMMETRY = ("asymmetry", *SMALL, "--steps", 12, "--rounds", 2, "--trainings", 2)
+
+
+def groups():
+    return list(pathlib.Path("/sys/fs/cgroup").glob("**/cygnet-bench-*"))
+
+
 @needs_two_cores
-def test_asymmetry_has_both_topologies_and_leaves_nothing_behind(tmp_path):
-    done = run("asymmetry", *SMALL, "--steps", 12, "--rounds", 2, "--trainings", 2,
-               "--json", "-", env={"TMPDIR": str(tmp_path)})  # fmt: skip
+def test_asymmetry_has_every_way_to_slow_a_core_and_leaves_nothing_behind(tmp_path):
+    done = run(*ASYMMETRY, "--json", "-", env={"TMPDIR": str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
-    alike, unlike = map(json.loads, done.stdout.splitlines())
-    assert (alike["cores"], alike["load"]) == ("alike", 0)
-    assert (unlike["cores"], unlike["load"]) == ("unlike", 0.6)
-    for row in (alike, unlike):
+    alike, load, quota = map(json.loads, done.stdout.splitlines())
+    assert (alike["cores"], alike["slowed_by"], alike["load"]) == ("alike", "none", 0)
+    assert (load["cores"], load["slowed_by"], load["load"]) == ("unlike", "load", 0.6)
+    assert (quota["cores"], quota["slowed_by"], quota["load"]) == ("unlike", "quota", 0.6)
+    for row in (row for row in (alike, load, quota) if "absent" not in row):
         choices = [entry["choice"] for entry in row["profile"]]
         assert choices == ["1 LITTLE", "1 big", "1 big + 1 LITTLE"]
         assert any(entry["on_frontier"] for entry in row["profile"])
         assert sum(entry["measured_steps"] for entry in row["profile"]) <= 24
-        for way in ("fast_ms", "slow_ms", "both_ms", "halves_ms"):
-            assert row[way] > 0
-    assert list(tmp_path.iterdir()) == []
+        for way in ("fast", "slow", "both", "halves"):
+            assert row[f"{way}_ms"] > 0
+        for way in ("slow", "both", "halves"):
+            low, high = row[f"{way}_over_fast_ci95"]
+            assert 0 < low <= row[f"{way}_over_fast"] <= high
+    assert "absent" not in alike and "absent" not in load
+    assert quota.get("absent", "-") != ""
+    assert list(tmp_path.iterdir()) == [] and groups() == []
+
+
+@needs_two_cores
+def test_asymmetry_prints_a_row_for_each_way():
+    done = run(*ASYMMETRY)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, _, _, *table = done.stdout.splitlines()
+    assert head.startswith("mlp:hidden=16 at 1x8x8, batch 4, core 1 slower by 60 %")
+    assert [line.split()[0] for line in table] == ["none", "load", "quota"]
 
 
 # ---- What is refused ------------------------------------------------------------------
