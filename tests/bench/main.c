@@ -50,7 +50,7 @@ static const char USAGE[] =
     "  worst stand-in of a choice on the true frontier\n"
     "\n"
     "interference: frames of a foreground alone and beside training, in turn\n"
-    "  --pairs N        windows beside each scenario, one alone before each (10)\n"
+    "  --pairs N        windows beside each scenario, and as many alone (10)\n"
     "  --seconds S      of a window (5), after --lead S that do not count (1)\n"
     "  --foreground L   of pinned,free,bursts (all)\n"
     "  --burst S        how long a burst is, and a pause (4); --onset S: at the\n"

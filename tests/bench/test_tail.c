@@ -121,6 +121,28 @@ static void test_without_values_nothing_is_known(void **state)
     assert_true(isnan(r.ratio) && isnan(r.low) && isnan(r.high));
 }
 
+/* ---- Sums --------------------------------------------------------------------- */
+
+static void test_sums_are_compared_in_pairs(void **state)
+{
+    double a[20], b[20];
+    struct tail_ratio r;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) { /* fast and slow times, the same for both */
+        b[i] = i % 2 ? 100 : 10;
+        a[i] = 0.9 * b[i];
+    }
+    assert_int_equal(tail_sums(&r, a, b, 20, NULL), CYGNET_OK);
+    assert_true(fabs(r.ratio - 0.9) < 1e-12);
+    assert_true(fabs(r.low - 0.9) < 1e-12 && fabs(r.high - 0.9) < 1e-12);
+    a[1] = 190; /* one pair that was otherwise makes it wide */
+    assert_int_equal(tail_sums(&r, a, b, 20, NULL), CYGNET_OK);
+    assert_true(r.low < 0.91 && r.high > 1.05 && r.ratio > r.low && r.ratio < r.high);
+    assert_int_equal(tail_sums(&r, a, b, 1, NULL), CYGNET_OK);
+    assert_true(r.ratio == 0.9 && isnan(r.low) && isnan(r.high));
+}
+
 /* ---- Medians ----------------------------------------------------------------- */
 
 static struct tail_middle median_of(const double *values, size_t n)
@@ -185,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_one_pair_has_no_interval),
         cmocka_unit_test(test_a_pair_without_values_does_not_spoil_the_interval),
         cmocka_unit_test(test_without_values_nothing_is_known),
+        cmocka_unit_test(test_sums_are_compared_in_pairs),
         cmocka_unit_test(
             test_a_median_of_nothing_is_not_known_and_of_one_has_no_interval),
         cmocka_unit_test(test_wild_values_move_no_median),
