@@ -15,18 +15,14 @@
 #include "tests/bench/slow_core.h"
 #include "tests/bench/tail.h"
 #include "tests/bench/trainer.h"
+#include "tests/bench/two_clusters.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { FAST_CAPACITY = 1024, ROOT_BYTES = 1024, ROUNDS_MAX = 1000 };
+enum { ROUNDS_MAX = 1000 };
 
 /* The ways that are measured by hand. */
 enum way { WAY_FAST, WAY_SLOW, WAY_BOTH, WAY_HALVES, N_WAYS };
@@ -47,7 +43,7 @@ struct asymmetry_options {
 
 struct asymmetry {
     struct asymmetry_options options;
-    char root[ROOT_BYTES];
+    char root[TWO_CLUSTERS_BYTES];
     struct slow_core slow;
     FILE *json;
     bool speaks;
@@ -83,82 +79,6 @@ static const struct option_row ROWS[] = {
     {"json", OPTION_TEXT, AT(json), 0, 0, NULL},
     {NULL, OPTION_FLAG, 0, 0, 0, NULL},
 };
-
-/* ---- A topology of two clusters ---------------------------------------------- */
-
-static bool write_file(const char *root, const char *name, const char *text)
-{
-    char path[ROOT_BYTES + 128];
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "%s/%s", root, name);
-    file = fopen(path, "w");
-    return file && fputs(text, file) >= 0 && fclose(file) == 0;
-}
-
-static bool make_folder(const char *root, const char *name)
-{
-    char path[ROOT_BYTES + 128];
-
-    (void)snprintf(path, sizeof(path), "%s/%s", root, name);
-    return mkdir(path, 0700) == 0;
-}
-
-static bool write_core(const char *root, uint32_t cpu, unsigned capacity)
-{
-    char name[128], text[32];
-
-    (void)snprintf(name, sizeof(name), "sys/devices/system/cpu/cpu%" PRIu32, cpu);
-    if (!make_folder(root, name))
-        return false;
-    (void)snprintf(name, sizeof(name),
-                   "sys/devices/system/cpu/cpu%" PRIu32 "/cpu_capacity", cpu);
-    (void)snprintf(text, sizeof(text), "%u\n", capacity);
-    return write_file(root, name, text);
-}
-
-/* The slow core's capacity is what it would be by the load's duty; where there is none
- * the engine is told the same, so that it is told wrongly once. */
-static cygnet_status make_root(struct asymmetry *x, cygnet_error *err)
-{
-    const struct asymmetry_options *o = &x->options;
-    double slow = fmax(1.0, FAST_CAPACITY * (1.0 - o->duty));
-    const char *folder = getenv("TMPDIR");
-    char cores[32];
-    bool done;
-
-    (void)snprintf(x->root, sizeof(x->root), "%.900s/cygnet-XXXXXX",
-                   folder ? folder : "/tmp");
-    if (!mkdtemp(x->root)) {
-        x->root[0] = '\0';
-        return complain(err, CYGNET_ESTORAGE, errno, "no folder for a topology");
-    }
-    (void)snprintf(cores, sizeof(cores), "%" PRIu32 ",%" PRIu32 "\n", o->fast, o->slow);
-    done = make_folder(x->root, "sys") && make_folder(x->root, "sys/devices") &&
-           make_folder(x->root, "sys/devices/system") &&
-           make_folder(x->root, "sys/devices/system/cpu") &&
-           write_file(x->root, "sys/devices/system/cpu/present", cores) &&
-           write_file(x->root, "sys/devices/system/cpu/online", cores) &&
-           write_core(x->root, o->fast, FAST_CAPACITY) &&
-           write_core(x->root, o->slow, (unsigned)fmin(slow, FAST_CAPACITY - 1));
-    return done ? CYGNET_OK
-                : complain(err, CYGNET_ESTORAGE, errno, "a topology in %.200s", x->root);
-}
-
-static int remove_one(const char *path, const struct stat *status, int type,
-                      struct FTW *where)
-{
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
-static void remove_root(struct asymmetry *x)
-{
-    if (x->root[0])
-        (void)nftw(x->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
 
 /* ---- By the engine ----------------------------------------------------------- */
 
@@ -524,13 +444,15 @@ static cygnet_status measure(struct asymmetry *x, enum slow_kind kind, cygnet_er
 
 static cygnet_status run(struct asymmetry *x, cygnet_error *err)
 {
-    cygnet_status st = make_root(x, err);
+    const struct asymmetry_options *o = &x->options;
+    /* The engine is told the same where the cores are alike: wrongly, once. */
+    cygnet_status st = two_clusters_make(x->root, o->fast, o->slow, 1.0 - o->duty, err);
 
     if (st == CYGNET_OK && x->speaks)
         print_head(x);
     for (enum slow_kind kind = SLOW_NOT; kind < N_SLOW && st == CYGNET_OK; kind++)
         st = measure(x, kind, err);
-    remove_root(x);
+    two_clusters_remove(x->root);
     return st;
 }
 
