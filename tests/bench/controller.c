@@ -51,6 +51,7 @@ static const struct option_row ROWS[] = {
     {"batch", OPTION_U32, AT(workload.batch), 1, 65536, NULL},
     {"pairs", OPTION_U32, AT(pairs), 1, 1000, NULL},
     {"seconds", OPTION_REAL, AT(seconds), 0.01, 3600, NULL},
+    {"normal", OPTION_FLAG, AT(is_normal), 0, 0, NULL},
     {"revocations", OPTION_U32, AT(revocations), 1, 100000, NULL},
     {"loads", OPTION_U32, AT(loads), 1, 1000, NULL},
     {"attempts", OPTION_U32, AT(attempts), 1, 10000, NULL},

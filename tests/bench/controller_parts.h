@@ -9,6 +9,8 @@
 
 /* input, n_input_dims and model are in the workload too; the texts are for children
  * has_model  the user has named one
+ * is_normal  overhead at the usual priority, where others on the machine would starve
+ *            training at SCHED_IDLE
  * loads      that are to count, of at most so many attempts; one waits patience_s for
  *            quiet before it is left out
  * core       that is taken away or gets busy
@@ -20,6 +22,7 @@ struct controller_options {
     bool has_model;
     uint32_t pairs;
     double seconds;
+    bool is_normal;
     uint32_t revocations;
     uint32_t loads;
     uint32_t attempts;

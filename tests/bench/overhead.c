@@ -28,6 +28,9 @@ enum { PAIRS_MAX = 1000, FIXED_MAX = 4, SIDE_MAX = FIXED_MAX + 1, SWAN = 0 };
  * try choices before it is measured. */
 enum { CHOOSING = 5, LEARNING = 20, MIN_STEPS = 4 };
 
+/* With fewer an interval is not what it says. */
+enum { MIN_PAIRS = 10 };
+
 /* An executor that leads to whichever engine trains now. */
 struct forward {
     struct nn_executor executor; /* first: the executor is this */
@@ -104,6 +107,7 @@ static cygnet_status add_side(struct overhead *x, uint32_t threads, bool is_plac
     side->options.policy = is_swan ? "swan" : "fixed";
     side->options.threads = threads;
     side->options.is_placed = is_placed;
+    side->options.is_normal = x->options->is_normal;
     side->options.shared = &x->workload;
     return trainer_open(&side->trainer, &side->options, x->err);
 }
@@ -370,6 +374,7 @@ static cygnet_status write_row(const struct overhead *x,
     struct json_builder *b = controller_row(x->options, "overhead");
 
     json_put_u64(b, "pairs", x->options->pairs);
+    json_put_string(b, "priority", x->options->is_normal ? "normal" : "idle");
     json_put_u64(b, "steps_per_block", x->steps);
     json_put_string(b, "best_fixed", x->sides[x->best].name);
     for (size_t i = SWAN + 1; i < x->n_sides; i++) {
@@ -388,8 +393,10 @@ static cygnet_status write_row(const struct overhead *x,
 }
 
 /* What the interval says of a bar of 1 %. */
-static const char *verdict(const struct tail_middle *m)
+static const char *verdict(const struct tail_middle *m, uint32_t n_pairs)
 {
+    if (n_pairs < MIN_PAIRS)
+        return "too few to tell";
     if (m->high <= 1.0)
         return "at most 1 %";
     return m->low > 1.0 ? "more than 1 %" : "1 % cannot be told apart here";
@@ -407,8 +414,8 @@ static void print(const struct overhead *x, const struct tail_middle middles[N_M
 
         printf("overhead of swan, %-4s time: %6.2f %% [%.2f %.2f]: %s; the fixed choice "
                "against itself: %.2f %% [%.2f %.2f]\n",
-               what[i], m->median, m->low, m->high, verdict(m), none->median, none->low,
-               none->high);
+               what[i], m->median, m->low, m->high, verdict(m, x->options->pairs),
+               none->median, none->low, none->high);
     }
     printf("overhead: looking takes %.2f %% of the CPU time; %.1f %% of steps on as many "
            "threads as the best fixed choice, %" PRIu64 " tried others, %" PRIu64

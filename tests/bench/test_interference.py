@@ -14,6 +14,7 @@ import pytest
 
 BENCH = pathlib.Path(os.environ["CYGNET_BUILD_DIR"]) / "tests" / "bench" / "cygnet-bench"
 SMALL = ("--model", "mlp:hidden=16", "--input", "1x8x8", "--batch", "4")
+PRINTED = 0.001  # ms; times are rounded to that
 N_CORES = len(os.sched_getaffinity(0))
 needs_two_cores = pytest.mark.skipif(
     os.sysconf("SC_NPROCESSORS_ONLN") < 2, reason="it takes two cores"
@@ -73,9 +74,10 @@ def test_frames_are_due_at_fixed_times_and_late_ones_are_missed():
     frames = frames_of(lines)
     assert frames
     for frame in frames:
-        assert begin <= frame["due"] < begin + 1000
+        assert begin - PRINTED <= frame["due"] <= begin + 1000 + PRINTED
         assert 0 < frame["cpu"] and 0 < frame["took"]
-        assert frame["missed"] == math.floor(frame["took"] * 60 / 1000)
+        assert frame["missed"] in (math.floor((frame["took"] - PRINTED) * 60 / 1000),
+                                   math.floor((frame["took"] + PRINTED) * 60 / 1000))
     for one, two in zip(frames, frames[1:]):
         slots = (two["due"] - one["due"]) * 60 / 1000
         assert slots == pytest.approx(1 + one["missed"], abs=0.01)
@@ -103,7 +105,7 @@ def test_a_trainer_tells_each_step_and_who_trained(policy):
         for (end, _, cpu, _), (next_end, took, next_cpu, threads) in zip(steps, steps[1:]):
             assert begin <= next_end - took + 0.01 and end <= next_end - took + 0.01
             assert took > 0 and next_cpu >= cpu and threads == 1
-        assert steps[-1][0] >= begin + 150
+        assert steps[-1][0] >= begin + 150 - PRINTED
     trainer.end()
 
 
@@ -245,6 +247,7 @@ def overhead():
 
 def test_overhead_is_held_against_the_best_fixed_choice(overhead):
     assert overhead["measure"] == "overhead" and overhead["pairs"] == 3
+    assert overhead["priority"] == "idle"
     assert overhead["steps_per_block"] >= 4
     step_ms = {name[8:]: value for name, value in overhead.items()
                if name.startswith("step_ms_")}  # fmt: skip
@@ -261,18 +264,27 @@ def test_overhead_says_how_sure_it_is_and_what_it_could_tell_apart(overhead):
 
 
 def test_four_blocks_alone_have_no_interval():
-    (row,) = rows("controller", *SMALL, "--set", "overhead", "--pairs", 1, "--seconds", 0.02)
+    (row,) = rows("controller", *SMALL, "--set", "overhead", "--pairs", 1, "--seconds", 0.02,
+                  "--normal")  # fmt: skip
+    assert row["priority"] == "normal"
     assert row["overhead_wall_pct"] > -100
     assert row["overhead_wall_ci95"] == [None, None]
 
 
-def test_a_table_says_what_the_interval_says():
-    done = run("controller", *SMALL, "--set", "overhead", "--pairs", 2, "--seconds", 0.02)
+@pytest.mark.parametrize(
+    "pairs, verdicts",
+    [
+        (2, ("too few to tell",)),
+        (10, ("at most 1 %", "more than 1 %", "1 % cannot be told apart here")),
+    ],
+)
+def test_a_table_says_what_the_interval_says(pairs, verdicts):
+    done = run("controller", *SMALL, "--set", "overhead", "--pairs", pairs, "--seconds",
+               0.02, "--normal")  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("the best fixed choice\n") == 1
     for what in ("wall", "CPU "):
         assert done.stdout.count(f"overhead of swan, {what} time:") == 1
-    verdicts = ("at most 1 %", "more than 1 %", "1 % cannot be told apart here")
     assert sum(done.stdout.count(f"]: {verdict};") for verdict in verdicts) == 2
 
 
