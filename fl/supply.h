@@ -42,8 +42,8 @@ struct supply {
 
     /* Its own. task_mj: as supply_limit. Of the present stretch: booked_mj, spent_mj
      * (what its steps should have drawn at most) and n_steps; a step of an earlier one
-     * drew step_mj. Steps below `granted` have their energy. due_mj is
-     * drawn and not booked yet. */
+     * drew step_mj. Steps below `granted` have their energy. due_mj is drawn and not
+     * booked yet. */
     double task_mj;
     bool on_battery;
     bool trains;
