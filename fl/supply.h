@@ -42,13 +42,15 @@ struct supply {
 
     /* Its own. task_mj: as supply_limit. Of the present stretch: booked_mj, spent_mj
      * (what its steps should have drawn at most) and n_steps; a step of an earlier one
-     * drew step_mj. Steps below `granted` have their energy. */
+     * drew step_mj. Steps below `granted` have their energy. due_mj is drawn and not
+     * booked yet. */
     double task_mj;
     bool on_battery;
     bool trains;
     double booked_mj;
     double spent_mj;
     double step_mj;
+    double due_mj;
     uint64_t n_steps;
     uint64_t granted;
     char why[SUPPLY_WHY_BYTES];

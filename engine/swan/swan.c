@@ -268,7 +268,7 @@ void swan_count(struct swan_counters *out, struct swan *swan)
     pthread_mutex_lock(&swan->mutex);
     now = swan->ended;
     if (swan->is_training)
-        energy_meter_mark(&now, &swan->meter, (int64_t)swan_now_ms());
+        energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&all, &swan->meter, &swan->began, &now);
     *out = swan->counters;
     out->mj = all.mj;

@@ -188,7 +188,8 @@ typedef enum cygnet_log_level {
  * total_uj       energy since some moment, in uJ; only ever grows; -1: not known
  * power_uw       power at present, in uW; -1: not known
  * resolution_uj  step of total_uj; 0: exact
- * period_ms      how often the figure changes; 0: not known, found by watching */
+ * period_ms      how often the figure changes; 0, or beyond an hour: not known, found by
+ *                watching */
 typedef struct cygnet_energy_figure {
     uint32_t struct_size;
     int64_t total_uj;

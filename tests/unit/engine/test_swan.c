@@ -345,15 +345,21 @@ static struct energy_model a_model(void)
     return model;
 }
 
-static struct swan *make_powered_engine(cygnet_policy policy)
+static struct swan *make_metered_engine(cygnet_policy policy, energy_hook *hook)
 {
     const struct energy_model model = a_model();
     struct swan_options options = {.root = "/", .policy = policy, .engine = "test"};
     struct swan *swan;
 
     options.energy.model = &model;
+    options.energy.hook = hook;
     assert_int_equal(swan_create(&swan, &options, NULL), CYGNET_OK);
     return swan;
+}
+
+static struct swan *make_powered_engine(cygnet_policy policy)
+{
+    return make_metered_engine(policy, NULL);
 }
 
 static void step(struct swan *swan, struct lesson *l, uint64_t n_steps)
@@ -415,6 +421,48 @@ static void test_without_a_baseline_nothing_will_be_known(void **state)
     swan_destroy(swan);
 }
 
+static double thread_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* Works for a while, and then has nothing to say. */
+static int take_time(struct energy_figure *out, void *user)
+{
+    double began_ms = thread_ms();
+
+    (void)out;
+    (void)user;
+    while (thread_ms() < began_ms + 2)
+        continue;
+    return 1;
+}
+
+/* Looks come while a step's end is being measured. */
+static void test_a_slow_meter_does_not_turn_the_clock_back(void **state)
+{
+    struct swan *swan = make_metered_engine(CYGNET_POLICY_SWAN, take_time);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct swan_training training = a_training();
+    struct lesson l = {.model = model};
+    struct swan_draw draw;
+
+    (void)state;
+    training.mj_left = 1e12; /* counted after each step, in a second look */
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    for (int i = 0; i < 10; i++) {
+        step(swan, &l, 10);
+        swan_look_at_draw(&draw, swan);
+        if (isnan(draw.drawn_mj))
+            fail_msg("after %d steps: %s", 10 * (i + 1), draw.why);
+    }
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
 static void test_a_spent_budget_is_said(void **state)
 {
     struct swan *swan = make_powered_engine(CYGNET_POLICY_SWAN);
@@ -473,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_a_hot_device_pauses),
         cmocka_unit_test(test_what_is_drawn_can_be_booked_and_settled),
         cmocka_unit_test(test_without_a_baseline_nothing_will_be_known),
+        cmocka_unit_test(test_a_slow_meter_does_not_turn_the_clock_back),
         cmocka_unit_test(test_a_spent_budget_is_said),
         cmocka_unit_test(test_a_peek_tells_what_is_going_on),
     };
