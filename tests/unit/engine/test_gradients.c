@@ -244,6 +244,81 @@ static void test_shared_weights_gradient_is_the_slope(void **state)
     check_slopes(&graph, BATCH);
 }
 
+/* What stands behind a function of which 0 is not 0, and is read from a copy. */
+enum behind { BEHIND_LINEAR, BEHIND_POINTWISE, BEHIND_FEW, BEHIND_POOLED, N_BEHIND };
+
+static struct conv2d_shape square(size_t c_out, size_t kernel)
+{
+    return (struct conv2d_shape){.c_out = c_out,
+                                 .k_h = kernel,
+                                 .k_w = kernel,
+                                 .stride_h = 1,
+                                 .stride_w = 1,
+                                 .pad_h = kernel / 2,
+                                 .pad_w = kernel / 2,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1,
+                                 .groups = 1};
+}
+
+static int add_behind(struct graph *graph, int t, enum behind behind)
+{
+    const struct pool2d_shape pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2};
+    struct conv2d_shape pointwise = square(5, 1), window = square(4, 3);
+
+    if (behind == BEHIND_POINTWISE || behind == BEHIND_FEW)
+        return graph_conv2d(graph, "behind", t, &pointwise);
+    if (behind == BEHIND_POOLED)
+        return graph_max_pool2d(graph, "pool", graph_conv2d(graph, "behind", t, &window),
+                                &pool);
+    return t;
+}
+
+/* The sums reach where a hard function is flat. */
+static int add_first(struct graph *graph, enum behind behind)
+{
+    size_t side = behind == BEHIND_FEW ? 2 : 8;
+    struct conv2d_shape shape = square(3, 1);
+    int t;
+
+    if (behind == BEHIND_LINEAR) {
+        t = graph_input(graph, &(struct shape){1, {6}});
+        graph->tensors[t].needs_grad = true;
+        t = graph_linear(graph, "first", t, 5);
+    } else {
+        t = graph_input(graph, &(struct shape){3, {2, side, side}});
+        graph->tensors[t].needs_grad = true;
+        t = graph_conv2d(graph, "first", t, &shape);
+    }
+    t = graph_add(graph, "twice", t, t);
+    return graph_add(graph, "four times", t, t);
+}
+
+static void check_behind(enum activation act, enum behind behind, bool normed)
+{
+    struct graph graph;
+    int t;
+
+    graph_init(&graph, NULL);
+    t = add_first(&graph, behind);
+    if (normed && behind != BEHIND_LINEAR)
+        t = graph_batch_norm2d(&graph, "norm", t);
+    t = add_behind(&graph, graph_activate(&graph, "act", t, act), behind);
+    if (behind != BEHIND_LINEAR)
+        t = graph_flatten(&graph, "flatten", t);
+    assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, 3)) >= 0);
+    check_slopes(&graph, BATCH);
+}
+
+static void test_behind_a_function_of_another_zero_gradient_is_the_slope(void **state)
+{
+    static const enum activation acts[] = {ACT_SIGMOID, ACT_HARDSIGMOID};
+
+    (void)state;
+    for (size_t i = 0; i < (size_t)2 * N_BEHIND * 2; i++)
+        check_behind(acts[i / 2 / N_BEHIND], i / 2 % N_BEHIND, i % 2 == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_cross_entropy_gradient_is_the_slope),
         cmocka_unit_test(test_in_place_chain_gradient_is_the_slope),
         cmocka_unit_test(test_convolution_under_a_pool_gradient_is_the_slope),
+        cmocka_unit_test(test_behind_a_function_of_another_zero_gradient_is_the_slope),
         cmocka_unit_test(test_residual_gradient_is_the_slope),
         cmocka_unit_test(test_shared_weights_gradient_is_the_slope),
     };
