@@ -319,6 +319,42 @@ static void test_behind_a_function_of_another_zero_gradient_is_the_slope(void **
         check_behind(acts[i / 2 / N_BEHIND], i / 2 % N_BEHIND, i % 2 == 1);
 }
 
+/* Tiles of few rows, of which the last ones lie in the padding with all that they see. */
+static void check_tiles(size_t kernel, size_t stride, size_t pad)
+{
+    const struct conv2d_shape conv = {.c_out = 512,
+                                      .k_h = kernel,
+                                      .k_w = kernel,
+                                      .stride_h = stride,
+                                      .stride_w = stride,
+                                      .pad_h = pad,
+                                      .pad_w = 1,
+                                      .dilation_h = 1,
+                                      .dilation_w = 1,
+                                      .groups = 512};
+    struct graph graph;
+    int t;
+
+    graph_init(&graph, NULL);
+    t = graph_input(&graph, &(struct shape){3, {512, 15, 18}});
+    graph.tensors[t].needs_grad = true;
+    t = graph_conv2d(&graph, "conv", t, &conv);
+    t = graph_flatten(&graph, "flatten", graph_avg_pool2d(&graph, "pool", t, 2, 1));
+    assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, 3)) >= 0);
+    check_slopes_along(&graph, 2);
+}
+
+static void test_depthwise_gradient_beyond_the_image_is_the_slope(void **state)
+{
+    (void)state;
+    check_tiles(3, 1, 1);
+    check_tiles(3, 1, 2);
+    check_tiles(3, 1, 5);
+    check_tiles(3, 2, 6);
+    check_tiles(1, 3, 7);
+    check_tiles(4, 3, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_in_place_chain_gradient_is_the_slope),
         cmocka_unit_test(test_convolution_under_a_pool_gradient_is_the_slope),
         cmocka_unit_test(test_behind_a_function_of_another_zero_gradient_is_the_slope),
+        cmocka_unit_test(test_depthwise_gradient_beyond_the_image_is_the_slope),
         cmocka_unit_test(test_residual_gradient_is_the_slope),
         cmocka_unit_test(test_shared_weights_gradient_is_the_slope),
     };
