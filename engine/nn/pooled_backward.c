@@ -70,15 +70,14 @@ static void unpack(const struct block *b)
     const struct conv2d_shape *s = &p->d->shape;
     static const struct reading as_it_is = {NULL, NULL, ACT_NONE};
     size_t of_row = s->w_in * p->d->c_in;
+    struct span in = packed_inside(p);
 
     for (size_t y = 0; y < s->h_in; y++) {
         real *to = b->rows + y * of_row;
-        size_t n = p->width - s->pad_w < s->w_in ? p->width - s->pad_w : s->w_in;
-        const real *from = b->dx + ((y + s->pad_h) * p->width + s->pad_w) * p->channels;
+        size_t n = y + s->pad_h < p->height ? in.n : 0;
+        const real *from = b->dx + ((y + s->pad_h) * p->width + in.first) * p->channels;
         struct moved moved = {from, p->channels, b->plan->lane};
 
-        if (y + s->pad_h >= p->height)
-            n = 0;
         if (p->channels == p->d->c_in)
             memcpy(to, from, n * p->channels * sizeof(*to));
         else

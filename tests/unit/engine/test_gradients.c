@@ -173,6 +173,16 @@ static void test_convolution_under_a_pool_gradient_is_the_slope(void **state)
          .pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2},
          .act = ACT_RELU,
          .normed = true},
+        {.image = {3, {2, 20, 1}}, /* windows of padding, which ends behind them */
+         .conv = {.c_out = 3,
+                  .k_h = 3,
+                  .k_w = 1,
+                  .stride_h = 1,
+                  .stride_w = 6,
+                  .pad_h = 1,
+                  .pad_w = 2},
+         .pool = {.k_h = 2, .k_w = 1, .stride_h = 2, .stride_w = 1},
+         .act = ACT_N_KINDS},
     };
 
     (void)state;
