@@ -267,9 +267,8 @@ bool dense_has_few_rows(const struct lowering *l, const struct dense *d)
 {
     size_t rows = lower_max_batch(l) * d->x.rows;
 
-    return d->pointwise && !d->planar && !d->tight && !d->by_position &&
-           lower_unit(l) * d->x.rows < MIN_UNIT_ROWS && rows <= MAX_ROWS &&
-           rows * d->c_out <= MAX_GRADIENT;
+    return d->pointwise && !d->planar && lower_unit(l) * d->x.rows < MIN_UNIT_ROWS &&
+           rows <= MAX_ROWS && rows * d->c_out <= MAX_GRADIENT;
 }
 
 static int turned_gradient(struct lowering *l, const struct few_plan *p, int dz)
