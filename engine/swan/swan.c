@@ -5,11 +5,11 @@
 #include "base/crypto.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "engine/pool/timed.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- Life -------------------------------------------------------------------- */
 
@@ -58,17 +58,6 @@ static struct choice most_capable(const struct soc *soc, uint32_t n_threads)
     return choice;
 }
 
-/* Timed waits on it count by the clock that nobody sets. */
-static void init_wanted(struct swan *swan)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&swan->wanted, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 static void init(struct swan *swan)
 {
     struct energy_options energy = swan->options.energy;
@@ -82,7 +71,7 @@ static void init(struct swan *swan)
     swan->decision.entry = -1;
     swan->step.began_ms = (double)NAN;
     pthread_mutex_init(&swan->mutex, NULL);
-    init_wanted(swan);
+    timed_init(&swan->wanted);
     energy.root = swan->root;
     energy_meter_init(&swan->meter, &energy);
     energy_idle_break(&swan->idle);
@@ -190,24 +179,26 @@ static void take_policy(struct swan *swan, const struct swan_training *training)
 
 static void begin(struct swan *swan, const struct swan_training *training)
 {
-    take_policy(swan, training);
     swan->steps_left = training->n_steps;
     swan->ms_left = training->ms_left;
     swan->stop = training->stop;
     swan->entry = -1;
     swan->decision = (struct policy_decision){.entry = -1};
     swan->granted = (struct pool_grant){0};
+    swan->is_placed = swan->must_grant = swan->must_refresh = false;
+    swan->news.n = 0;
     swan->counters = (struct swan_counters){0};
     swan->n_looks = 0;
     controller_init(&swan->controller, swan_now_ms());
     explore_init(&swan->explore);
     swan_begin_energy(swan, training->mj_left);
     swan->is_training = true;
+    swan_look(swan);
+    take_policy(swan, training);
     swan_decide(swan);
 }
 
-/* Greedy and fixed choices do not react. */
-static bool reacts(const struct swan *swan)
+bool swan_reacts(const struct swan *swan)
 {
     return swan->policy == CYGNET_POLICY_SWAN || swan->policy == CYGNET_POLICY_EFFICIENT;
 }
@@ -226,9 +217,10 @@ cygnet_status swan_begin(struct swan *swan, const struct swan_training *training
         st = open_senses(swan, err);
     if (st != CYGNET_OK)
         return st;
+    pthread_mutex_lock(&swan->mutex);
     begin(swan, training);
-    if (reacts(swan))
-        st = swan_start_looking(swan, err);
+    pthread_mutex_unlock(&swan->mutex);
+    st = swan_start_looking(swan, err);
     if (st != CYGNET_OK)
         swan_end(swan);
     return st;
@@ -239,10 +231,13 @@ void swan_end(struct swan *swan)
     if (!swan->is_training)
         return;
     swan_stop_looking(swan);
+    swan_tell(swan);
     senses_close(swan->senses);
     swan->senses = NULL;
+    pthread_mutex_lock(&swan->mutex);
     swan->is_training = false;
     swan_end_energy(swan);
+    pthread_mutex_unlock(&swan->mutex);
 }
 
 void swan_set_heat(struct swan *swan, int32_t heat)
@@ -257,6 +252,7 @@ bool swan_is_paused(struct swan *swan)
     pthread_mutex_lock(&swan->mutex);
     is_paused = swan->is_training && swan->decision.entry < 0;
     pthread_mutex_unlock(&swan->mutex);
+    swan_tell(swan);
     return is_paused;
 }
 
@@ -309,21 +305,37 @@ static void put_cores(struct json_builder *b, const struct swan *swan)
         json_put_bool(b, "usable", soc_usable(&swan->soc.cores[i]));
         json_put_double(b, "waited", c->waits[i].level);
         json_put_double(b, "others", c->foreigns[i].level);
-        json_put_bool(b, "wanted", c->waits[i].is_high || c->foreigns[i].is_high);
+        json_put_bool(b, "wanted", controller_sees_wanted(c, i));
         json_close(b);
     }
     json_close(b);
 }
 
+/* Of a step on the choice, and what the round may still take; null: not known, or no
+ * limit. */
+static void put_energy(struct json_builder *b, const struct swan *swan)
+{
+    static const struct profile_entry unknown = {.step_mj = NAN, .spread_mj = NAN};
+    int32_t entry = swan->decision.entry;
+    const struct profile_entry *e = entry < 0 ? &unknown : &swan->profile.entries[entry];
+
+    json_open_object(b, "energy");
+    json_put_double(b, "step_mj", e->step_mj);
+    json_put_double(b, "spread_mj", e->spread_mj);
+    json_put_string(b, "source", energy_source_name(e->energy_source));
+    json_put_bool(b, "measured", e->energy_is_measured);
+    json_put_double(b, "budget_left_mj", swan->mj_left);
+    json_close(b);
+}
+
 static void put_state(struct json_builder *b, const struct swan *swan)
 {
-    static const char *const policies[] = {"swan", "greedy", "fixed", "efficient"};
     char text[CHOICE_TEXT_BYTES] = "pause";
 
     if (swan->decision.entry >= 0)
         profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
     json_open_object(b, NULL);
-    json_put_string(b, "policy", policies[swan->policy]);
+    json_put_string(b, "policy", policy_kind_name(swan->policy));
     json_put_string(b, "choice", text);
     json_put_string(b, "reason", policy_reason_name(swan->decision.reason));
     json_put_string(b, "why", swan->decision.why);
@@ -333,6 +345,7 @@ static void put_state(struct json_builder *b, const struct swan *swan)
     json_put_u64(b, "switches", swan->counters.n_switches);
     json_put_u64(b, "explored_steps", swan->counters.n_explored);
     json_put_double(b, "longest_vacate_ms", swan->counters.vacate_ms);
+    put_energy(b, swan);
     put_cores(b, swan);
     json_close(b);
 }

@@ -35,7 +35,7 @@ struct swan;
  * engine       version and numeric class, part of a profile's key; copied
  * energy       what the meter looks at; root is ours
  * started      called once on each training thread; NULL: nothing
- * log          NULL: none */
+ * log          NULL: none; written to on the thread that begins, steps and ends */
 struct swan_options {
     const char *root;
     cygnet_policy policy;
@@ -114,7 +114,7 @@ bool swan_is_paused(struct swan *swan);
  *              what is known); NaN: not known yet
  * step_ms      of the present choice; NaN: not measured yet
  * drawn_mj     likewise, since swan_mark_draw or the training's begin; NaN: not known
- * ms           since then
+ * ms           since then, pauses left out
  * is_measured  drawn_mj will become known: a source can be read, and its baseline is
  *              known; outside of a training: there is a source
  * is_spent     the round's budget allows no more
@@ -146,7 +146,8 @@ void swan_end(struct swan *swan);
 /* The profile as it is now, for the next training. Errors: ENOMEM, ELIMIT. */
 cygnet_status swan_save(struct swan *swan, struct bytes *out, cygnet_error *err);
 
-/* Why the present, or last, choice is what it is: what cygnet-swan explain prints, JSON.
+/* Why the present, or last, choice is what it is, what disturbs, and what a step on it
+ * takes: JSON.
  * Errors: ENOMEM, ELIMIT. */
 cygnet_status swan_explain(struct swan *swan, struct bytes *out, cygnet_error *err);
 

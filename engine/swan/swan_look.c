@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "engine/pool/thread.h"
+#include "engine/pool/timed.h"
 
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -20,8 +20,8 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
     const struct pool_grant *grant = &swan->granted;
 
     for (uint32_t i = 0; i < swan->soc.n_cores; i++)
-        in_use[i] = grant->n_cpus == 0 && soc_usable(&swan->soc.cores[i]);
-    for (uint32_t i = 0; i < grant->n_cpus; i++) {
+        in_use[i] = !swan->is_placed && soc_usable(&swan->soc.cores[i]);
+    for (uint32_t i = 0; i < grant->n_cpus && swan->is_placed; i++) {
         const struct soc_core *core = soc_find(&swan->soc, grant->cpus[i]);
 
         if (core)
@@ -29,25 +29,32 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
     }
 }
 
-static void look(struct swan *swan)
+/* What has changed since an earlier training was not taken from this one. */
+static bool see_cores(struct swan *swan)
 {
-    struct controller_sight sight = {.revoked = false};
+    bool is_first = swan->n_looks == 0;
+    bool is_due = swan->n_looks++ % LOOKS_PER_REFRESH == 0 || swan->must_refresh;
+    bool has_changed = is_due && soc_refresh(&swan->soc, swan->root);
+
+    swan->must_refresh &= !is_due;
+    swan->must_grant |= has_changed && !swan->is_placed;
+    return has_changed && !is_first;
+}
+
+void swan_look(struct swan *swan)
+{
+    struct controller_sight sight = {.now_ms = swan_now_ms()};
     bool in_use[SOC_MAX_CORES];
 
-    pthread_mutex_lock(&swan->mutex);
-    /* Not before: whoever had the mutex may have read the meter since then. */
-    sight.now_ms = swan_now_ms();
-    if (swan->n_looks++ % LOOKS_PER_REFRESH == 0)
-        sight.revoked = soc_refresh(&swan->soc, swan->root);
+    sight.revoked = see_cores(swan);
     cores_in_use(in_use, swan);
     senses_look(swan->senses, &sight, &swan->soc, in_use);
     sight.heat = atomic_load(&swan->heat);
     sight.step_ms = sight.now_ms - swan->step.began_ms;
-    controller_look(&swan->controller, &sight, &swan->soc, swan_profiled_ms(swan));
+    controller_look(&swan->controller, &sight, &swan->soc, swan_expected_ms(swan));
     energy_meter_sample(&swan->meter, swan_energy_ms(swan));
     if (!controller_is_quiet(&swan->controller))
         swan->step.is_clean = false;
-    pthread_mutex_unlock(&swan->mutex);
 }
 
 /* How long threads stay on cores that were taken from them. Not under the mutex. */
@@ -67,13 +74,14 @@ static void watch_them_leave(struct swan *swan, double decided_ms)
 }
 
 /* A tried choice is left alone as long as nothing disturbs it. */
-static void react(struct swan *swan)
+static void look_and_react(struct swan *swan)
 {
     struct pool_grant before;
     double decided_ms;
     bool left;
 
     pthread_mutex_lock(&swan->mutex);
+    swan_look(swan);
     before = swan->granted;
     if (!swan->step.explores || !controller_is_quiet(&swan->controller))
         swan_decide(swan);
@@ -84,26 +92,14 @@ static void react(struct swan *swan)
         watch_them_leave(swan, decided_ms);
 }
 
-static struct timespec next_look(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (long)(CONTROLLER_LOOK_MS * 1e6);
-    t.tv_sec += t.tv_nsec / 1000000000L;
-    t.tv_nsec %= 1000000000L;
-    return t;
-}
-
 static bool sleep_between_looks(struct swan *swan)
 {
-    struct timespec until = next_look();
+    struct timespec until = timed_from_now((int64_t)CONTROLLER_LOOK_MS);
     bool is_ending;
-    int error = 0;
 
     pthread_mutex_lock(&swan->mutex);
-    while (!swan->is_ending && error != ETIMEDOUT)
-        error = pthread_cond_timedwait(&swan->wanted, &swan->mutex, &until);
+    while (!swan->is_ending && timed_wait(&swan->wanted, &swan->mutex, &until))
+        continue;
     is_ending = swan->is_ending;
     pthread_mutex_unlock(&swan->mutex);
     return !is_ending;
@@ -113,10 +109,8 @@ static void *look_on(void *arg)
 {
     struct swan *swan = arg;
 
-    do {
-        look(swan);
-        react(swan);
-    } while (sleep_between_looks(swan));
+    while (sleep_between_looks(swan))
+        look_and_react(swan);
     return NULL;
 }
 

@@ -4,6 +4,8 @@
 #include "base/log.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 double swan_now_ms(void)
@@ -22,6 +24,11 @@ double swan_profiled_ms(const struct swan *swan)
         return (double)NAN;
     e = &swan->profile.entries[swan->entry];
     return e->n_measured > 0 ? e->step_ms : (double)NAN;
+}
+
+double swan_expected_ms(const struct swan *swan)
+{
+    return swan->step.is_mixed ? (double)NAN : swan_profiled_ms(swan);
 }
 
 /* ---- Energy ------------------------------------------------------------------ */
@@ -50,30 +57,85 @@ static double stretch_mj(struct swan *swan, enum energy_source *source)
     return step.mj;
 }
 
-/* ---- Choosing ---------------------------------------------------------------- */
+/* ---- News -------------------------------------------------------------------- */
+
+static char *new_line(struct swan_news *news)
+{
+    if (news->n == SWAN_NEWS) {
+        news->n--;
+        memmove(news->lines[0], news->lines[1], news->n * SWAN_LINE_BYTES);
+    }
+    return news->lines[news->n++];
+}
+
+static void note_refusal(struct swan *swan, const cygnet_error *err)
+{
+    (void)snprintf(new_line(&swan->news), SWAN_LINE_BYTES,
+                   "threads are where the system puts them: %s", err->message);
+}
+
+static void note_decision(struct swan *swan)
+{
+    char text[CHOICE_TEXT_BYTES] = "pause";
+
+    if (swan->decision.entry >= 0)
+        profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
+    (void)snprintf(new_line(&swan->news), SWAN_LINE_BYTES, "%s (%s): %s", text,
+                   policy_reason_name(swan->decision.reason), swan->decision.why);
+}
+
+void swan_tell(struct swan *swan)
+{
+    struct swan_news news;
+
+    pthread_mutex_lock(&swan->mutex);
+    news = swan->news;
+    swan->news.n = 0;
+    pthread_mutex_unlock(&swan->mutex);
+    for (size_t i = 0; i < news.n; i++)
+        log_line(swan->options.log, LOG_DEBUG, "swan: %s", news.lines[i]);
+}
+
+/* ---- Using ------------------------------------------------------------------- */
+
+/* A system that does not place threads, or has taken these cores meanwhile, takes their
+ * number all the same. */
+static void grant(struct swan *swan, const struct pool_grant *wanted)
+{
+    cygnet_error err;
+    cygnet_status st = pool_grant(swan->pool, wanted, &err);
+
+    swan->granted = *wanted;
+    swan->is_placed = st == CYGNET_OK && wanted->n_cpus > 0;
+    swan->must_grant = false;
+    swan->must_refresh |= st == CYGNET_ENOTFOUND;
+    if (st != CYGNET_OK)
+        note_refusal(swan, &err);
+}
 
 bool swan_use(struct swan *swan, int32_t entry)
 {
     const struct choice *choice = &swan->profile.entries[entry].choice;
     struct pool_grant before = swan->granted;
-    struct pool_grant grant;
+    struct pool_grant wanted;
 
-    place_choice(&grant, choice, swan->options.placement, &swan->soc, &swan->controller,
-                 &before);
-    if (entry == swan->entry && place_equal(&grant, &before))
+    place_choice(&wanted, choice, swan->options.placement, &swan->soc,
+                 swan_reacts(swan) ? &swan->controller : NULL, &before);
+    if (entry == swan->entry && !swan->must_grant && place_equal(&wanted, &before))
         return false;
-    swan->granted = grant;
-    /* A system that does not place threads still takes their number. */
-    (void)pool_grant(swan->pool, &grant, NULL);
+    grant(swan, &wanted);
     energy_meter_load(&swan->meter, choice->n_cores, swan_energy_ms(swan));
     swan->step.is_clean = false;
     begin_stretch(swan);
     if (entry == swan->entry)
         return true;
+    swan->step.is_mixed = true;
     swan->counters.n_switches += swan->entry >= 0;
     swan->entry = entry;
     return true;
 }
+
+/* ---- Deciding ---------------------------------------------------------------- */
 
 static void fill_input(struct policy_input *in, const struct swan *swan)
 {
@@ -90,17 +152,6 @@ static void fill_input(struct policy_input *in, const struct swan *swan)
     if (in->kind == CYGNET_POLICY_FIXED)
         in->fixed = swan->fixed;
     controller_report(in, &swan->controller, &swan->soc);
-}
-
-static void log_decision(const struct swan *swan)
-{
-    char text[CHOICE_TEXT_BYTES] = "pause";
-
-    if (swan->decision.entry >= 0)
-        profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
-    if (swan->options.log)
-        log_line(swan->options.log, LOG_DEBUG, "swan: %s (%s): %s", text,
-                 policy_reason_name(swan->decision.reason), swan->decision.why);
 }
 
 /* The cheapest choice that is possible, so that a step under way can end. */
@@ -122,18 +173,20 @@ void swan_decide(struct swan *swan)
     fill_input(&in, swan);
     policy_decide(&swan->decision, &in);
     swan->decided_ms = swan_now_ms();
+    swan->step.explores = false;
+    swan_count_pause(swan);
     now = swan->decision.entry;
     (void)swan_use(swan, now >= 0 ? now : cheapest(swan));
     if (now >= 0)
         controller_decided(&swan->controller, before, now);
     if (now != before)
-        log_decision(swan);
+        note_decision(swan);
 }
 
-/* Only an engine that reacts tries things, and only on a quiet machine. */
+/* Only on a quiet machine. */
 static int32_t entry_to_try(struct swan *swan)
 {
-    if (!swan->looks || !controller_is_quiet(&swan->controller))
+    if (!swan_reacts(swan) || !controller_is_quiet(&swan->controller))
         return -1;
     return explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
                         swan->ms_left);
@@ -143,11 +196,13 @@ static void choose(struct swan *swan)
 {
     int32_t tried = entry_to_try(swan);
 
-    swan->step.explores = tried >= 0;
-    if (tried >= 0)
-        (void)swan_use(swan, tried);
-    else
+    if (tried < 0) {
         swan_decide(swan);
+        return;
+    }
+    (void)swan_use(swan, tried);
+    swan->step.explores = true;
+    swan->counters.n_explored++;
 }
 
 /* ---- Learning ---------------------------------------------------------------- */
@@ -159,9 +214,8 @@ static void learn(struct swan *swan, double data_ms)
     enum energy_source source;
     double mj;
 
-    controller_step(&swan->controller, step_ms, data_ms, swan_profiled_ms(swan));
-    swan->counters.n_explored += step->explores;
-    if (!step->is_clean || step->entry != swan->entry) {
+    controller_step(&swan->controller, step_ms, data_ms, swan_expected_ms(swan));
+    if (!step->is_clean) {
         begin_stretch(swan);
         return;
     }
@@ -173,7 +227,10 @@ static void learn(struct swan *swan, double data_ms)
 
 static void watch(void *user)
 {
-    (void)cygnet_stopped(((struct swan *)user)->stop);
+    struct swan *swan = user;
+
+    swan_tell(swan);
+    (void)cygnet_stopped(swan->stop);
 }
 
 void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double data_ms,
@@ -192,7 +249,8 @@ void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double dat
     swan->in_call = true;
     pthread_mutex_unlock(&swan->mutex);
 
-    pool_call(swan->pool, call, arg, swan->stop ? watch : NULL, swan);
+    swan_tell(swan);
+    pool_call(swan->pool, call, arg, watch, swan);
 
     pthread_mutex_lock(&swan->mutex);
     swan->in_call = false;
@@ -201,4 +259,5 @@ void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double dat
     swan_spend(swan, step->entry);
     step->began_ms = (double)NAN;
     pthread_mutex_unlock(&swan->mutex);
+    swan_tell(swan);
 }

@@ -167,6 +167,23 @@ static void test_own_threads_are_not_others(void **state)
     assert_true(isnan(b->sight.foreign[0])); /* there is no proc/stat */
 }
 
+/* A thread of ours that cannot be looked at may be whoever is busy. */
+static void test_others_are_unknown_without_what_the_threads_took(void **state)
+{
+    struct bench *b = *state;
+
+    put_thread(b, 100, 0, 0, 0);
+    put_stat(b, (unsigned[]){100, 50}, (unsigned[]){0, 50});
+    open_senses(b); /* thread 101 has no files */
+    for (unsigned i = 0; i < 3; i++) {
+        put_thread(b, 100, 50 * i, 0, 0);
+        put_stat(b, (unsigned[]){110 + 10 * i, 60 + 10 * i}, (unsigned[]){0, 50});
+        look(b, 1000.0 + 100.0 * i);
+        assert_true(isnan(b->sight.foreign[0]) && isnan(b->sight.foreign[1]));
+    }
+    assert_near(b->sight.wait[0], 0.0);
+}
+
 static void test_without_files_everything_is_unknown(void **state)
 {
     struct bench *b = *state;
@@ -282,6 +299,11 @@ static void test_whole_cores_come_before_siblings(void **state)
     assert_int_equal(grant.group[2], 1);
     place_choice(&grant, &three, PLACEMENT_MASK, &soc, &c, &none);
     check_cpus(&grant, 3, (const uint32_t[]){4, 5, 6});
+    soc.cores[4].online = false; /* then its sibling 6 is a whole core */
+    place_choice(&grant, &(struct choice){{2, 0}}, PLACEMENT_MASK, &soc, &c, &none);
+    check_cpus(&grant, 2, (const uint32_t[]){5, 6});
+    place_choice(&grant, &three, PLACEMENT_MASK, &soc, &c, &none);
+    check_cpus(&grant, 3, (const uint32_t[]){5, 6, 7});
 }
 
 static void test_cores_that_others_want_come_last(void **state)
@@ -333,6 +355,23 @@ static void test_without_masks_only_the_number_is_granted(void **state)
     assert_int_equal(grant.n_cpus, 0);
 }
 
+/* The system lets a step run somewhere, whatever its files say. */
+static void test_a_thread_is_left_where_no_core_is(void **state)
+{
+    const struct choice choice = {{1, 2}};
+    struct pool_grant grant, none = {0};
+    struct soc soc = eight_cores();
+    struct controller c;
+
+    (void)state;
+    controller_init(&c, 0.0);
+    for (uint32_t i = 0; i < soc.n_cores; i++)
+        soc.cores[i].allowed = false;
+    place_choice(&grant, &choice, PLACEMENT_MASK, &soc, &c, &none);
+    assert_int_equal(grant.n_threads, 1);
+    assert_int_equal(grant.n_cpus, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -340,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_waits_and_use_are_shares_of_the_time_between_looks),
         TEST(test_own_threads_are_not_others),
+        TEST(test_others_are_unknown_without_what_the_threads_took),
         TEST(test_without_files_everything_is_unknown),
         TEST(test_the_lowest_limit_of_the_cores_in_use_counts),
         TEST(test_nonsense_in_the_files_is_survived),
@@ -348,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_cores_that_others_want_come_last),
         cmocka_unit_test(test_threads_stay_where_they_are),
         cmocka_unit_test(test_without_masks_only_the_number_is_granted),
+        cmocka_unit_test(test_a_thread_is_left_where_no_core_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
