@@ -29,7 +29,7 @@ const char FLEET_LIVE_HELP[] =
     "  --momentum X         of local SGD (0.9)\n"
     "  --alpha A            Dirichlet skew: 0.1 strong, 100 nearly even (0.5)\n"
     "  --partition HOW      instead: dirichlet:A, shards:PER_CLIENT or iid\n"
-    "  --codec NAME         of the updates: none, int8 (int8)\n"
+    "  --codec NAME         of the updates: none, int8, weights (int8)\n"
     "  --seed S             same seed, same model, bit for bit (drawn and shown)\n"
     "  --over-commitment F  ask ceil(K * F) clients for K updates (1)\n"
     "  --deadline S         of a round (600)\n"
