@@ -1,8 +1,6 @@
 /* See explore.h. */
 #include "engine/swan/explore.h"
 
-#include "engine/swan/policy.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -25,19 +23,21 @@ enum { MIN_SAMPLES = 3 };
 
 /* What explore_next asks about.
  *
+ * aim       what the base is the best by
  * steps     of the round
  * budget    what a try may lose, in steps of the base
- * spare_ms  what a try may take beyond a step of the base
- * limit_ms  what each step that is left may take; by_energy: the aim */
+ * spare_ms, spare_mj  what a try may take beyond a step of the base
+ * limit_ms  what each step that is left may take where the policy goes by that */
 struct question {
     const struct profile *profile;
     const struct profile_entry *base;
     bool usable[CHOICE_MAX];
+    enum policy_reason aim;
     double steps;
     double budget;
     double spare_ms;
+    double spare_mj;
     double limit_ms;
-    bool by_energy;
 };
 
 void explore_init(struct explore *explore)
@@ -102,23 +102,31 @@ static double budget_of(const struct explore *explore, const struct profile *pro
     return EXPLORE_FIRST * ((double)explore->n_steps + steps) - lost;
 }
 
-/* The policy's choice without anything that disturbs; -1: it would pause. */
-static int32_t find_base(const struct profile *profile, const struct soc *soc,
-                         uint64_t steps_left, double ms_left, bool *by_energy)
+/* The policy's choice without anything that disturbs, and what it is the best by; -1: it
+ * would pause, or what is left of the energy budget is all it goes by. */
+static int32_t find_base(enum policy_reason *aim, const struct policy_input *input)
 {
-    struct policy_input in = {.profile = profile,
-                              .soc = soc,
-                              .kind = CYGNET_POLICY_SWAN,
+    struct policy_input in = {.profile = input->profile,
+                              .soc = input->soc,
+                              .kind = input->kind,
+                              .fixed = input->fixed,
                               .current = -1,
-                              .steps_left = steps_left,
-                              .ms_left = ms_left,
-                              .mj_left = INFINITY,
+                              .steps_left = input->steps_left,
+                              .ms_left = input->ms_left,
+                              .mj_left = input->mj_left,
                               .slowdown = 1};
     struct policy_decision decision;
 
     policy_decide(&decision, &in);
-    *by_energy = decision.reason == REASON_LEAST_ENERGY;
-    return decision.entry;
+    *aim = decision.reason;
+    return decision.reason == REASON_BUDGET ? -1 : decision.entry;
+}
+
+/* An energy that is not known stands against nothing. */
+static bool is_afforded(const struct question *q, const struct profile_entry *e,
+                        double ms)
+{
+    return !(e->step_mj / e->step_ms * ms - q->base->step_mj > q->spare_mj);
 }
 
 /* Whether time and budget allow a try. The budget does not stand against what is likely
@@ -128,7 +136,7 @@ static bool is_granted(const struct question *q, const struct profile_entry *e)
     double surely_ms = likely_ms(e) * exp(2 * e->model_sd);
     double perhaps_ms = likely_ms(e) * exp(e->model_sd);
 
-    return surely_ms - q->base->step_ms <= q->spare_ms &&
+    return surely_ms - q->base->step_ms <= q->spare_ms && is_afforded(q, e, surely_ms) &&
            (excess(e, q->base, perhaps_ms) <= q->budget ||
             !(excess(e, q->base, likely_ms(e)) > 0));
 }
@@ -139,18 +147,23 @@ static bool may_be_better(double *promise, const struct question *q,
                           const struct profile_entry *e)
 {
     double optimism = exp(-e->model_sd);
-    double value = q->by_energy ? likely_mj(e) : likely_ms(e);
-    double base = q->by_energy ? q->base->step_mj : q->base->step_ms;
+    bool by_energy = q->aim == REASON_LEAST_ENERGY;
+    double value = by_energy ? likely_mj(e) : likely_ms(e);
+    double base = by_energy ? q->base->step_mj : q->base->step_ms;
 
     *promise = value * optimism / base;
     return *promise < 1 - WORTH && likely_ms(e) * optimism <= q->limit_ms;
 }
 
+/* Nothing is better than what the base is for its own sake: the cheapest, or the only
+ * one. */
 static int32_t find_better(const struct question *q)
 {
     double best = INFINITY, promise;
     int32_t found = -1;
 
+    if (q->aim != REASON_LEAST_ENERGY && q->aim != REASON_FASTEST)
+        return -1;
     for (size_t i = 0; i < q->profile->n_entries; i++) {
         const struct profile_entry *e = &q->profile->entries[i];
 
@@ -222,41 +235,48 @@ static int32_t find_entry(struct question *q, const struct explore *explore)
     return found >= 0 || explore->is_first ? found : find_unsure(q, CHEAP);
 }
 
-static void ask(struct question *q, const struct explore *explore, const struct soc *soc,
-                uint64_t steps_left, double ms_left)
+/* Half of what is left beyond the steps that are left, at so much a step. */
+static double spare(double left, double step, uint64_t steps_left)
 {
-    double steps = (double)(steps_left > 0 ? steps_left : 1);
-
-    for (size_t i = 0; i < q->profile->n_entries; i++)
-        q->usable[i] = choice_is_possible(&q->profile->entries[i].choice, soc);
-    q->steps = (double)explore->n_steps + steps;
-    q->budget = budget_of(explore, q->profile, q->base, steps_left);
-    q->spare_ms = INFINITY;
-    q->limit_ms = INFINITY;
-    if (isinf(ms_left))
-        return;
-    q->limit_ms = ms_left / steps;
-    q->spare_ms = steps_left > 0
-                      ? (ms_left - (SPARE * steps + SPARE_STEPS) * q->base->step_ms) / 2
-                      : 0;
+    if (!isfinite(left) || isnan(step))
+        return INFINITY;
+    if (steps_left == 0)
+        return 0;
+    return (left - (SPARE * (double)steps_left + SPARE_STEPS) * step) / 2;
 }
 
-int32_t explore_next(struct explore *explore, const struct profile *profile,
-                     const struct soc *soc, uint64_t steps_left, double ms_left)
+static void ask(struct question *q, const struct explore *explore,
+                const struct policy_input *in)
 {
+    double steps = (double)(in->steps_left > 0 ? in->steps_left : 1);
+
+    for (size_t i = 0; i < q->profile->n_entries; i++)
+        q->usable[i] = choice_is_possible(&q->profile->entries[i].choice, in->soc);
+    q->steps = (double)explore->n_steps + steps;
+    q->budget = budget_of(explore, q->profile, q->base, in->steps_left);
+    q->spare_ms = spare(in->ms_left, q->base->step_ms, in->steps_left);
+    q->spare_mj = spare(in->mj_left, q->base->step_mj, in->steps_left);
+    q->limit_ms = isfinite(in->ms_left) && in->kind == CYGNET_POLICY_SWAN
+                      ? in->ms_left / steps
+                      : INFINITY;
+}
+
+int32_t explore_next(struct explore *explore, const struct policy_input *input)
+{
+    const struct profile *profile = input->profile;
     struct question q = {.profile = profile};
 
     explore->tried = -1;
     explore->is_first = profile->explored.n_steps == explore->n_steps;
     if (!profile_has_measurement(profile))
         return -1;
-    explore->base = find_base(profile, soc, steps_left, ms_left, &q.by_energy);
+    explore->base = find_base(&q.aim, input);
     if (explore->base < 0)
         return -1;
     q.base = &profile->entries[explore->base];
     if (q.base->n_samples == 0)
         return explore->tried = explore->base;
-    ask(&q, explore, soc, steps_left, ms_left);
+    ask(&q, explore, input);
     explore->tried = find_entry(&q, explore);
     return explore->tried;
 }

@@ -13,11 +13,12 @@
  *
  * What it may lose: EXPLORE_FIRST of the first round a device ever trains, the frontier's
  * share of it EXPLORE_FRONTIER; EXPLORE_LATER of all steps since in the rounds after it.
- * It is given up for the deadline: a try takes at most half of the time to spare. */
+ * It is given up for the deadline and for the energy budget: a try takes at most half of
+ * what either has to spare. */
 #ifndef ENGINE_SWAN_EXPLORE_H
 #define ENGINE_SWAN_EXPLORE_H
 
-#include "engine/swan/profile.h"
+#include "engine/swan/policy.h"
 
 #define EXPLORE_FIRST 0.08
 #define EXPLORE_FRONTIER 0.04
@@ -41,12 +42,11 @@ struct explore {
 /* A round begins. */
 void explore_init(struct explore *explore);
 
-/* The entry that the next step should try; -1: none, the policy's choice is right. Asked
- * while nothing disturbs training.
- * steps_left  of the round, this one included; 0: unknown
- * ms_left     to the deadline; INFINITY: none */
-int32_t explore_next(struct explore *explore, const struct profile *profile,
-                     const struct soc *soc, uint64_t steps_left, double ms_left);
+/* The entry that the next step should try; -1: none, the policy's choice is right. So it
+ * is where the policy would pause and where the energy budget decides. Asked while
+ * nothing disturbs training: of the input neither the disturbance nor the choice in use
+ * counts. */
+int32_t explore_next(struct explore *explore, const struct policy_input *input);
 
 /* An undisturbed step has ended, and the profile is updated with it. */
 void explore_step(struct explore *explore, struct profile *profile, int32_t entry,

@@ -75,16 +75,34 @@ static double modelled_ms(size_t entry)
     return device_step_ms(&phones[1], &workloads[0], &profile.entries[entry].choice);
 }
 
-static void step(size_t entry, double ms)
+static void step_with(size_t entry, double ms, double mj)
 {
-    profile_add(&profile, entry, ms, NAN, ENERGY_UNKNOWN);
+    profile_add(&profile, entry, ms, mj, ENERGY_HOST);
     profile_update(&profile);
     explore_step(&explore, &profile, (int32_t)entry, ms);
 }
 
+static void step(size_t entry, double ms)
+{
+    step_with(entry, ms, NAN);
+}
+
+static struct policy_input ask(uint64_t steps_left, double ms_left)
+{
+    return (struct policy_input){.profile = &profile,
+                                 .soc = &phone,
+                                 .current = -1,
+                                 .steps_left = steps_left,
+                                 .ms_left = ms_left,
+                                 .mj_left = INFINITY,
+                                 .slowdown = 1};
+}
+
 static int32_t next(uint64_t steps_left, double ms_left)
 {
-    return explore_next(&explore, &profile, &phone, steps_left, ms_left);
+    struct policy_input in = ask(steps_left, ms_left);
+
+    return explore_next(&explore, &in);
 }
 
 static void test_the_first_step_is_the_policys(void **state)
@@ -185,6 +203,109 @@ static void test_cores_that_are_gone_are_not_tried(void **state)
         step((size_t)tried, modelled_ms((size_t)tried));
     }
     assert_true(profile.entries[entry_of(&profile, 0, 0, 4)].n_samples > 0);
+}
+
+/* Four LITTLE cores: 100 mJ a step, and what else may take less is open. */
+static struct policy_input know_the_energy(double mj_left)
+{
+    size_t used;
+    struct policy_input in;
+
+    start();
+    used = entry_of(&profile, 0, 0, 4);
+    step_with(used, modelled_ms(used), 100);
+    in = ask(N_STEPS, INFINITY);
+    in.mj_left = mj_left;
+    return in;
+}
+
+static void test_nothing_is_tried_where_the_energy_budget_decides(void **state)
+{
+    struct policy_input in = know_the_energy(INFINITY);
+    struct policy_decision decision;
+
+    (void)state;
+    assert_true(explore_next(&explore, &in) >= 0);
+    in = know_the_energy(N_STEPS * 20.0);
+    policy_decide(&decision, &in);
+    assert_int_equal(decision.reason, REASON_BUDGET);
+    assert_true(decision.entry >= 0);
+    assert_int_equal(explore_next(&explore, &in), -1);
+}
+
+static void test_nothing_is_tried_where_the_policy_would_pause(void **state)
+{
+    struct policy_input in = know_the_energy(0);
+    struct policy_decision decision;
+
+    (void)state;
+    policy_decide(&decision, &in);
+    assert_int_equal(decision.entry, -1);
+    assert_int_equal(explore_next(&explore, &in), -1);
+}
+
+/* What a try takes beyond the base is at most half of what the budget has to spare. */
+static void test_no_try_takes_the_energy_that_is_needed(void **state)
+{
+    struct policy_input in = know_the_energy(INFINITY);
+    const struct profile_entry *base, *tried;
+    double mj;
+    int32_t next_one = explore_next(&explore, &in);
+
+    (void)state;
+    for (int i = 0; i < 5 && next_one == explore.base; i++) {
+        step_with((size_t)next_one, modelled_ms((size_t)next_one), 80);
+        next_one = explore_next(&explore, &in);
+    }
+    assert_true(next_one >= 0 && next_one != explore.base);
+    base = &profile.entries[explore.base];
+    tried = &profile.entries[next_one];
+    mj = tried->step_mj * exp(2 * tried->model_sd) - base->step_mj;
+    assert_true(mj > 0);
+    in.mj_left = (1.05 * N_STEPS + 2) * base->step_mj + 2.1 * mj;
+    assert_int_equal(explore_next(&explore, &in), next_one);
+    in.mj_left -= 0.2 * mj;
+    assert_int_not_equal(explore_next(&explore, &in), next_one);
+}
+
+/* Where `efficient` knows no energy it takes the cheapest; it is not for its speed. */
+static void test_nothing_is_better_than_the_cheapest(void **state)
+{
+    size_t other;
+    struct policy_input in;
+    int32_t fastest, cheap;
+
+    (void)state;
+    start();
+    other = entry_of(&profile, 0, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        step(0, modelled_ms(0));
+        step(other, modelled_ms(other));
+    }
+    in = ask(N_STEPS, INFINITY);
+    fastest = explore_next(&explore, &in);
+    in.kind = CYGNET_POLICY_EFFICIENT;
+    cheap = explore_next(&explore, &in);
+    assert_int_equal(explore.base, 0);
+    assert_true(fastest >= 0 && cheap >= 0);
+    assert_true(cheap < fastest);
+}
+
+/* `efficient` takes its time. */
+static void test_the_base_is_that_of_the_policy_that_asks(void **state)
+{
+    struct policy_input in;
+
+    (void)state;
+    start();
+    for (size_t i = 0; i < profile.n_entries; i++)
+        step_with(i, modelled_ms(i), 100 + (double)i);
+    in = ask(N_STEPS, N_STEPS * profile.entries[0].step_ms / 2);
+    (void)explore_next(&explore, &in);
+    assert_int_not_equal(explore.base, 0);
+    in.kind = CYGNET_POLICY_EFFICIENT;
+    (void)explore_next(&explore, &in);
+    assert_int_equal(explore.base, 0);
 }
 
 static void test_when_the_frontier_is_measured_nothing_is_tried(void **state)
@@ -293,6 +414,11 @@ int main(void)
         cmocka_unit_test(test_no_try_takes_the_time_that_is_needed),
         cmocka_unit_test(test_a_step_far_slower_than_predicted_is_tried_again),
         cmocka_unit_test(test_cores_that_are_gone_are_not_tried),
+        cmocka_unit_test(test_nothing_is_tried_where_the_energy_budget_decides),
+        cmocka_unit_test(test_nothing_is_tried_where_the_policy_would_pause),
+        cmocka_unit_test(test_no_try_takes_the_energy_that_is_needed),
+        cmocka_unit_test(test_nothing_is_better_than_the_cheapest),
+        cmocka_unit_test(test_the_base_is_that_of_the_policy_that_asks),
         cmocka_unit_test(test_when_the_frontier_is_measured_nothing_is_tried),
         cmocka_unit_test(test_a_cold_device_finds_its_fastest_choice_in_a_round),
         cmocka_unit_test(test_the_frontier_is_complete_within_five_rounds),
