@@ -21,7 +21,7 @@ struct state {
     struct rng rng;
     double deadline_ms;
     int32_t oracle;
-    int32_t current;
+    int32_t current; /* what the policy said last in this round; -1: nothing yet */
 };
 
 /* No cluster becomes faster than the one above it. */
@@ -111,8 +111,7 @@ static double run_step(struct state *s, struct explore *explore, uint64_t steps_
     int32_t entry = explore_next(explore, &in);
 
     if (entry < 0)
-        entry = decide(&in);
-    s->current = entry;
+        entry = s->current = decide(&in);
     step = device_step(&s->device, s->trial->workload, &s->profile.entries[entry].choice,
                        &noise, &s->rng);
     profile_add(&s->profile, (size_t)entry, step.ms,
@@ -131,6 +130,7 @@ static double run_round(struct state *s, bool *late)
     struct explore explore;
 
     explore_init(&explore);
+    s->current = -1;
     for (uint32_t i = 0; i < n_steps; i++)
         sum += run_step(s, &explore, n_steps - i, &left_ms);
     *late = left_ms < 0;
