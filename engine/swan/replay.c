@@ -284,7 +284,7 @@ static cygnet_status run_step(struct json_builder *b, struct replay *r,
         profile_add(&r->profile, (size_t)taken.entry, taken.ms, taken.mj, taken.source);
         profile_update(&r->profile);
     }
-    r->input.current = r->decision.entry >= 0 ? r->decision.entry : r->input.current;
+    r->input.current = r->decision.entry;
     return CYGNET_OK;
 }
 

@@ -104,6 +104,22 @@ static void test_what_a_step_took_changes_the_next_decision(void **state)
     cygnet_swan_free(text, NULL);
 }
 
+static void test_after_a_pause_no_choice_is_in_use(void **state)
+{
+    char *text = replay(TRACE("\"steps\":[{},{},{\"disturbance\":\"thermal\","
+                              "\"level\":3},{}]"));
+    struct json *root = parse(text);
+    const struct json *steps = json_member(root, "steps");
+
+    (void)state;
+    check_line(steps, 0, "2 LITTLE", "least energy", "20 mJ");
+    check_line(steps, 1, "2 LITTLE", "keep", "still the best");
+    check_line(steps, 2, "null", "pause", "severity is 3");
+    check_line(steps, 3, "2 LITTLE", "least energy", "20 mJ");
+    json_destroy(root);
+    cygnet_swan_free(text, NULL);
+}
+
 static void test_other_policies_can_be_replayed(void **state)
 {
     char *greedy = replay(TRACE("\"policy\":\"greedy\",\"steps\":[{}]"));
@@ -316,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_trace_is_replayed_step_by_step),
         cmocka_unit_test(test_what_a_step_took_changes_the_next_decision),
+        cmocka_unit_test(test_after_a_pause_no_choice_is_in_use),
         cmocka_unit_test(test_other_policies_can_be_replayed),
         cmocka_unit_test(test_traces_that_make_no_sense_are_refused),
         cmocka_unit_test(test_a_trace_of_too_many_steps_is_refused),
