@@ -1,7 +1,7 @@
-/* Traces, profiles and decisions as public texts: what they say, and hostile ones. */
-#include "base/json.h"
+/* Traces and profiles as public texts: what they say, and hostile ones. */
 #include "engine/swan/replay.h"
 #include "profile_fixture.h"
+#include "profile_texts.h"
 #include "tests/fakes/fake_alloc.h"
 
 #include <cygnet/swan.h>
@@ -11,22 +11,6 @@
 #include <string.h>
 
 enum { N_DAMAGES = 2000, TEXT_BYTES = 16384 };
-
-/* Four cores of two clusters; three choices measured, with energies. */
-#define PROFILE                                                                          \
-    "{\"format\":1,\"model\":\"m\",\"soc\":\"s\",\"engine\":\"e\",\"clusters\":["        \
-    "{\"name\":\"big\",\"capacity\":1024,\"cores\":2},"                                  \
-    "{\"name\":\"LITTLE\",\"capacity\":400,\"cores\":2}],"                               \
-    "\"explored\":{\"steps\":9,\"lost\":1.5},\"entries\":["                              \
-    "{\"cores\":[0,1]},"                                                                 \
-    "{\"cores\":[0,2],\"n\":3,\"ms\":[50,50,50],\"energy\":{\"source\":\"host\","        \
-    "\"n\":3,\"mean_mj\":20,\"variance\":0}},"                                           \
-    "{\"cores\":[1,0]},{\"cores\":[1,1]},{\"cores\":[1,2]},"                             \
-    "{\"cores\":[2,0],\"n\":3,\"ms\":[20,20,20],\"energy\":{\"source\":\"host\","        \
-    "\"n\":3,\"mean_mj\":60,\"variance\":0}},"                                           \
-    "{\"cores\":[2,1]},"                                                                 \
-    "{\"cores\":[2,2],\"n\":3,\"ms\":[15,15,15],\"energy\":{\"source\":\"host\","        \
-    "\"n\":3,\"mean_mj\":65,\"variance\":0}}]}"
 
 #define TRACE(members) "{\"format\":1,\"profile\":" PROFILE "," members "}"
 
@@ -38,20 +22,6 @@ static char *replay(const char *trace)
     if (cygnet_swan_replay(&text, trace, strlen(trace), NULL, &err) != CYGNET_OK)
         fail_msg("%s", err.message);
     return text;
-}
-
-static struct json *parse(const char *text)
-{
-    struct json *root;
-
-    assert_int_equal(json_parse(&root, text, strlen(text), &JSON_DEFAULT_LIMITS, NULL),
-                     CYGNET_OK);
-    return root;
-}
-
-static const char *word(const struct json *object, const char *key)
-{
-    return json_text(json_member(object, key), "null");
 }
 
 static void check_line(const struct json *steps, size_t i, const char *choice,
@@ -75,7 +45,7 @@ static void test_a_trace_is_replayed_step_by_step(void **state)
         "{\"at_ms\":40,\"steps_left\":8,\"disturbance\":\"thermal\",\"level\":3},"
         "{\"steps_left\":8,\"usable\":[0,1]},"
         "{\"at_ms\":90,\"usable\":[0,0]}]"));
-    struct json *root = parse(text);
+    struct json *root = parse_text(text);
     const struct json *steps = json_member(root, "steps");
 
     (void)state;
@@ -96,7 +66,7 @@ static void test_what_a_step_took_changes_the_next_decision(void **state)
     char *text = replay(TRACE("\"policy\":\"efficient\",\"steps\":["
                               "{\"step_ms\":30,\"step_mj\":9,\"source\":\"host\","
                               "\"cores\":[1,0]},{}]"));
-    struct json *root = parse(text);
+    struct json *root = parse_text(text);
 
     (void)state;
     check_line(json_member(root, "steps"), 1, "1 big", "least energy", "9 mJ");
@@ -108,7 +78,7 @@ static void test_after_a_pause_no_choice_is_in_use(void **state)
 {
     char *text = replay(TRACE("\"steps\":[{},{},{\"disturbance\":\"thermal\","
                               "\"level\":3},{}]"));
-    struct json *root = parse(text);
+    struct json *root = parse_text(text);
     const struct json *steps = json_member(root, "steps");
 
     (void)state;
@@ -124,12 +94,12 @@ static void test_other_policies_can_be_replayed(void **state)
 {
     char *greedy = replay(TRACE("\"policy\":\"greedy\",\"steps\":[{}]"));
     char *fixed = replay(TRACE("\"policy\":\"fixed\",\"fixed\":[1,1],\"steps\":[{}]"));
-    struct json *root = parse(greedy);
+    struct json *root = parse_text(greedy);
 
     (void)state;
     check_line(json_member(root, "steps"), 0, "2 big", "greedy", "greedy");
     json_destroy(root);
-    root = parse(fixed);
+    root = parse_text(fixed);
     check_line(json_member(root, "steps"), 0, "1 big + 1 LITTLE", "fixed", "fixed");
     json_destroy(root);
     cygnet_swan_free(greedy, NULL);
@@ -233,7 +203,7 @@ static void test_a_profile_is_told_as_a_table(void **state)
     (void)state;
     if (cygnet_swan_profile(&text, PROFILE, strlen(PROFILE), NULL, &err) != CYGNET_OK)
         fail_msg("%s", err.message);
-    root = parse(text);
+    root = parse_text(text);
     rows = json_member(root, "choices");
     assert_int_equal(json_count(rows), 8);
     assert_string_equal(word(json_at(rows, 1), "choice"), "2 LITTLE");
@@ -253,60 +223,6 @@ static void test_a_profile_is_told_as_a_table(void **state)
     }
     json_destroy(root);
     cygnet_swan_free(text, NULL);
-}
-
-static void test_a_decision_is_explained_beside_what_was_not_taken(void **state)
-{
-    cygnet_swan_question question;
-    cygnet_error err;
-    char *text;
-    struct json *root;
-    const struct json *others;
-
-    (void)state;
-    cygnet_swan_question_init(&question);
-    question.steps_left = 10;
-    question.seconds_left = 0.26;
-    if (cygnet_swan_explain(&text, PROFILE, strlen(PROFILE), &question, NULL, &err) !=
-        CYGNET_OK)
-        fail_msg("%s", err.message);
-    root = parse(text);
-    assert_string_equal(word(root, "choice"), "2 big");
-    assert_string_equal(word(root, "reason"), "least energy");
-    others = json_member(root, "others");
-    assert_true(json_count(others) >= 2);
-    for (const struct json *v = json_at(others, 0); v; v = json_next(v)) {
-        if (strcmp(word(v, "choice"), "2 LITTLE") == 0)
-            assert_string_equal(word(v, "why_not"), "needs 0.5 s, and 0.26 s are left");
-        if (strcmp(word(v, "choice"), "2 big + 2 LITTLE") == 0)
-            assert_string_equal(word(v, "why_not"),
-                                "takes 8.3 % more energy, in 25.0 % less time");
-    }
-    json_destroy(root);
-    cygnet_swan_free(text, NULL);
-}
-
-static void test_questions_that_make_no_sense_are_refused(void **state)
-{
-    cygnet_swan_question question;
-    cygnet_error err;
-    char *text = (char *)&err;
-
-    (void)state;
-    cygnet_swan_question_init(&question);
-    question.policy = CYGNET_POLICY_FIXED;
-    assert_int_equal(cygnet_swan_explain(&text, PROFILE, strlen(PROFILE), &question, NULL,
-                                         &err),
-                     CYGNET_EINVAL);
-    assert_null(text);
-    cygnet_swan_question_init(&question);
-    question.root = "/nowhere at all";
-    assert_int_not_equal(cygnet_swan_explain(&text, PROFILE, strlen(PROFILE), &question,
-                                             NULL, &err),
-                         CYGNET_OK);
-    assert_null(text);
-    assert_int_equal(cygnet_swan_profile(&text, "{", 1, NULL, &err), CYGNET_EFORMAT);
-    assert_null(text);
 }
 
 static void test_without_memory_there_is_no_text(void **state)
@@ -338,8 +254,6 @@ int main(void)
         cmocka_unit_test(test_a_trace_of_too_many_steps_is_refused),
         cmocka_unit_test(test_any_damaged_byte_is_survived),
         cmocka_unit_test(test_a_profile_is_told_as_a_table),
-        cmocka_unit_test(test_a_decision_is_explained_beside_what_was_not_taken),
-        cmocka_unit_test(test_questions_that_make_no_sense_are_refused),
         cmocka_unit_test(test_without_memory_there_is_no_text),
     };
 
