@@ -335,24 +335,21 @@ static cygnet_status run(struct bytes *out, struct replay *r, const struct json 
                          cygnet_error *err)
 {
     struct json_builder *b;
-    struct bytes text;
-    cygnet_status st = start(r, root, err), finished;
+    cygnet_status st = start(r, root, err);
 
     if (st != CYGNET_OK)
         return st;
-    bytes_init(&text, REPLAY_MAX_OUT_BYTES, out->alloc);
     b = json_build();
     json_open_object(b, NULL);
     json_open_array(b, "steps");
     st = run_steps(b, r, root, err);
+    if (st != CYGNET_OK) {
+        json_build_discard(b);
+        return st;
+    }
     json_close(b);
     json_close(b);
-    finished = json_build_finish(b, &text, st == CYGNET_OK ? err : NULL);
-    st = st == CYGNET_OK ? finished : st;
-    if (st == CYGNET_OK)
-        st = bytes_append(out, text.data, text.len, err);
-    bytes_clear(&text);
-    return st;
+    return json_build_finish(b, out, err);
 }
 
 cygnet_status replay_run(struct bytes *out, const void *trace, size_t len,
