@@ -134,7 +134,7 @@ cygnet_status profile_write(struct bytes *out, const struct profile *profile,
  * SoC or engine, of other choices, or of another version of the format), ELIMIT, ENOMEM.
  * After an error *profile is as it was. */
 cygnet_status profile_parse(struct profile *profile, const void *text, size_t len,
-                            cygnet_error *err);
+                            const cygnet_allocator *alloc, cygnet_error *err);
 
 /* The same for a text of any key: what tools print. *out need not be initialised, and
  * makes no sense after an error. */

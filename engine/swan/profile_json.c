@@ -371,9 +371,9 @@ static bool same_choices(const struct profile *a, const struct profile *b)
 }
 
 cygnet_status profile_parse(struct profile *profile, const void *text, size_t len,
-                            cygnet_error *err)
+                            const cygnet_allocator *alloc, cygnet_error *err)
 {
-    struct profile *found = mem_alloc(NULL, sizeof(*found));
+    struct profile *found = mem_alloc(alloc, sizeof(*found));
     cygnet_status st;
 
     if (!found)
@@ -388,6 +388,6 @@ cygnet_status profile_parse(struct profile *profile, const void *text, size_t le
         profile->explored = found->explored;
         profile_update(profile);
     }
-    mem_free(NULL, found);
+    mem_free(alloc, found);
     return st;
 }

@@ -87,16 +87,16 @@ static cygnet_status write_table(struct bytes *out, const struct profile *profil
 
 /* Reads a stored profile into new memory. */
 static cygnet_status load(struct profile **out, const char *text, size_t len,
-                          cygnet_error *err)
+                          const cygnet_allocator *alloc, cygnet_error *err)
 {
     cygnet_status st;
 
-    *out = mem_alloc(NULL, sizeof(**out));
+    *out = mem_alloc(alloc, sizeof(**out));
     if (!*out)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for a profile");
     st = profile_read(*out, text, len, err);
     if (st != CYGNET_OK) {
-        mem_free(NULL, *out);
+        mem_free(alloc, *out);
         *out = NULL;
     }
     return st;
@@ -110,13 +110,13 @@ cygnet_status cygnet_swan_profile(char **out, const char *text, size_t len,
     cygnet_status st;
 
     *out = NULL;
-    st = load(&profile, text, len, err);
+    st = load(&profile, text, len, alloc, err);
     if (st != CYGNET_OK)
         return st;
     assert(profile);
     bytes_init(&table, PROFILE_MAX_BYTES, alloc);
     st = write_table(&table, profile, err);
-    mem_free(NULL, profile);
+    mem_free(alloc, profile);
     return give(out, &table, st, err);
 }
 
@@ -218,13 +218,13 @@ cygnet_status cygnet_swan_explain(char **out, const char *text, size_t len,
          question->policy != CYGNET_POLICY_EFFICIENT))
         return fail(err, CYGNET_EINVAL, 0,
                     "question: want an initialised one of swan, greedy or efficient");
-    st = load(&profile, text, len, err);
+    st = load(&profile, text, len, alloc, err);
     if (st != CYGNET_OK)
         return st;
     assert(profile);
     bytes_init(&reply, PROFILE_MAX_BYTES, alloc);
     st = answer(&reply, profile, question, err);
-    mem_free(NULL, profile);
+    mem_free(alloc, profile);
     return give(out, &reply, st, err);
 }
 

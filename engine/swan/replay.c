@@ -361,12 +361,12 @@ cygnet_status replay_run(struct bytes *out, const void *trace, size_t len,
 
     if (st != CYGNET_OK)
         return st;
-    r = mem_calloc(NULL, 1, sizeof(*r));
+    r = mem_calloc(out->alloc, 1, sizeof(*r));
     if (r)
         st = run(out, r, root, err);
     else
         st = fail(err, CYGNET_ENOMEM, 0, "out of memory for a replay");
-    mem_free(NULL, r);
+    mem_free(out->alloc, r);
     json_destroy(root);
     return st;
 }

@@ -225,22 +225,52 @@ static void test_a_profile_is_told_as_a_table(void **state)
     cygnet_swan_free(text, NULL);
 }
 
-static void test_without_memory_there_is_no_text(void **state)
+static cygnet_status tell(char **out, const cygnet_allocator *alloc)
+{
+    return cygnet_swan_profile(out, PROFILE, strlen(PROFILE), alloc, NULL);
+}
+
+static cygnet_status explain(char **out, const cygnet_allocator *alloc)
+{
+    cygnet_swan_question question;
+
+    cygnet_swan_question_init(&question);
+    return cygnet_swan_explain(out, PROFILE, strlen(PROFILE), &question, alloc, NULL);
+}
+
+static cygnet_status replay_one(char **out, const cygnet_allocator *alloc)
+{
+    static const char trace[] = TRACE("\"steps\":[{}]");
+
+    return cygnet_swan_replay(out, trace, strlen(trace), alloc, NULL);
+}
+
+/* Each needs memory for what it works on and for its text. */
+static void check_without_memory(cygnet_status (*call)(char **, const cygnet_allocator *))
 {
     struct fake_alloc fake;
     cygnet_status st = CYGNET_ENOMEM;
+    int n_refused = 0;
     char *text;
 
-    (void)state;
-    for (int n = 1; st == CYGNET_ENOMEM && n < 100; n++) {
+    for (; st == CYGNET_ENOMEM && n_refused < 100; n_refused++) {
         fake_alloc_init(&fake);
-        fake.fail_at = n;
-        st = cygnet_swan_profile(&text, PROFILE, strlen(PROFILE), &fake.alloc, NULL);
+        fake.fail_at = n_refused + 1;
+        st = call(&text, &fake.alloc);
         assert_int_equal(text == NULL, st != CYGNET_OK);
         cygnet_swan_free(text, &fake.alloc);
         assert_int_equal(fake.n_live, 0);
     }
     assert_int_equal(st, CYGNET_OK);
+    assert_true(n_refused > 2);
+}
+
+static void test_without_memory_there_is_no_text(void **state)
+{
+    (void)state;
+    check_without_memory(tell);
+    check_without_memory(explain);
+    check_without_memory(replay_one);
 }
 
 int main(void)
