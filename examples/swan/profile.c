@@ -16,11 +16,11 @@
 #define CELL_BYTES 64
 
 static const char PROFILE_HELP[] =
-    "usage: cygnet-swan profile PROFILE.json [options]\n"
+    "usage: cygnet-swan profile STATE_DIR [options]\n"
     "\n"
     "Shows what the engine knows of each execution choice: a line a choice, the one "
     "that\n"
-    "costs the device's user least first.\n"
+    "costs the device's user least first. STATE_DIR is a client's, or its file profile.\n"
     "\n"
     "  --json   the same for programs\n"
     "  --help\n"
