@@ -17,10 +17,6 @@ enum { MIN_SAMPLES = 3 };
 #define AS_GOOD 0.08
 #define CHEAP 0.5
 
-/* Time to spare is counted with so much more for each step, and so many steps more. */
-#define SPARE 1.05
-#define SPARE_STEPS 2
-
 /* What explore_next asks about.
  *
  * aim       what the base is the best by
@@ -242,7 +238,7 @@ static double spare(double left, double step, uint64_t steps_left)
         return INFINITY;
     if (steps_left == 0)
         return 0;
-    return (left - (SPARE * (double)steps_left + SPARE_STEPS) * step) / 2;
+    return (left - (POLICY_SPARE * (double)steps_left + POLICY_SPARE_STEPS) * step) / 2;
 }
 
 static void ask(struct question *q, const struct explore *explore,

@@ -9,6 +9,11 @@
 
 #define POLICY_WHY_BYTES 256
 
+/* What is to spare: so much more for each step that is left, and so many steps more, for
+ * a step that is disturbed unseen takes up to three times as long. */
+#define POLICY_SPARE 1.05
+#define POLICY_SPARE_STEPS 2
+
 /* What disturbs training at the moment, as the controller has diagnosed it. */
 enum disturbance {
     DISTURBANCE_NONE = 0,

@@ -125,7 +125,7 @@ bool predict_fit_power(struct fit *fit, const struct profile *profile,
         const struct profile_entry *e = &profile->entries[i];
         const struct profile_energy *m = &e->measured;
 
-        if (m->n > 0 && m->source == source && m->mean > 0 && e->step_ms > 0)
+        if (profile_energy_is_read(e, source) && e->step_ms > 0)
             rows[n_rows++] =
                 (struct fit_row){&e->choice, log(m->mean / e->step_ms),
                                  hypot(PREDICT_MISFIT, POWER_NOISE / sqrt((double)m->n)),

@@ -220,15 +220,22 @@ static cygnet_status read_ran(struct taken *out, const struct replay *r,
     return st;
 }
 
+static cygnet_status read_source(enum energy_source *out, const struct json *step,
+                                 cygnet_error *err)
+{
+    char name[WORD_BYTES] = "unknown";
+    cygnet_status st =
+        json_read_string(name, sizeof(name), step, "source", false, "trace", err);
+
+    if (st == CYGNET_OK && !energy_source_parse(out, name))
+        st = fail(err, CYGNET_EFORMAT, 0, "trace: source: no such one: \"%s\"", name);
+    return st;
+}
+
 static cygnet_status read_taken(struct taken *out, const struct replay *r,
                                 const struct json *step, cygnet_error *err)
 {
-    static const char *const words[] = {
-        [ENERGY_UNKNOWN] = "unknown", [ENERGY_HOST] = "host",   [ENERGY_RAPL] = "rapl",
-        [ENERGY_BATTERY] = "battery", [ENERGY_MODEL] = "model",
-    };
     const char *where = "trace: steps";
-    size_t source = 0;
     cygnet_status st;
 
     *out = (struct taken){.ms = NAN, .mj = NAN};
@@ -237,8 +244,7 @@ static cygnet_status read_taken(struct taken *out, const struct replay *r,
         st = json_read_double(&out->mj, step, "step_mj", -MAX_TIME, MAX_TIME, false,
                               where, err);
     if (st == CYGNET_OK)
-        st = read_word(&source, step, "source", words, 5, err);
-    out->source = (enum energy_source)source;
+        st = read_source(&out->source, step, err);
     if (st == CYGNET_OK)
         st = read_ran(out, r, step, err);
     return st;
