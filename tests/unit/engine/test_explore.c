@@ -5,57 +5,29 @@
 #include "tests/bench/trial.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
-enum { N_SEEDS = 200, N_LONG_SEEDS = 20, N_STEPS = 60, N_ROUNDS = 5, MAX_BYTES = 16384 };
+enum { N_SEEDS = 200, N_LONG_SEEDS = 20, N_STEPS = 60, N_ROUNDS = 5 };
 
-static const char *const PHONES[] = {"pixel_3",   "galaxy_s10e",
-                                     "oneplus_8", "galaxy_tab_s6",
-                                     "mi_10",     "galaxy_s10e_exynos"};
-static const char *const WORKLOADS[] = {"dense", "depthwise", "shuffle"};
-enum { N_PHONES = 6, N_WORKLOADS = 3 };
-
-static struct device_model phones[N_PHONES];
-static struct device_workload workloads[N_WORKLOADS];
+static struct device_model phones[DEVICE_PHONES];
+static struct device_workload workloads[DEVICE_WORKLOADS];
 static struct profile profile;
 static struct soc phone;
 static struct explore explore;
 
-static size_t read_file(char out[MAX_BYTES], const char *name)
-{
-    char path[512];
-    FILE *file;
-    size_t len;
-
-    (void)snprintf(path, sizeof(path), "%s/%s.json", DEVICES_DIR, name);
-    file = fopen(path, "r");
-    if (!file)
-        fail_msg("%s cannot be read", path);
-    len = fread(out, 1, MAX_BYTES, file);
-    assert_in_range(len, 1, MAX_BYTES - 1);
-    assert_int_equal(fclose(file), 0);
-    return len;
-}
-
 static int setup_devices(void **state)
 {
-    char text[MAX_BYTES];
     cygnet_error err;
 
     (void)state;
-    for (size_t i = 0; i < N_PHONES; i++) {
-        size_t len = read_file(text, PHONES[i]);
-
-        if (device_model_parse(&phones[i], text, len, &err) != CYGNET_OK)
-            fail_msg("%s: %s", PHONES[i], err.message);
-    }
-    for (size_t i = 0; i < N_WORKLOADS; i++) {
-        size_t len = read_file(text, "workloads");
-
-        if (device_workload_parse(&workloads[i], WORKLOADS[i], text, len, &err) !=
+    for (size_t i = 0; i < DEVICE_PHONES; i++) {
+        if (device_model_read(&phones[i], DEVICES_DIR, DEVICE_PHONE_NAMES[i], &err) !=
             CYGNET_OK)
-            fail_msg("%s: %s", WORKLOADS[i], err.message);
+            fail_msg("%s: %s", DEVICE_PHONE_NAMES[i], err.message);
+    }
+    for (size_t i = 0; i < DEVICE_WORKLOADS; i++) {
+        if (device_workload_read(&workloads[i], DEVICES_DIR, DEVICE_WORKLOAD_NAMES[i],
+                                 &err) != CYGNET_OK)
+            fail_msg("%s: %s", DEVICE_WORKLOAD_NAMES[i], err.message);
     }
     return 0;
 }
@@ -347,10 +319,10 @@ static struct tally run_trials(struct trial trial, uint64_t n_seeds)
     struct tally tally = {0};
 
     for (uint64_t seed = 0; seed < n_seeds; seed++) {
-        for (size_t p = 0; p < N_PHONES; p++) {
+        for (size_t p = 0; p < DEVICE_PHONES; p++) {
             trial.device = &phones[p];
-            trial.workload = &workloads[(seed + p) % N_WORKLOADS];
-            trial.seed = seed * N_PHONES + p;
+            trial.workload = &workloads[(seed + p) % DEVICE_WORKLOADS];
+            trial.seed = seed * DEVICE_PHONES + p;
             add(&tally, &trial);
         }
     }
