@@ -9,21 +9,7 @@
 #include <assert.h>
 #include <cygnet/swan.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-/* Hands the text over, or frees it. */
-static cygnet_status give(char **out, struct bytes *text, cygnet_status st,
-                          cygnet_error *err)
-{
-    if (st == CYGNET_OK && !bytes_text(text))
-        st = fail(err, CYGNET_ENOMEM, 0, "out of memory for a text");
-    if (st == CYGNET_OK)
-        *out = (char *)text->data;
-    else
-        bytes_clear(text);
-    return st;
-}
 
 static void put_choice(struct json_builder *b, const char *key,
                        const struct profile *profile, int32_t entry)
@@ -117,7 +103,10 @@ cygnet_status cygnet_swan_profile(char **out, const char *text, size_t len,
     bytes_init(&table, PROFILE_MAX_BYTES, alloc);
     st = write_table(&table, profile, err);
     mem_free(alloc, profile);
-    return give(out, &table, st, err);
+    if (st == CYGNET_OK)
+        st = bytes_give(out, &table, err);
+    bytes_clear(&table);
+    return st;
 }
 
 /* ---- Explaining ------------------------------------------------------------ */
@@ -225,7 +214,10 @@ cygnet_status cygnet_swan_explain(char **out, const char *text, size_t len,
     bytes_init(&reply, PROFILE_MAX_BYTES, alloc);
     st = answer(&reply, profile, question, err);
     mem_free(alloc, profile);
-    return give(out, &reply, st, err);
+    if (st == CYGNET_OK)
+        st = bytes_give(out, &reply, err);
+    bytes_clear(&reply);
+    return st;
 }
 
 cygnet_status cygnet_swan_replay(char **out, const char *trace, size_t len,
@@ -237,5 +229,8 @@ cygnet_status cygnet_swan_replay(char **out, const char *trace, size_t len,
     *out = NULL;
     bytes_init(&reply, REPLAY_MAX_OUT_BYTES, alloc);
     st = replay_run(&reply, trace, len, err);
-    return give(out, &reply, st, err);
+    if (st == CYGNET_OK)
+        st = bytes_give(out, &reply, err);
+    bytes_clear(&reply);
+    return st;
 }
