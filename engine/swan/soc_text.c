@@ -1,6 +1,5 @@
 /* The topology as JSON: the public face of soc.h. */
 #include "base/alloc.h"
-#include "base/error.h"
 #include "base/json.h"
 #include "engine/swan/soc.h"
 

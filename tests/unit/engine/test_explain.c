@@ -35,6 +35,16 @@ static struct json *explain(const char *text, const cygnet_swan_question *questi
     return root;
 }
 
+/* With ten steps left. */
+static struct json *explain_in(cygnet_policy policy, double seconds)
+{
+    cygnet_swan_question question = ask(policy);
+
+    question.steps_left = 10;
+    question.seconds_left = seconds;
+    return explain(PROFILE, &question);
+}
+
 static const char *why_not(const struct json *root, const char *choice)
 {
     const struct json *others = json_member(root, "others");
@@ -54,13 +64,9 @@ static void check_choice(const struct json *root, const char *choice, const char
 
 static void test_a_decision_is_explained_beside_what_was_not_taken(void **state)
 {
-    cygnet_swan_question question = ask(CYGNET_POLICY_SWAN);
-    struct json *root;
+    struct json *root = explain_in(CYGNET_POLICY_SWAN, 0.26);
 
     (void)state;
-    question.steps_left = 10;
-    question.seconds_left = 0.26;
-    root = explain(PROFILE, &question);
     check_choice(root, "2 big", "least energy");
     assert_string_equal(why_not(root, "2 LITTLE"), "needs 0.5 s, and 0.26 s are left");
     assert_string_equal(why_not(root, "2 big + 2 LITTLE"),
@@ -70,13 +76,9 @@ static void test_a_decision_is_explained_beside_what_was_not_taken(void **state)
 
 static void test_what_takes_less_energy_may_be_too_close_to_the_deadline(void **state)
 {
-    cygnet_swan_question question = ask(CYGNET_POLICY_SWAN);
-    struct json *root;
+    struct json *root = explain_in(CYGNET_POLICY_SWAN, 0.51);
 
     (void)state;
-    question.steps_left = 10;
-    question.seconds_left = 0.51;
-    root = explain(PROFILE, &question);
     check_choice(root, "1 big + 2 LITTLE", "least energy");
     assert_string_equal(why_not(root, "2 LITTLE"),
                         "needs 0.5 s of 0.51 s: not enough to spare");
@@ -86,13 +88,9 @@ static void test_what_takes_less_energy_may_be_too_close_to_the_deadline(void **
 /* The deadline, which the choice misses too, is no reason against another. */
 static void test_what_misses_the_deadline_too_is_slower(void **state)
 {
-    cygnet_swan_question question = ask(CYGNET_POLICY_SWAN);
-    struct json *root;
+    struct json *root = explain_in(CYGNET_POLICY_SWAN, 0.1);
 
     (void)state;
-    question.steps_left = 10;
-    question.seconds_left = 0.1;
-    root = explain(PROFILE, &question);
     check_choice(root, "2 big + 2 LITTLE", "fastest");
     assert_string_equal(why_not(root, "2 big"), "takes 33.3 % more time");
     json_destroy(root);
@@ -100,13 +98,9 @@ static void test_what_misses_the_deadline_too_is_slower(void **state)
 
 static void test_efficient_has_no_deadline(void **state)
 {
-    cygnet_swan_question question = ask(CYGNET_POLICY_EFFICIENT);
-    struct json *root;
+    struct json *root = explain_in(CYGNET_POLICY_EFFICIENT, 0.1);
 
     (void)state;
-    question.steps_left = 10;
-    question.seconds_left = 0.1;
-    root = explain(PROFILE, &question);
     check_choice(root, "2 LITTLE", "least energy");
     assert_string_equal(why_not(root, "2 big"),
                         "takes 200.0 % more energy, in 60.0 % less time");
@@ -115,13 +109,9 @@ static void test_efficient_has_no_deadline(void **state)
 
 static void test_greedy_goes_by_cores_alone(void **state)
 {
-    cygnet_swan_question question = ask(CYGNET_POLICY_GREEDY);
-    struct json *root;
+    struct json *root = explain_in(CYGNET_POLICY_GREEDY, 0.1);
 
     (void)state;
-    question.steps_left = 10;
-    question.seconds_left = 0.1;
-    root = explain(PROFILE, &question);
     check_choice(root, "2 big", "greedy");
     assert_string_equal(why_not(root, "2 LITTLE"), "leaves cores idle that greedy takes");
     assert_string_equal(why_not(root, "2 big + 2 LITTLE"),
