@@ -7,10 +7,12 @@
 /* A try is for a gain of at least this. */
 #define WORTH 0.03
 
-/* Beyond its prediction by this much, an entry with fewer steps than MIN_SAMPLES is in
- * doubt; by less where it might be better than the policy's choice. */
+/* Beyond its prediction by this much, an entry of one step is in doubt; by less where it
+ * might be better than the policy's choice. */
 #define DOUBTFUL 1.2
 #define SUSPECT 1.08
+
+/* Of fewer steps luck may decide. */
 enum { MIN_SAMPLES = 3 };
 
 /* About as good as the base, and cheap to try: so much beyond it. */
@@ -44,8 +46,7 @@ void explore_init(struct explore *explore)
 
 static bool is_slower_than_predicted(const struct profile_entry *e, double by)
 {
-    return e->n_samples > 0 && e->n_samples < MIN_SAMPLES &&
-           e->step_ms > by * e->model_ms;
+    return e->n_samples == 1 && e->step_ms > by * e->model_ms;
 }
 
 static bool is_doubtful(const struct profile_entry *e)
@@ -81,10 +82,12 @@ static double excess(const struct profile_entry *e, const struct profile_entry *
     return fmax(more, 0);
 }
 
+/* One step that was perhaps disturbed is not held against exploring: it may be tried
+ * again. */
 static double budget_of(const struct explore *explore, const struct profile *profile,
                         const struct profile_entry *base, uint64_t steps_left)
 {
-    double lost = 0, steps = (double)(steps_left > 0 ? steps_left : 1);
+    double lost = 0, forgiven = 0, steps = (double)(steps_left > 0 ? steps_left : 1);
 
     if (!explore->is_first)
         return EXPLORE_LATER * ((double)profile->explored.n_steps + steps) -
@@ -94,8 +97,10 @@ static double budget_of(const struct explore *explore, const struct profile *pro
 
         if (explore->n_tried[i] > 0)
             lost += explore->n_tried[i] * excess(e, base, e->step_ms);
+        if (is_doubtful(e))
+            forgiven = fmax(forgiven, excess(e, base, e->step_ms));
     }
-    return EXPLORE_FIRST * ((double)explore->n_steps + steps) - lost;
+    return EXPLORE_FIRST * ((double)explore->n_steps + steps) - lost + forgiven;
 }
 
 /* The policy's choice without anything that disturbs, and what it is the best by; -1: it
@@ -217,10 +222,27 @@ static int32_t find_unsure(const struct question *q, double beyond)
     return -1;
 }
 
+/* An entry whose one step was far slower than it was predicted to be, and which is cheap
+ * to try: the prediction made since may have followed a disturbed step. */
+static int32_t find_surprise(const struct question *q, const struct explore *explore)
+{
+    for (size_t i = 0; i < q->profile->n_entries; i++) {
+        const struct profile_entry *e = &q->profile->entries[i];
+
+        if (q->usable[i] && e->n_samples == 1 && explore->foretold_ms[i] > 0 &&
+            e->step_ms > DOUBTFUL * explore->foretold_ms[i] &&
+            excess(e, q->base, e->step_ms) <= CHEAP && is_granted(q, e))
+            return (int32_t)i;
+    }
+    return -1;
+}
+
 static int32_t find_entry(struct question *q, const struct explore *explore)
 {
-    int32_t found = find_better(q);
+    int32_t found = find_surprise(q, explore);
 
+    if (found < 0)
+        found = find_better(q);
     if (found < 0)
         found = find_unsure(q, AS_GOOD);
     if (found >= 0)
@@ -257,6 +279,38 @@ static void ask(struct question *q, const struct explore *explore,
                       : INFINITY;
 }
 
+/* The first step alone may have been disturbed, and everything is predicted from it: that
+ * entry once more, or -1. */
+static int32_t find_first(const struct profile *profile, const struct soc *soc)
+{
+    int32_t found = -1;
+
+    for (size_t i = 0; i < profile->n_entries; i++) {
+        uint32_t n = profile->entries[i].n_samples;
+
+        if (n > 1 || (n == 1 && found >= 0))
+            return -1;
+        if (n == 1)
+            found = (int32_t)i;
+    }
+    if (found >= 0 && !choice_is_possible(&profile->entries[found].choice, soc))
+        return -1;
+    return found;
+}
+
+static int32_t find(struct question *q, const struct explore *explore,
+                    const struct policy_input *input)
+{
+    int32_t found = find_first(input->profile, input->soc);
+
+    if (found >= 0)
+        return found;
+    if (q->base->n_samples == 0)
+        return explore->base;
+    ask(q, explore, input);
+    return find_entry(q, explore);
+}
+
 int32_t explore_next(struct explore *explore, const struct policy_input *input)
 {
     const struct profile *profile = input->profile;
@@ -270,10 +324,9 @@ int32_t explore_next(struct explore *explore, const struct policy_input *input)
     if (explore->base < 0)
         return -1;
     q.base = &profile->entries[explore->base];
-    if (q.base->n_samples == 0)
-        return explore->tried = explore->base;
-    ask(&q, explore, input);
-    explore->tried = find_entry(&q, explore);
+    explore->tried = find(&q, explore, input);
+    if (explore->tried >= 0 && profile->entries[explore->tried].n_samples == 0)
+        explore->foretold_ms[explore->tried] = profile->entries[explore->tried].step_ms;
     return explore->tried;
 }
 

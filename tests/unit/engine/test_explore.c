@@ -84,13 +84,28 @@ static void test_the_first_step_is_the_policys(void **state)
     assert_int_equal(next(60, INFINITY), -1);
 }
 
+static void test_the_first_step_is_taken_twice(void **state)
+{
+    size_t used;
+
+    (void)state;
+    start();
+    used = entry_of(&profile, 1, 3, 0);
+    step(used, 3 * modelled_ms(used));
+    assert_int_equal(next(60, INFINITY), used);
+    step(used, modelled_ms(used));
+    assert_int_not_equal(next(60, INFINITY), used);
+    assert_true(profile.entries[used].step_ms == modelled_ms(used));
+}
+
 static void test_what_is_predicted_to_be_faster_is_tried(void **state)
 {
     int32_t tried;
 
     (void)state;
     start();
-    step(entry_of(&profile, 0, 0, 1), modelled_ms(entry_of(&profile, 0, 0, 1)));
+    for (int i = 0; i < 2; i++)
+        step(entry_of(&profile, 0, 0, 1), modelled_ms(entry_of(&profile, 0, 0, 1)));
     tried = next(60, INFINITY);
     assert_true(tried >= 0);
     assert_int_equal(profile.entries[tried].n_samples, 0);
@@ -157,6 +172,41 @@ static void test_a_step_far_slower_than_predicted_is_tried_again(void **state)
         step((size_t)tried, modelled_ms((size_t)tried));
     }
     assert_true(again);
+}
+
+/* All cores are tried, and disturbed: what is predicted since follows that step. */
+static void test_a_surprise_is_tried_again_where_that_is_cheap(void **state)
+{
+    size_t rest, all;
+
+    (void)state;
+    for (int cheap = 0; cheap < 2; cheap++) {
+        start();
+        rest = entry_of(&profile, 1, 3, 0);
+        all = entry_of(&profile, 1, 3, 4);
+        step(rest, 100);
+        step(rest, 100);
+        assert_int_equal(next(60, INFINITY), all);
+        step(all, cheap ? 145 : 170);
+        assert_int_equal(next(60, INFINITY) == (int32_t)all, cheap);
+    }
+}
+
+/* The worst step that was perhaps disturbed leaves the budget whole. */
+static void test_a_doubtful_step_does_not_end_exploring(void **state)
+{
+    size_t rest, all;
+
+    (void)state;
+    start();
+    rest = entry_of(&profile, 1, 3, 0);
+    all = entry_of(&profile, 1, 3, 4);
+    for (int i = 0; i < 4; i++)
+        step(rest, 100);
+    assert_int_equal(next(60, INFINITY), all);
+    step(all, 600);
+    assert_true(profile.entries[all].step_ms > 1.2 * profile.entries[all].model_ms);
+    assert_true(next(60, INFINITY) >= 0);
 }
 
 static void test_cores_that_are_gone_are_not_tried(void **state)
@@ -334,7 +384,8 @@ static struct tally run_trials(struct trial trial, uint64_t n_seeds)
     return tally;
 }
 
-/* One device in fifty may have bad luck: a disturbed step in a hundred is not seen. */
+/* One device in two hundred may have bad luck: a disturbed step in a hundred is not seen.
+ */
 static void test_a_cold_device_finds_its_fastest_choice_in_a_round(void **state)
 {
     struct trial trial = {.wild_share = 0.01,
@@ -344,8 +395,8 @@ static void test_a_cold_device_finds_its_fastest_choice_in_a_round(void **state)
     struct tally t = run_trials(trial, N_SEEDS);
 
     (void)state;
-    assert_true(t.regret / t.n < 0.02 && t.lost / t.n < 0.08);
-    assert_true(t.n_regret <= t.n / 50 && t.n_lost <= t.n / 50);
+    assert_true(t.regret / t.n < 0.01 && t.lost / t.n < 0.06);
+    assert_true(t.n_regret <= t.n / 200 && t.n_lost <= t.n / 200);
 }
 
 static void test_the_frontier_is_complete_within_five_rounds(void **state)
@@ -381,10 +432,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_first_step_is_the_policys),
+        cmocka_unit_test(test_the_first_step_is_taken_twice),
         cmocka_unit_test(test_what_is_predicted_to_be_faster_is_tried),
         cmocka_unit_test(test_a_first_round_does_not_pay_for_the_slowest),
         cmocka_unit_test(test_no_try_takes_the_time_that_is_needed),
         cmocka_unit_test(test_a_step_far_slower_than_predicted_is_tried_again),
+        cmocka_unit_test(test_a_surprise_is_tried_again_where_that_is_cheap),
+        cmocka_unit_test(test_a_doubtful_step_does_not_end_exploring),
         cmocka_unit_test(test_cores_that_are_gone_are_not_tried),
         cmocka_unit_test(test_nothing_is_tried_where_the_energy_budget_decides),
         cmocka_unit_test(test_nothing_is_tried_where_the_policy_would_pause),
