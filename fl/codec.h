@@ -1,5 +1,6 @@
 /* Update codecs: one row each in the table of update.c. A codec turns one tensor
- * of float32 deltas into one tensor of the container, and back. */
+ * of float32 values into one tensor of the container, and back. Tensors of I64, which
+ * count, are always carried by codec_none. */
 #ifndef FL_CODEC_H
 #define FL_CODEC_H
 
@@ -28,26 +29,30 @@ struct codec_reader {
 };
 
 /* name        as in a task's update.codec
+ * kind        what it carries: "delta", or "weights": the local weights themselves
  * stages      the names of its stages, NULL-terminated
  * parameters  writes the members of cygnet_codec.parameters; NULL: none
  * max_bytes   most bytes that a tensor like this takes in a container
- * encode      appends the tensor of `delta`, which has like's shape, number `index`
- *             of its list. Errors: ENOMEM, ELIMIT.
- * decode      fills `delta`, shaped like `like`, from `stored`, which is not trusted.
- *             Errors: EFORMAT, ESHAPE, ENOMEM. The caller checks for infinities. */
+ * encode      appends the tensor of `values`, which have like's type and shape, number
+ *             `index` of its list. Errors: ENOMEM, ELIMIT.
+ * decode      fills `values`, of like's type and shape, from `stored`, which is not
+ *             trusted. Errors: EFORMAT, ESHAPE, ENOMEM. The caller checks for
+ *             infinities. */
 struct codec {
     const char *name;
+    const char *kind;
     const char *const *stages;
     void (*parameters)(struct json_builder *b, uint64_t seed);
     uint64_t (*max_bytes)(const cygnet_tensor *like);
     cygnet_status (*encode)(const struct codec_writer *w, const cygnet_tensor *like,
-                            const float *delta, size_t index, cygnet_error *err);
-    cygnet_status (*decode)(float *delta, const struct codec_reader *r,
+                            const void *values, size_t index, cygnet_error *err);
+    cygnet_status (*decode)(void *values, const struct codec_reader *r,
                             const cygnet_tensor *like, const cygnet_tensor *stored,
                             cygnet_error *err);
 };
 
 extern const struct codec codec_none;
 extern const struct codec codec_int8;
+extern const struct codec codec_weights;
 
 #endif

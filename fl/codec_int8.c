@@ -131,7 +131,7 @@ static cygnet_status add_frame(const struct codec_writer *w, const cygnet_tensor
 }
 
 static cygnet_status encode(const struct codec_writer *w, const cygnet_tensor *like,
-                            const float *delta, size_t index, cygnet_error *err)
+                            const void *values, size_t index, cygnet_error *err)
 {
     struct matrix m = as_matrix(like);
     size_t room = ZSTD_compressBound(payload_bytes(m));
@@ -143,7 +143,7 @@ static cygnet_status encode(const struct codec_writer *w, const cygnet_tensor *l
         struct rng rng;
 
         rng_init(&rng, w->seed, "int8", index);
-        quantise(payload, m, delta, &rng);
+        quantise(payload, m, values, &rng);
         st = add_frame(w, like, frame, room, payload, err);
     } else {
         st = fail(err, CYGNET_ENOMEM, 0, "update: no memory to encode tensor \"%s\"",
@@ -235,7 +235,7 @@ static cygnet_status dequantise(float *delta, struct matrix m, const uint8_t *pa
     return CYGNET_OK;
 }
 
-static cygnet_status decode(float *delta, const struct codec_reader *r,
+static cygnet_status decode(void *values, const struct codec_reader *r,
                             const cygnet_tensor *like, const cygnet_tensor *stored,
                             cygnet_error *err)
 {
@@ -256,7 +256,7 @@ static cygnet_status decode(float *delta, const struct codec_reader *r,
                     like->name);
     st = decompress(payload, size, stored, err);
     if (st == CYGNET_OK)
-        st = dequantise(delta, m, payload, like->name, err);
+        st = dequantise(values, m, payload, like->name, err);
     mem_free(r->alloc, payload);
     return st;
 }
@@ -272,6 +272,7 @@ static const char *const stages[] = {"int8", "zstd", NULL};
 
 const struct codec codec_int8 = {
     .name = "int8",
+    .kind = "delta",
     .stages = stages,
     .parameters = parameters,
     .max_bytes = max_bytes,

@@ -37,6 +37,17 @@ cygnet_status dataset_open(struct dataset *out, const cygnet_host *host,
                 task->collection, info.n_examples);
 }
 
+size_t dataset_row_elements(const cygnet_model *model)
+{
+    uint32_t shape[CYGNET_INPUT_MAX_DIMS];
+    uint32_t n_dims = cygnet_model_input_shape(model, shape);
+    size_t n = 1;
+
+    for (uint32_t d = 0; d < n_dims; d++)
+        n *= shape[d];
+    return n;
+}
+
 /* x and y as the host sees them. */
 static void describe(cygnet_column columns[2], float *x, int64_t *y,
                      const cygnet_model *model)

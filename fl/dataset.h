@@ -18,6 +18,9 @@ struct dataset {
 cygnet_status dataset_open(struct dataset *out, const cygnet_host *host,
                            const cygnet_task *task, cygnet_error *err);
 
+/* Elements of one example's x. */
+size_t dataset_row_elements(const cygnet_model *model);
+
 /* Fills x (n, shape...) and y (n) with the rows `indices`.
  * Errors: EHOST, EDATA (the hook left a label unwritten). */
 cygnet_status dataset_read(struct dataset *data, float *x, int64_t *y,

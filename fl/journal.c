@@ -83,12 +83,23 @@ static const struct field fields[] = {
     FIELD(BITS64, last_round),
     FIELD(BITS64, last_examples),
     FIELD(BITS64, last_utility),
+    FIELD(BITS32, task.policy),
+    FIELD(BITS32, task.n_threads),
+    FIELD(BITS64, task.max_round_mj),
+    FIELD(BITS32, task.kind),
+    FIELD(BITS64, loss_sum),
+    FIELD(BITS64, top_1),
+    FIELD(BITS64, top_5),
+    FIELD(BITS64, moving_loss),
+    FIELD(BITS64, last_loss_squared),
+    FIELD(BITS64, unique_examples),
 };
 
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
 
 _Static_assert(sizeof(float) == 4 && sizeof(double) == 8 &&
-                   sizeof(cygnet_requirement) == 4,
+                   sizeof(cygnet_requirement) == 4 && sizeof(cygnet_policy) == 4 &&
+                   sizeof(cygnet_task_kind) == 4,
                "the kinds of the table");
 
 static void put_field(uint8_t *to, const struct field *f, const void *value)
@@ -228,6 +239,7 @@ cygnet_status journal_load(struct round_record *out, struct store *store,
         get_record(out, raw.data + HEAD_BYTES, raw.len - HEAD_BYTES - SHA256_BYTES);
     if (st == CYGNET_OK && (out->state > CYGNET_PHASE_INTERRUPTED ||
                             out->interrupted > CYGNET_PHASE_INTERRUPTED ||
+                            out->task.kind > CYGNET_TASK_EVALUATE ||
                             strlen(out->client_id) != CLIENT_ID_HEX))
         st = damaged(err, "a field is out of range");
     bytes_clear(&raw);

@@ -10,7 +10,8 @@
 #define JOURNAL_FILE "round"   /* the record */
 #define UPDATE_FILE "update"   /* the container of an encoded round */
 #define PROFILE_FILE "profile" /* what execution choices take, of the last model */
-#define EXPLAIN_FILE "explain" /* why the last choice was what it was */
+#define EVALUATE_PROFILE_FILE "profile_evaluate" /* the same, of evaluations */
+#define EXPLAIN_FILE "explain"                   /* why the last choice was what it was */
 
 /* state          phase of the round
  * interrupted    phase it was in when it became interrupted; IDLE: it is not
@@ -19,7 +20,7 @@
  * task           its token is empty when there is none; with it:
  * assigned_*     clocks at check-in, from which the deadline counts
  * update_*       the container in UPDATE_FILE
- * examples ...   metrics of the local training, once it has ended
+ * examples ...   metrics of the local training or the evaluation, once it has ended
  * last_*         of the last completed round, told at check-in */
 struct round_record {
     uint32_t state;
@@ -45,6 +46,12 @@ struct round_record {
     uint64_t last_round;
     uint64_t last_examples;
     double last_utility;
+    double loss_sum; /* this and the rest: as in cygnet_round_report */
+    uint64_t top_1;
+    uint64_t top_5;
+    double moving_loss;
+    double last_loss_squared;
+    uint64_t unique_examples;
 };
 
 /* Errors: ENOTFOUND (no record yet), EFORMAT (damaged), ESTORAGE, ENOMEM. */

@@ -210,11 +210,14 @@ static cygnet_status recover(struct participant *p, cygnet_error *err)
         return go_on_from(p, CYGNET_PHASE_ASSIGNED, err);
     case CYGNET_PHASE_TRAINING:
     case CYGNET_PHASE_TRAINED:
-        return drop(p, CYGNET_OUTCOME_INTERRUPTED, "the client was stopped in training");
+        return drop(p, CYGNET_OUTCOME_INTERRUPTED,
+                    p->round.record.task.kind == CYGNET_TASK_EVALUATE
+                        ? "the client was stopped while it evaluated"
+                        : "the client was stopped in training");
     case CYGNET_PHASE_UPLOADING:
         if (p->config.coordinator->delivery == CYGNET_DELIVERY_AT_MOST_ONCE)
             return drop(p, CYGNET_OUTCOME_INTERRUPTED,
-                        "the update may have been sent; it is not sent again");
+                        "it may have been sent already; it is not sent again");
         return go_on_from(p, CYGNET_PHASE_ENCODED, err);
     case CYGNET_PHASE_ENCODED:
         return go_on_from(p, CYGNET_PHASE_ENCODED, err);

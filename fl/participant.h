@@ -21,6 +21,7 @@ struct swan;
 /* Everything is borrowed for the participant's life. In `host` the data hooks and
  * device_state are set; event and log may be NULL.
  *
+ * collection  whose examples are counted for a coordinator with min_examples; NULL: ""
  * executor    what models are created on; the engine's, if there is one
  * swan        chooses the cores that train; NULL: steps run as the executor does
  * supply      where training's energy comes from; NULL: no loan and no budget
@@ -33,6 +34,7 @@ struct participant_config {
     struct store *store;
     const struct clock *clock;
     const cygnet_host *host;
+    const char *collection;
     struct nn_executor *executor;
     struct swan *swan;
     const struct log *log;

@@ -130,13 +130,13 @@ bool participant_try_again(cygnet_status *st, struct participant *p, uint32_t n_
     return false;
 }
 
-static cygnet_status send_report(struct participant *p, cygnet_outcome outcome,
-                                 const char *reason)
+cygnet_round_report participant_metrics(const struct participant *p,
+                                        cygnet_outcome outcome, const char *reason)
 {
     const struct round_record *record = &p->round.record;
-    cygnet_coordinator *c = p->config.coordinator;
-    const cygnet_round_report report = {
-        .struct_size = sizeof(report),
+
+    return (cygnet_round_report){
+        .struct_size = sizeof(cygnet_round_report),
         .outcome = outcome,
         .reason = reason,
         .examples = record->examples,
@@ -148,9 +148,22 @@ static cygnet_status send_report(struct participant *p, cygnet_outcome outcome,
         .train_ms = record->train_ms,
         .bytes_up = p->round.report.bytes_up,
         .bytes_down = record->bytes_down,
+        .loss_sum = record->loss_sum,
+        .top_1 = record->top_1,
+        .top_5 = record->top_5,
+        .moving_loss = record->moving_loss,
+        .last_loss_squared = record->last_loss_squared,
+        .unique_examples = record->unique_examples,
     };
+}
 
-    return c->report(c, &record->task, &report, p->config.stop, NULL);
+static cygnet_status send_report(struct participant *p, cygnet_outcome outcome,
+                                 const char *reason)
+{
+    const cygnet_round_report report = participant_metrics(p, outcome, reason);
+    cygnet_coordinator *c = p->config.coordinator;
+
+    return c->report(c, &p->round.record.task, &report, p->config.stop, NULL);
 }
 
 bool participant_report(struct participant *p, cygnet_outcome outcome, const char *reason)

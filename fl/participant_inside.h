@@ -16,6 +16,7 @@
  * fetch_ms     how long the weights took; the update may take as long
  * n_failures   runs in a row that came to nothing
  * again_ms     mono time at which another run makes sense
+ * n_examples   of the collection that is counted before a check-in; 0: not counted
  * stop         the caller's word, and a look at the device whenever the host asks for
  *              one; for all that blocks in a run. Its own word is set when the device
  *              has stopped qualifying, and watch_* say what that look found
@@ -30,6 +31,7 @@ struct participant {
     int64_t fetch_ms;
     uint32_t n_failures;
     int64_t again_ms;
+    uint64_t n_examples;
     cygnet_stop stop;
     cygnet_status watch_status;
     cygnet_error watch_error;
@@ -74,6 +76,10 @@ bool participant_try_again(cygnet_status *st, struct participant *p, uint32_t n_
 /* Ends the round for the coordinator, best effort, and for us. */
 void participant_give_up(struct participant *p, cygnet_outcome outcome,
                          const char *reason);
+
+/* What the record knows of the round; `reason` is borrowed. */
+cygnet_round_report participant_metrics(const struct participant *p,
+                                        cygnet_outcome outcome, const char *reason);
 
 /* Sends the report; whether the coordinator has it. */
 bool participant_report(struct participant *p, cygnet_outcome outcome,

@@ -1,11 +1,13 @@
 /* From idle to assigned, or to the coordinator's no. */
 #include "base/error.h"
+#include "fl/dataset.h"
 #include "fl/participant_inside.h"
 #include "fl/update.h"
 
 #include <cygnet/nn.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +31,39 @@ static void list_names(const char *out[MAX_NAMES + 1], const char *(*name)(uint3
     out[n] = NULL;
 }
 
+static uint32_t min_examples(const cygnet_coordinator *c)
+{
+    return c->struct_size >=
+                   offsetof(cygnet_coordinator, min_examples) + sizeof(c->min_examples)
+               ? c->min_examples
+               : 0;
+}
+
+/* Once in a process's life, for a coordinator that has to be told beforehand. */
+static cygnet_status count_examples(struct participant *p, cygnet_error *err)
+{
+    uint32_t min = min_examples(p->config.coordinator);
+    cygnet_task task = {.id = ""};
+    struct dataset data;
+    cygnet_status st;
+
+    if (min == 0 || p->n_examples >= min)
+        return CYGNET_OK;
+    (void)snprintf(task.collection, sizeof(task.collection), "%s",
+                   p->config.collection ? p->config.collection : "");
+    st = dataset_open(&data, p->config.host, &task, err);
+    if (st != CYGNET_OK)
+        return st;
+    p->n_examples = data.n_examples;
+    dataset_close(&data);
+    if (p->n_examples >= min)
+        return CYGNET_OK;
+    return fail(err, CYGNET_EDATA, 0,
+                "the coordinator takes devices with %" PRIu32 " examples or more; "
+                "collection \"%s\" has %" PRIu64,
+                min, task.collection, p->n_examples);
+}
+
 static cygnet_status ask(cygnet_answer *answer, struct participant *p, cygnet_error *err)
 {
     const struct round_record *record = &p->round.record;
@@ -38,7 +73,7 @@ static cygnet_status ask(cygnet_answer *answer, struct participant *p, cygnet_er
         .struct_size = sizeof(hello),
         .population = p->config.population,
         .client_id = record->client_id,
-        .n_examples = record->last_examples,
+        .n_examples = p->n_examples > 0 ? p->n_examples : record->last_examples,
         .max_model_bytes = p->config.max_model_bytes,
         .n_cpus = (uint32_t)p->config.executor->n_workers,
         .last_round = record->last_round,
@@ -84,12 +119,16 @@ static cygnet_status stay_away(struct participant *p, const cygnet_answer *answe
 static cygnet_status check_task(const struct participant *p, const cygnet_task *task,
                                 cygnet_error *err)
 {
-    if (task->batch == 0 || task->batch > MAX_BATCH ||
-        (task->epochs == 0 && task->steps == 0) || !isfinite(task->lr) ||
-        task->n_input_dims > 4)
+    bool trains = task->kind == CYGNET_TASK_TRAIN;
+
+    if (!trains && (task->kind != CYGNET_TASK_EVALUATE || !p->config.coordinator->report))
+        return fail(err, CYGNET_EUNSUPPORTED, 0, "task \"%s\": kind %d is not known",
+                    task->id, (int)task->kind);
+    if (task->batch == 0 || task->batch > MAX_BATCH || task->n_input_dims > 4 ||
+        (trains && ((task->epochs == 0 && task->steps == 0) || !isfinite(task->lr))))
         return fail(err, CYGNET_EPROTOCOL, 0,
                     "task \"%s\": batch, epochs, lr or input is out of range", task->id);
-    if (!update_codec_known(task->codec))
+    if (trains && !update_codec_known(task->codec))
         return fail(err, CYGNET_EUNSUPPORTED, 0, "task \"%s\": codec \"%s\" is not known",
                     task->id, task->codec);
     if (task->weights_bytes > p->config.max_model_bytes)
@@ -132,8 +171,10 @@ static cygnet_status ask_and_take(struct participant *p, cygnet_error *err)
 {
     int64_t asked_ms = participant_mono_ms(p);
     cygnet_answer answer;
-    cygnet_status st = ask(&answer, p, err);
+    cygnet_status st = count_examples(p, err);
 
+    if (st == CYGNET_OK)
+        st = ask(&answer, p, err);
     if (st == CYGNET_OK)
         st = round_enter(&p->round, CYGNET_PHASE_CHECKED_IN, err);
     if (st != CYGNET_OK)

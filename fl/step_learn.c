@@ -1,10 +1,11 @@
-/* From assigned to encoded: weights, local training, the update on disk. */
+/* From assigned to encoded: weights, data, model; local training or an evaluation; the
+ * update on disk, or the results in the record. */
 #include "base/crypto.h"
 #include "base/error.h"
 #include "engine/nn/model.h"
 #include "engine/swan/swan.h"
+#include "fl/evaluator.h"
 #include "fl/participant_inside.h"
-#include "fl/trainer.h"
 #include "fl/update.h"
 
 #include <inttypes.h>
@@ -25,6 +26,7 @@ struct lesson {
     cygnet_model *model;
     uint32_t max_batch;
     struct trainer_result result;
+    struct evaluator_result evaluated;
     int64_t look_ms;
     int64_t publish_ms;
     int64_t renew_ms;
@@ -91,6 +93,14 @@ static cygnet_status build_model(struct lesson *l, cygnet_error *err)
         return CYGNET_ESHAPE;
     }
     return st;
+}
+
+static bool has_batch_norm(const cygnet_tensors *weights)
+{
+    for (size_t i = 0; i < cygnet_tensors_count(weights); i++)
+        if (strstr(cygnet_tensors_at(weights, i)->name, "num_batches_tracked"))
+            return true;
+    return false;
 }
 
 /* ---- Training -------------------------------------------------------------- */
@@ -174,6 +184,9 @@ static void keep_metrics(struct participant *p, const struct trainer_result *res
     record->accuracy = report->accuracy = result->accuracy;
     record->train_ms = report->train_ms = result->train_ms;
     record->utility = result->utility;
+    record->moving_loss = result->moving_loss;
+    record->last_loss_squared = result->last_loss_squared;
+    record->unique_examples = result->unique_examples;
     if (result->samples_per_s > 0.0)
         record->samples_per_s = result->samples_per_s;
 }
@@ -204,25 +217,37 @@ static void name_model(char out[MODEL_NAME_BYTES], const struct lesson *l)
     for (uint32_t d = 0; d < task->n_input_dims && n > 0 && n < MODEL_NAME_BYTES; d++)
         n += snprintf(out + n, (size_t)(MODEL_NAME_BYTES - n), "|%u",
                       (unsigned)task->input[d]);
+    if (task->kind == CYGNET_TASK_EVALUATE && n > 0 && n < MODEL_NAME_BYTES)
+        (void)snprintf(out + n, (size_t)(MODEL_NAME_BYTES - n), "|evaluate");
+}
+
+/* An evaluation's steps are others than training's of the same model. */
+static const char *profile_file(const struct lesson *l)
+{
+    return l->p->round.record.task.kind == CYGNET_TASK_EVALUATE ? EVALUATE_PROFILE_FILE
+                                                                : PROFILE_FILE;
 }
 
 /* A profile that cannot be read is as good as none. */
 static cygnet_status begin_engine(struct lesson *l, cygnet_error *err)
 {
     struct participant *p = l->p;
+    const cygnet_task *task = &p->round.record.task;
     char model[MODEL_NAME_BYTES];
     struct swan_training training = {
         .model = model,
         .ms_left = (double)(finish_by_ms(p) - participant_mono_ms(p)),
         .mj_left = supply_budget_mj(p->config.supply),
         .stop = &p->stop,
+        .policy = task->policy,
+        .n_threads = task->n_threads,
     };
     struct bytes profile;
     cygnet_status st;
 
     name_model(model, l);
     bytes_init(&profile, PROFILE_MAX_BYTES, p->config.alloc);
-    if (store_read(p->config.store, &profile, PROFILE_FILE, NULL) == CYGNET_OK) {
+    if (store_read(p->config.store, &profile, profile_file(l), NULL) == CYGNET_OK) {
         training.profile = profile.data;
         training.profile_len = profile.len;
     }
@@ -250,13 +275,36 @@ static bool has_energy(void *user, uint64_t step)
     return supply_step(((struct lesson *)user)->p->config.supply, step);
 }
 
+static struct trainer make_trainer(struct lesson *l)
+{
+    struct participant *p = l->p;
+
+    return (struct trainer){
+        .task = &p->round.record.task,
+        .data = &l->data,
+        .model = l->model,
+        .drops_single = has_batch_norm(l->global),
+        .swan = p->config.swan,
+        .clock = p->config.clock,
+        .stop = &p->stop,
+        .finish_by_ms = finish_by_ms(p),
+        .samples_per_s = p->round.record.samples_per_s,
+        .go_on = go_on,
+        .has_energy = has_energy,
+        .user = l,
+        .alloc = p->config.alloc,
+    };
+}
+
 static cygnet_status run_supplied(struct lesson *l, const struct trainer *trainer,
                                   cygnet_error *err)
 {
     cygnet_status st;
 
     supply_begin(l->p->config.supply);
-    st = trainer_run(&l->result, trainer, err);
+    st = trainer->task->kind == CYGNET_TASK_EVALUATE
+             ? evaluator_run(&l->evaluated, trainer, err)
+             : trainer_run(&l->result, trainer, err);
     supply_end(l->p->config.supply);
     return st;
 }
@@ -274,11 +322,12 @@ static void tell_supply(struct participant *p, enum trainer_end end)
     (void)snprintf(report->message, sizeof(report->message), "%s", why);
 }
 
-static cygnet_status run_trainer(struct lesson *l, const struct trainer *trainer,
-                                 cygnet_error *err)
+static cygnet_status run_on_engine(struct lesson *l, const struct trainer *trainer,
+                                   cygnet_error *err)
 {
     cygnet_status st;
 
+    supply_limit(l->p->config.supply, (double)l->p->round.record.task.max_round_mj);
     if (!trainer->swan)
         return run_supplied(l, trainer, err);
     participant_measure_idle(l->p, trainer->finish_by_ms);
@@ -286,29 +335,18 @@ static cygnet_status run_trainer(struct lesson *l, const struct trainer *trainer
     if (st != CYGNET_OK)
         return st;
     st = run_supplied(l, trainer, err);
-    keep_engine(l, EXPLAIN_FILE, swan_explain);
+    if (trainer->task->kind == CYGNET_TASK_TRAIN)
+        keep_engine(l, EXPLAIN_FILE, swan_explain);
     swan_end(trainer->swan);
-    keep_engine(l, PROFILE_FILE, swan_save);
+    keep_engine(l, profile_file(l), swan_save);
     return st;
 }
 
-static cygnet_status train(struct lesson *l, cygnet_error *err)
+/* From the state training on, until all steps are taken or something ends them. */
+static cygnet_status run_steps(struct lesson *l, cygnet_error *err)
 {
     struct participant *p = l->p;
-    const struct trainer trainer = {
-        .task = &p->round.record.task,
-        .data = &l->data,
-        .model = l->model,
-        .swan = p->config.swan,
-        .clock = p->config.clock,
-        .stop = &p->stop,
-        .finish_by_ms = finish_by_ms(p),
-        .samples_per_s = p->round.record.samples_per_s,
-        .go_on = go_on,
-        .has_energy = has_energy,
-        .user = l,
-        .alloc = p->config.alloc,
-    };
+    const struct trainer trainer = make_trainer(l);
     cygnet_status st = round_enter(&p->round, CYGNET_PHASE_TRAINING, err);
 
     if (st != CYGNET_OK)
@@ -316,11 +354,19 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
     l->look_ms = participant_mono_ms(p) + LOOK_EVERY_MS;
     l->renew_ms =
         participant_mono_ms(p) + (int64_t)p->round.record.task.lease_s * 1000 / 3;
-    st = run_trainer(l, &trainer, err);
+    st = run_on_engine(l, &trainer, err);
     if (st == CYGNET_OK && l->watch_status != CYGNET_OK) {
         *err = l->watch_error;
         st = l->watch_status;
     }
+    return st;
+}
+
+static cygnet_status train(struct lesson *l, cygnet_error *err)
+{
+    struct participant *p = l->p;
+    cygnet_status st = run_steps(l, err);
+
     if (st != CYGNET_OK)
         return st;
     keep_metrics(p, &l->result);
@@ -330,6 +376,45 @@ static cygnet_status train(struct lesson *l, cygnet_error *err)
     if (p->round.report.outcome != CYGNET_OUTCOME_NONE)
         return CYGNET_OK;
     return round_enter(&p->round, CYGNET_PHASE_TRAINED, err);
+}
+
+/* ---- Evaluation ------------------------------------------------------------ */
+
+static void keep_evaluation(struct participant *p, const struct evaluator_result *result)
+{
+    struct round_record *record = &p->round.record;
+    cygnet_report *report = &p->round.report;
+    double n = (double)result->examples;
+
+    report->step = result->steps;
+    report->n_steps = result->n_steps;
+    record->examples = report->examples = result->examples;
+    record->loss_sum = result->loss_sum;
+    record->top_1 = result->top_1;
+    record->top_5 = result->top_5;
+    record->loss_first = report->loss_first = result->loss_sum / n;
+    record->loss_last = report->loss_last = result->loss_sum / n;
+    record->accuracy = report->accuracy = (double)result->top_1 / n;
+    record->moving_loss = record->last_loss_squared = (double)NAN;
+    record->train_ms = report->train_ms = result->ms;
+}
+
+/* The results are in the record: once that is on disk, they can be sent. */
+static cygnet_status evaluate(struct lesson *l, cygnet_error *err)
+{
+    struct participant *p = l->p;
+    cygnet_status st = run_steps(l, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    if (l->evaluated.end == TRAINER_NO_TIME)
+        abort_for_time(l);
+    tell_supply(p, l->evaluated.end);
+    if (p->round.report.outcome != CYGNET_OUTCOME_NONE)
+        return CYGNET_OK;
+    keep_evaluation(p, &l->evaluated);
+    st = round_enter(&p->round, CYGNET_PHASE_TRAINED, err);
+    return st == CYGNET_OK ? round_enter(&p->round, CYGNET_PHASE_ENCODED, err) : st;
 }
 
 /* ---- Update ---------------------------------------------------------------- */
@@ -402,18 +487,22 @@ static cygnet_status qualify(struct lesson *l, cygnet_error *err)
 
 cygnet_status step_learn(struct participant *p, cygnet_error *err)
 {
-    static cygnet_status (*const parts[])(struct lesson *, cygnet_error *) = {
-        qualify, fetch, open_data, build_model, qualify, train, encode,
+    static cygnet_status (*const parts[2][8])(struct lesson *, cygnet_error *) = {
+        [CYGNET_TASK_TRAIN] = {qualify, fetch, open_data, build_model, qualify, train,
+                               encode, NULL},
+        [CYGNET_TASK_EVALUATE] = {qualify, fetch, open_data, build_model, qualify,
+                                  evaluate, NULL},
     };
     struct lesson l = {.p = p};
+    cygnet_status (*const *part)(struct lesson *, cygnet_error *) =
+        parts[p->round.record.task.kind];
     cygnet_status st = CYGNET_OK;
 
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && st == CYGNET_OK &&
-                       p->round.report.outcome == CYGNET_OUTCOME_NONE;
-         i++)
+    for (; *part && st == CYGNET_OK && p->round.report.outcome == CYGNET_OUTCOME_NONE;
+         part++)
         st = cygnet_stopped(&p->stop)
                  ? fail(err, CYGNET_ECANCELLED, 0, "cancelled in the middle of a round")
-                 : parts[i](&l, err);
+                 : (*part)(&l, err);
     dataset_close(&l.data);
     cygnet_model_destroy(l.model);
     cygnet_tensors_destroy(l.global);

@@ -3,6 +3,7 @@
 #include "base/crypto.h"
 #include "base/error.h"
 #include "fl/participant_inside.h"
+#include "fl/retry.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,8 +13,14 @@
 
 struct sending {
     struct participant *p;
+    struct bytes update; /* nothing in it when the results of an evaluation are sent */
     int64_t publish_ms;
 };
+
+static bool is_evaluation(const struct participant *p)
+{
+    return p->round.record.task.kind == CYGNET_TASK_EVALUATE;
+}
 
 static void count_up(uint64_t bytes, void *user)
 {
@@ -46,22 +53,53 @@ static cygnet_status load_update(struct bytes *out, struct participant *p,
     return st;
 }
 
-/* Sends until it is answered; the first try is made whatever the time. */
-static cygnet_status send_update(cygnet_receipt *receipt, struct participant *p,
-                                 const struct bytes *update, cygnet_error *err)
+static cygnet_status send_update(cygnet_receipt *receipt, struct sending *sending,
+                                 cygnet_error *err)
 {
+    struct participant *p = sending->p;
     cygnet_coordinator *c = p->config.coordinator;
-    struct sending sending = {p, 0};
+    const cygnet_round_report metrics = participant_metrics(p, CYGNET_OUTCOME_NONE, "");
+    const cygnet_upload what = {
+        .struct_size = sizeof(what),
+        .update = sending->update.data,
+        .len = sending->update.len,
+        .metrics = &metrics,
+        .progress = count_up,
+        .user = sending,
+    };
+    cygnet_status st = c->upload(c, receipt, &p->round.record.task, &what, &p->stop, err);
+
+    if (st == CYGNET_OK)
+        p->round.report.bytes_up = what.len;
+    return st;
+}
+
+static cygnet_status send_results(cygnet_receipt *receipt, struct sending *sending,
+                                  cygnet_error *err)
+{
+    struct participant *p = sending->p;
+    cygnet_coordinator *c = p->config.coordinator;
+    const cygnet_round_report results =
+        participant_metrics(p, CYGNET_OUTCOME_EVALUATED, "");
+
+    *receipt = CYGNET_RECEIPT_ACCEPTED;
+    return c->report(c, &p->round.record.task, &results, &p->stop, err);
+}
+
+/* Sends until it is answered; the first try is made whatever the time. */
+static cygnet_status send_contribution(cygnet_receipt *receipt, struct sending *sending,
+                                       cygnet_error *err)
+{
+    struct participant *p = sending->p;
     uint32_t n_failures = 0;
     cygnet_status st;
 
     do {
-        st = c->upload(c, receipt, &p->round.record.task, update->data, update->len,
-                       count_up, &sending, &p->stop, err);
-    } while (st != CYGNET_OK && c->delivery == CYGNET_DELIVERY_IDEMPOTENT &&
+        st = is_evaluation(p) ? send_results(receipt, sending, err)
+                              : send_update(receipt, sending, err);
+    } while (st != CYGNET_OK &&
+             p->config.coordinator->delivery == CYGNET_DELIVERY_IDEMPOTENT &&
              participant_try_again(&st, p, ++n_failures, err));
-    if (st == CYGNET_OK)
-        p->round.report.bytes_up = update->len;
     return st;
 }
 
@@ -85,7 +123,8 @@ static cygnet_status close_round(struct participant *p, cygnet_outcome outcome,
     if (outcome == CYGNET_OUTCOME_COMPLETED)
         keep_last(&p->round.record);
     st = round_enter(&p->round, CYGNET_PHASE_REPORTED, err);
-    (void)participant_report(p, outcome, reason);
+    if (outcome != CYGNET_OUTCOME_EVALUATED) /* that was the report */
+        (void)participant_report(p, outcome, reason);
     if (participant_become_idle(p, st == CYGNET_OK ? err : NULL) != CYGNET_OK &&
         st == CYGNET_OK)
         st = err->status;
@@ -97,7 +136,8 @@ static cygnet_status take_receipt(struct participant *p, cygnet_receipt receipt,
 {
     switch (receipt) {
     case CYGNET_RECEIPT_ACCEPTED:
-        return close_round(p, CYGNET_OUTCOME_COMPLETED, p->early, err);
+        return is_evaluation(p) ? close_round(p, CYGNET_OUTCOME_EVALUATED, "", err)
+                                : close_round(p, CYGNET_OUTCOME_COMPLETED, p->early, err);
     case CYGNET_RECEIPT_TOO_LATE:
         return close_round(p, CYGNET_OUTCOME_TOO_LATE,
                            "the round closed without this update", err);
@@ -110,30 +150,44 @@ static cygnet_status take_receipt(struct participant *p, cygnet_receipt receipt,
     return CYGNET_EREFUSED;
 }
 
-static cygnet_status upload(struct participant *p, const struct bytes *update,
-                            cygnet_error *err)
+/* Where nothing is sent twice, a call that failed has used up the one time, unless it
+ * was refused for what it is before its first byte. */
+static cygnet_status tell_unknown(struct participant *p, cygnet_status st,
+                                  cygnet_error *err)
 {
+    if (p->config.coordinator->delivery != CYGNET_DELIVERY_AT_MOST_ONCE ||
+        st == CYGNET_ECANCELLED ||
+        (p->round.report.bytes_up == 0 && !retry_is_transient(st)))
+        return st;
+    return fail_within(err, st,
+                       "whether it was received is not known, and it is not sent again");
+}
+
+static cygnet_status send(struct sending *sending, cygnet_error *err)
+{
+    struct participant *p = sending->p;
     cygnet_receipt receipt = CYGNET_RECEIPT_REJECTED;
     cygnet_status st = round_enter(&p->round, CYGNET_PHASE_UPLOADING, err);
 
     if (st != CYGNET_OK)
         return st;
     err->message[0] = '\0';
-    st = send_update(&receipt, p, update, err);
-    return st == CYGNET_OK ? take_receipt(p, receipt, err) : st;
+    st = send_contribution(&receipt, sending, err);
+    return st == CYGNET_OK ? take_receipt(p, receipt, err) : tell_unknown(p, st, err);
 }
 
 cygnet_status step_upload(struct participant *p, cygnet_error *err)
 {
-    struct bytes update;
+    struct sending sending = {.p = p};
     cygnet_status st = participant_qualify(p, err);
 
     if (st != CYGNET_OK || p->round.report.outcome != CYGNET_OUTCOME_NONE)
         return st;
-    bytes_init(&update, (size_t)p->round.record.update_bytes, p->config.alloc);
-    st = load_update(&update, p, err);
+    bytes_init(&sending.update, (size_t)p->round.record.update_bytes, p->config.alloc);
+    if (!is_evaluation(p))
+        st = load_update(&sending.update, p, err);
     if (st == CYGNET_OK)
-        st = upload(p, &update, err);
-    bytes_clear(&update);
+        st = send(&sending, err);
+    bytes_clear(&sending.update);
     return st;
 }

@@ -28,10 +28,21 @@ static double left_mj(const struct supply *supply)
     return fmax(loan_left_mj(supply->loan) - ROUNDING_MJ, 0);
 }
 
+/* What was drawn beyond the booking. More than the loan lends cannot be booked: then all
+ * of it is. What cannot be written now is due later. */
+static void book_due(struct supply *supply)
+{
+    double mj = fmin(supply->due_mj, left_mj(supply));
+
+    if (supply->due_mj > 0 && loan_borrow(supply->loan, mj, NULL) == CYGNET_OK)
+        supply->due_mj = 0;
+}
+
 static bool borrow(struct supply *supply, double mj)
 {
     cygnet_error err;
 
+    book_due(supply);
     if (loan_borrow(supply->loan, mj, &err) != CYGNET_OK)
         return refuse(supply, "energy loan: %s", err.message);
     supply->booked_mj += mj;
@@ -45,7 +56,7 @@ static void new_stretch(struct supply *supply)
     supply->mark(supply->user);
 }
 
-/* The meter has spoken. More than the loan lends cannot be booked: then all of it is. */
+/* The meter has spoken. */
 static void settle(struct supply *supply, double drawn_mj)
 {
     double rest_mj = supply->booked_mj - drawn_mj;
@@ -53,7 +64,8 @@ static void settle(struct supply *supply, double drawn_mj)
     if (rest_mj > 0)
         (void)loan_give_back(supply->loan, rest_mj, NULL);
     else
-        (void)loan_borrow(supply->loan, fmin(-rest_mj, left_mj(supply)), NULL);
+        supply->due_mj -= rest_mj;
+    book_due(supply);
     if (supply->n_steps > 0)
         supply->step_mj = drawn_mj / (double)supply->n_steps;
 }
@@ -104,6 +116,7 @@ void supply_see(struct supply *supply, const cygnet_device_state *device)
     complete(&battery, supply, device);
     /* A ledger that cannot be written is as before; the next look makes up for it. */
     (void)loan_observe(supply->loan, &battery, NULL);
+    book_due(supply);
     if (supply->trains && !supply->on_battery && on_battery)
         new_stretch(supply);
     supply->on_battery = on_battery;
@@ -140,9 +153,22 @@ bool supply_allows(char why[SUPPLY_WHY_BYTES], const struct supply *supply)
 
 /* ---- A training -------------------------------------------------------------- */
 
+static double limit_mj(double mj)
+{
+    return mj > 0 ? mj : (double)INFINITY;
+}
+
+void supply_limit(struct supply *supply, double task_mj)
+{
+    if (supply)
+        supply->task_mj = task_mj;
+}
+
 double supply_budget_mj(const struct supply *supply)
 {
-    return supply && supply->budget_mj > 0 ? supply->budget_mj : (double)INFINITY;
+    if (!supply)
+        return (double)INFINITY;
+    return fmin(limit_mj(supply->budget_mj), limit_mj(supply->task_mj));
 }
 
 void supply_begin(struct supply *supply)
@@ -228,7 +254,7 @@ bool supply_step(struct supply *supply, uint64_t step)
     struct swan_draw draw;
     double step_mj;
 
-    if (!supply || (supply->budget_mj <= 0 && !supply_lends(supply)))
+    if (!supply || (isinf(supply_budget_mj(supply)) && !supply_lends(supply)))
         return true;
     supply->draw(&draw, supply->user);
     if (draw.is_spent)

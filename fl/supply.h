@@ -30,7 +30,7 @@
  * budget_mj    most energy that a round's training may take; 0: no limit
  * battery      reads the battery now; needed with a loan
  * mark         what is drawn is counted from here; needed with a loan
- * draw         what training draws; needed with a loan or a budget */
+ * draw         what training draws; needed with a loan or a budget, a task's too */
 struct supply {
     struct loan *loan;
     double capacity_mj;
@@ -40,14 +40,17 @@ struct supply {
     void (*draw)(struct swan_draw *out, void *user);
     void *user;
 
-    /* Its own. Of the present stretch: booked_mj, spent_mj (what its steps should have
-     * drawn at most) and n_steps; a step of an earlier one drew step_mj. Steps below
-     * `granted` have their energy. */
+    /* Its own. task_mj: as supply_limit. Of the present stretch: booked_mj, spent_mj
+     * (what its steps should have drawn at most) and n_steps; a step of an earlier one
+     * drew step_mj. Steps below `granted` have their energy. due_mj is drawn and not
+     * booked yet. */
+    double task_mj;
     bool on_battery;
     bool trains;
     double booked_mj;
     double spent_mj;
     double step_mj;
+    double due_mj;
     uint64_t n_steps;
     uint64_t granted;
     char why[SUPPLY_WHY_BYTES];
@@ -63,7 +66,11 @@ bool supply_lends(const struct supply *supply);
 /* Whether a round may begin: nothing is owed and, on the battery, something is lent. */
 bool supply_allows(char why[SUPPLY_WHY_BYTES], const struct supply *supply);
 
-/* The round's budget; INFINITY: none. */
+/* What the task allows the next trainings to take; 0: no limit. It can make the budget
+ * only stricter. */
+void supply_limit(struct supply *supply, double task_mj);
+
+/* The round's budget, the stricter of both; INFINITY: none. */
 double supply_budget_mj(const struct supply *supply);
 
 /* A training begins, or ends: what was booked and not drawn is given back. Errors of

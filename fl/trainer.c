@@ -12,9 +12,10 @@
 #include <math.h>
 #include <string.h>
 
-#define REST_MS 100   /* between looks whether the engine has ended a pause */
-#define PROBE_STEPS 3 /* steps before the speed is believed */
-#define MIN_SHARE 0.1 /* of the rows that must fit before the deadline */
+#define REST_MS 100    /* between looks whether the engine has ended a pause */
+#define PROBE_STEPS 3  /* steps before the speed is believed */
+#define LOSS_DECAY 0.2 /* of moving_loss */
+#define MIN_SHARE 0.1  /* of the rows that must fit before the deadline */
 
 /* Sums over the examples of an epoch. */
 struct sums {
@@ -24,7 +25,8 @@ struct sums {
     uint64_t n;
 };
 
-/* order  the examples of the epoch; n_rows of its n_order are used
+/* order  the examples of the epoch; n_rows of its n_order take part, and epoch_rows of
+ *        these in each epoch
  * whole  the last epoch that was finished; n is 0 before */
 struct run {
     const struct trainer *trainer;
@@ -35,6 +37,7 @@ struct run {
     uint32_t batch;
     uint64_t n_order;
     uint64_t n_rows;
+    uint64_t epoch_rows;
     uint64_t steps_per_epoch;
     uint64_t n_steps;
     int64_t started_ms;
@@ -42,6 +45,8 @@ struct run {
     struct sums first;
     struct sums whole;
     struct sums current;
+    double moving_loss;
+    double last_loss_squared;
 };
 
 static int64_t now_ms(const struct run *run)
@@ -50,17 +55,6 @@ static int64_t now_ms(const struct run *run)
 }
 
 /* ---- Memory ---------------------------------------------------------------- */
-
-static size_t example_elements(const cygnet_model *model)
-{
-    uint32_t shape[CYGNET_INPUT_MAX_DIMS];
-    uint32_t n_dims = cygnet_model_input_shape(model, shape);
-    size_t n = 1;
-
-    for (uint32_t d = 0; d < n_dims; d++)
-        n *= shape[d];
-    return n;
-}
 
 static void run_clear(struct run *run)
 {
@@ -75,10 +69,11 @@ static cygnet_status run_init(struct run *run, const struct trainer *trainer,
                               cygnet_error *err)
 {
     const cygnet_task *task = trainer->task;
-    size_t row_bytes = example_elements(trainer->model) * sizeof(float);
+    size_t row_bytes = dataset_row_elements(trainer->model) * sizeof(float);
 
     memset(run, 0, sizeof(*run));
     run->trainer = trainer;
+    run->moving_loss = run->last_loss_squared = (double)NAN;
     cygnet_sgd_init(&run->sgd);
     run->sgd.lr = task->lr;
     run->sgd.momentum = task->momentum;
@@ -87,7 +82,10 @@ static cygnet_status run_init(struct run *run, const struct trainer *trainer,
     if (task->max_examples > 0 && task->max_examples < run->n_rows)
         run->n_rows = task->max_examples;
     run->batch = run->n_rows < task->batch ? (uint32_t)run->n_rows : task->batch;
-    run->steps_per_epoch = (run->n_rows + run->batch - 1) / run->batch;
+    run->epoch_rows = run->n_rows;
+    if (trainer->drops_single && run->batch > 1 && run->n_rows % run->batch == 1)
+        run->epoch_rows--;
+    run->steps_per_epoch = (run->epoch_rows + run->batch - 1) / run->batch;
     run->n_steps = task->steps > 0 ? task->steps : task->epochs * run->steps_per_epoch;
     run->order = mem_calloc(trainer->alloc, run->n_order, sizeof(run->order[0]));
     run->x = mem_calloc(trainer->alloc, run->batch, row_bytes);
@@ -128,14 +126,25 @@ static void begin_epoch(struct run *run, uint64_t epoch)
 
 /* ---- One step -------------------------------------------------------------- */
 
-static void add_step(struct sums *sums, const cygnet_metrics *metrics,
-                     const float *losses, uint32_t n)
+static void add_step(struct run *run, const cygnet_metrics *metrics, uint64_t step,
+                     uint32_t n)
 {
+    const float *losses = model_example_losses(run->trainer->model);
+    struct sums *sums = &run->current;
+    double loss_squared = 0.0;
+
+    for (uint32_t i = 0; i < n; i++)
+        loss_squared += (double)losses[i] * (double)losses[i];
     sums->loss += metrics->loss * (double)n;
+    sums->loss_squared += loss_squared;
     sums->correct += metrics->correct;
     sums->n += n;
-    for (uint32_t i = 0; i < n; i++)
-        sums->loss_squared += (double)losses[i] * (double)losses[i];
+    run->rows_done += n;
+    run->last_loss_squared = loss_squared / (double)n;
+    if (step == 0)
+        run->moving_loss = metrics->loss;
+    else if (step < run->steps_per_epoch)
+        run->moving_loss += LOSS_DECAY * (metrics->loss - run->moving_loss);
 }
 
 /* What a step is called with, maybe on another thread. */
@@ -188,8 +197,7 @@ static cygnet_status learn_batch(struct run *run, uint64_t step, uint64_t at, ui
     call_step(&call, step, now_ms(run) - began_ms);
     if (call.st != CYGNET_OK)
         return call.st;
-    add_step(&run->current, &call.metrics, model_example_losses(t->model), n);
-    run->rows_done += n;
+    add_step(run, &call.metrics, step, n);
     return CYGNET_OK;
 }
 
@@ -202,8 +210,8 @@ static cygnet_status take_step(struct run *run, uint64_t step, cygnet_error *err
 
     if (at == 0)
         begin_epoch(run, epoch);
-    if (n > run->n_rows - at)
-        n = (uint32_t)(run->n_rows - at);
+    if (n > run->epoch_rows - at)
+        n = (uint32_t)(run->epoch_rows - at);
     st = learn_batch(run, step, at, n, err);
     if (st == CYGNET_OK || st == CYGNET_ECANCELLED)
         return st;
@@ -219,7 +227,7 @@ static uint64_t all_rows(const struct run *run)
 {
     uint64_t epochs = run->n_steps / run->steps_per_epoch;
 
-    return epochs * run->n_rows +
+    return epochs * run->epoch_rows +
            (run->n_steps - epochs * run->steps_per_epoch) * run->batch;
 }
 
@@ -301,15 +309,19 @@ static void summarise(struct trainer_result *out, struct run *run)
     const struct sums *last;
     double n;
 
-    if (run->current.n == run->n_rows || run->whole.n == 0)
+    if (run->current.n == run->epoch_rows || run->whole.n == 0)
         run->whole = run->current;
     last = &run->whole;
     n = (double)last->n;
-    out->examples = run->rows_done < run->n_rows ? run->rows_done : run->n_rows;
+    out->examples = run->rows_done < run->epoch_rows ? run->rows_done : run->epoch_rows;
     out->train_ms = now_ms(run) - run->started_ms;
     out->loss_first = first->loss / (double)first->n;
     out->loss_last = last->loss / n;
     out->accuracy = (double)last->correct / n;
+    out->moving_loss = run->moving_loss;
+    out->last_loss_squared = run->last_loss_squared;
+    out->unique_examples =
+        run->n_rows / run->batch < out->steps ? run->n_rows : out->steps * run->batch;
     out->utility = (double)out->examples * sqrt(last->loss_squared / n);
     out->samples_per_s = out->train_ms > 0
                              ? 1000.0 * (double)run->rows_done / (double)out->train_ms

@@ -12,6 +12,8 @@
 /* Everything is borrowed for the call.
  *
  * model            has the global weights and room for the batch
+ * drops_single     an epoch's last batch is left out when it is a single example, which
+ *                  batch norms may have no use for
  * swan             runs the steps, a training having begun; NULL: they run as they are
  * finish_by_ms     mono time at which training has to be over
  * samples_per_s    speed of an earlier round; NaN: unknown
@@ -23,6 +25,7 @@ struct trainer {
     const cygnet_task *task;
     struct dataset *data;
     cygnet_model *model;
+    bool drops_single;
     struct swan *swan;
     const struct clock *clock;
     const cygnet_stop *stop;
@@ -49,6 +52,10 @@ enum trainer_end {
  * accuracy       over the same examples as loss_last
  * utility        |B| sqrt(mean loss^2) over the same examples, |B| = examples.
  *                Source: Lai et al., "Oort", OSDI 2021, eq. 2
+ * moving_loss    of the steps' mean losses in the first epoch: the first, and then 0.8 of
+ *                what it was and 0.2 of the next; NaN: no step
+ * last_loss_squared  mean over the last step's batch of each loss squared; NaN: no step
+ * unique_examples    the smaller of the examples there are and steps times batch
  * samples_per_s  NaN: too quick to tell
  * needs_ms       with TRAINER_NO_TIME: the predicted length of the training */
 struct trainer_result {
@@ -60,6 +67,9 @@ struct trainer_result {
     double loss_last;
     double accuracy;
     double utility;
+    double moving_loss;
+    double last_loss_squared;
+    uint64_t unique_examples;
     double samples_per_s;
     int64_t train_ms;
     int64_t needs_ms;

@@ -1,4 +1,4 @@
-/* The update container: local - global through a codec, in a safetensors file
+/* The update container: local - global, or local, through a codec, in a safetensors file
  * (docs/update-format.md). Which codecs there are is a table; what one does is in
  * codec_*.c. */
 #include "fl/update.h"
@@ -18,8 +18,9 @@
 #define VERSION 1
 #define METADATA_MAX_BYTES (1 << 20) /* as cygnet_tensors_set_metadata */
 #define METADATA_MAX_DEPTH 8
+#define KIND_BYTES 32
 
-static const struct codec *const codecs[] = {&codec_none, &codec_int8};
+static const struct codec *const codecs[] = {&codec_none, &codec_int8, &codec_weights};
 
 static const struct codec *find_codec(const char *name)
 {
@@ -49,12 +50,23 @@ cygnet_status update_check_weights(const cygnet_tensors *global, cygnet_error *e
     for (size_t i = 0; i < cygnet_tensors_count(global); i++) {
         const cygnet_tensor *t = cygnet_tensors_at(global, i);
 
-        if (t->dtype != CYGNET_F32)
+        if (t->dtype != CYGNET_F32 && t->dtype != CYGNET_I64)
             return fail(err, CYGNET_EUNSUPPORTED, 0,
-                        "update: tensor \"%s\" is %s; updates carry F32 only", t->name,
+                        "update: tensor \"%s\" is %s; updates carry F32 and I64", t->name,
                         cygnet_dtype_name(t->dtype));
     }
     return CYGNET_OK;
+}
+
+/* Integers are carried exactly, whatever the codec. */
+static const struct codec *codec_of(const struct codec *codec, const cygnet_tensor *like)
+{
+    return like->dtype == CYGNET_I64 ? &codec_none : codec;
+}
+
+static bool carries_weights(const struct codec *codec)
+{
+    return strcmp(codec->kind, "weights") == 0;
 }
 
 /* Most bytes of tensor data in a container for these weights. */
@@ -63,15 +75,21 @@ static uint64_t container_max_bytes(const cygnet_tensors *global,
 {
     uint64_t sum = 0;
 
-    for (size_t i = 0; i < cygnet_tensors_count(global); i++)
-        sum += codec->max_bytes(cygnet_tensors_at(global, i));
+    for (size_t i = 0; i < cygnet_tensors_count(global); i++) {
+        const cygnet_tensor *like = cygnet_tensors_at(global, i);
+
+        sum += codec_of(codec, like)->max_bytes(like);
+    }
     return sum;
 }
 
-static bool all_finite(const float *values, size_t n)
+static bool is_finite(const cygnet_tensor *like, const void *values)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(values[i]))
+    const float *x = values;
+
+    for (size_t i = 0; like->dtype == CYGNET_F32 && i < like->size_bytes / sizeof(float);
+         i++)
+        if (!isfinite(x[i]))
             return false;
     return true;
 }
@@ -82,15 +100,50 @@ static bool same_shape(const cygnet_tensor *a, const cygnet_tensor *b)
            memcmp(a->shape, b->shape, a->n_dims * sizeof(a->shape[0])) == 0;
 }
 
+/* values -= global; false: a difference is not finite, or beyond int64. */
+static bool subtract_floats(float *values, const float *global, size_t n)
+{
+    bool finite = true;
+
+    for (size_t i = 0; i < n; i++) {
+        values[i] -= global[i];
+        finite &= isfinite(values[i]) != 0;
+    }
+    return finite;
+}
+
+static bool subtract_integers(int64_t *values, const int64_t *global, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (global[i] < 0 ? values[i] > INT64_MAX + global[i]
+                          : values[i] < INT64_MIN + global[i])
+            return false;
+        values[i] -= global[i];
+    }
+    return true;
+}
+
+/* Weights become their change against `global`, a tensor of their type and shape. */
+static cygnet_status subtract(void *values, const cygnet_tensor *global,
+                              cygnet_error *err)
+{
+    size_t n = (size_t)(global->size_bytes / cygnet_dtype_size(global->dtype));
+
+    if (global->dtype == CYGNET_I64 ? subtract_integers(values, global->data, n)
+                                    : subtract_floats(values, global->data, n))
+        return CYGNET_OK;
+    return fail(err, CYGNET_ENUMERIC, 0,
+                "update: the change of tensor \"%s\" is not finite", global->name);
+}
+
 /* ---- Encoding ------------------------------------------------------------ */
 
-/* delta = local - global for one tensor. */
-static cygnet_status subtract(float *delta, const cygnet_tensor *global,
-                              const cygnet_tensors *locals, cygnet_error *err)
+/* What the codec is to carry of one tensor. */
+static cygnet_status take_values(void *values, const cygnet_tensor *global,
+                                 const struct codec *codec, const cygnet_tensors *locals,
+                                 cygnet_error *err)
 {
     const cygnet_tensor *local = cygnet_tensors_find(locals, global->name);
-    size_t n = (size_t)(global->size_bytes / sizeof(float));
-    const float *a, *b;
 
     if (!local || !same_shape(local, global))
         return fail(
@@ -98,13 +151,14 @@ static cygnet_status subtract(float *delta, const cygnet_tensor *global,
             "update: tensor \"%s\" of the global weights is missing or of another "
             "shape in the local ones",
             global->name);
-    a = local->data;
-    b = global->data;
-    for (size_t i = 0; i < n; i++)
-        delta[i] = a[i] - b[i];
-    if (!all_finite(delta, n))
+    if (local->size_bytes > 0)
+        memcpy(values, local->data, (size_t)local->size_bytes);
+    if (!carries_weights(codec))
+        return subtract(values, global, err);
+    if (!is_finite(local, values))
         return fail(err, CYGNET_ENUMERIC, 0,
-                    "update: the change of tensor \"%s\" is not finite", global->name);
+                    "update: tensor \"%s\" holds a value that is not finite",
+                    local->name);
     return CYGNET_OK;
 }
 
@@ -114,16 +168,16 @@ static cygnet_status encode_tensor(const struct codec *codec,
                                    cygnet_error *err)
 {
     const cygnet_tensor *global = cygnet_tensors_at(content->global, index);
-    float *delta = mem_alloc(w->alloc, (size_t)global->size_bytes + 1);
+    void *values = mem_alloc(w->alloc, (size_t)global->size_bytes + 1);
     cygnet_status st;
 
-    if (!delta)
+    if (!values)
         return fail(err, CYGNET_ENOMEM, 0, "update: no memory for tensor \"%s\"",
                     global->name);
-    st = subtract(delta, global, content->local, err);
+    st = take_values(values, global, codec, content->local, err);
     if (st == CYGNET_OK)
-        st = codec->encode(w, global, delta, index, err);
-    mem_free(w->alloc, delta);
+        st = codec_of(codec, global)->encode(w, global, values, index, err);
+    mem_free(w->alloc, values);
     return st;
 }
 
@@ -147,7 +201,7 @@ static cygnet_status attach(cygnet_tensors *container, const char *key,
     return st;
 }
 
-static cygnet_status attach_content(cygnet_tensors *container,
+static cygnet_status attach_content(cygnet_tensors *container, const struct codec *codec,
                                     const struct update_content *content,
                                     cygnet_error *err)
 {
@@ -155,7 +209,7 @@ static cygnet_status attach_content(cygnet_tensors *container,
 
     json_open_object(b, NULL);
     json_put_u64(b, "version", VERSION);
-    json_put_string(b, "kind", "delta");
+    json_put_string(b, "kind", codec->kind);
     json_put_u64(b, "round", content->round);
     json_put_u64(b, "examples", content->examples);
     json_put_u64(b, "steps", content->steps);
@@ -227,7 +281,7 @@ cygnet_status update_encode(struct update *out, const struct update_content *con
     if (st == CYGNET_OK)
         st = fill(out->container, codec, content, err);
     if (st == CYGNET_OK)
-        st = attach_content(out->container, content, err);
+        st = attach_content(out->container, codec, content, err);
     if (st == CYGNET_OK)
         st = cygnet_tensors_serialize(&out->data, &out->len, out->container, err);
     if (st == CYGNET_OK && content->max_bytes > 0 && out->len > content->max_bytes)
@@ -266,12 +320,11 @@ static cygnet_status parse_metadata(struct json **out, const cygnet_tensors *con
     return st == CYGNET_OK ? st : fail_within(err, st, "update: %s", key);
 }
 
-static cygnet_status read_content(cygnet_update_info *info, const struct json *root,
-                                  cygnet_error *err)
+static cygnet_status read_content(cygnet_update_info *info, char kind[KIND_BYTES],
+                                  const struct json *root, cygnet_error *err)
 {
     static const char where[] = "update: cygnet_update";
     uint64_t version = 0;
-    char kind[32] = "";
     cygnet_status st =
         json_read_u64(&version, root, "version", 0, JSON_EXACT_MAX, true, where, err);
 
@@ -279,10 +332,7 @@ static cygnet_status read_content(cygnet_update_info *info, const struct json *r
         return fail(err, CYGNET_EUNSUPPORTED, 0, "%s: version %" PRIu64 " is not known",
                     where, version);
     if (st == CYGNET_OK)
-        st = json_read_string(kind, sizeof(kind), root, "kind", true, where, err);
-    if (st == CYGNET_OK && strcmp(kind, "delta") != 0)
-        return fail(err, CYGNET_EUNSUPPORTED, 0, "%s: kind \"%s\" is not known", where,
-                    kind);
+        st = json_read_string(kind, KIND_BYTES, root, "kind", true, where, err);
     if (st == CYGNET_OK)
         st = json_read_u64(&info->round, root, "round", 0, JSON_EXACT_MAX, true, where,
                            err);
@@ -306,7 +356,8 @@ static bool stages_match(const struct codec *codec, const struct json *stages)
 }
 
 static cygnet_status read_codec(const struct codec **out, cygnet_update_info *info,
-                                const struct json *root, cygnet_error *err)
+                                const char *kind, const struct json *root,
+                                cygnet_error *err)
 {
     static const char where[] = "update: cygnet_codec";
     uint64_t version = 0;
@@ -328,6 +379,10 @@ static cygnet_status read_codec(const struct codec **out, cygnet_update_info *in
     if (!stages_match(*out, json_member(root, "stages")))
         return fail(err, CYGNET_EUNSUPPORTED, 0, "%s: not the stages of codec \"%s\"",
                     where, info->codec);
+    if (strcmp((*out)->kind, kind) != 0)
+        return fail(err, CYGNET_EUNSUPPORTED, 0,
+                    "%s: codec \"%s\" does not carry kind \"%s\"", where, info->codec,
+                    kind);
     return CYGNET_OK;
 }
 
@@ -357,16 +412,16 @@ static cygnet_status decode_tensor(cygnet_tensors *deltas, const struct codec *c
                                    cygnet_error *err)
 {
     cygnet_tensor *delta;
-    cygnet_status st = cygnet_tensors_add(&delta, deltas, like->name, CYGNET_F32,
+    cygnet_status st = cygnet_tensors_add(&delta, deltas, like->name, like->dtype,
                                           like->shape, like->n_dims, err);
 
     if (st == CYGNET_OK)
-        st = codec->decode(delta->data, r, like, stored, err);
-    if (st == CYGNET_OK &&
-        !all_finite(delta->data, (size_t)(like->size_bytes / sizeof(float))))
+        st = codec_of(codec, like)->decode(delta->data, r, like, stored, err);
+    if (st == CYGNET_OK && !is_finite(like, delta->data))
         st = fail(err, CYGNET_ENUMERIC, 0,
                   "update: tensor \"%s\" holds a value that is not finite", like->name);
-    return st;
+    return st == CYGNET_OK && carries_weights(codec) ? subtract(delta->data, like, err)
+                                                     : st;
 }
 
 static cygnet_status decode_tensors(cygnet_tensors *deltas, const struct codec *codec,
@@ -394,14 +449,15 @@ static cygnet_status decode_container(cygnet_tensors *deltas, cygnet_update_info
     size_t n = cygnet_tensors_count(global);
     struct json *content = NULL, *coding = NULL;
     const struct codec *codec = NULL;
+    char kind[KIND_BYTES] = "";
     cygnet_status st = parse_metadata(&content, container, "cygnet_update", n, err);
 
     if (st == CYGNET_OK)
-        st = read_content(info, content, err);
+        st = read_content(info, kind, content, err);
     if (st == CYGNET_OK)
         st = parse_metadata(&coding, container, "cygnet_codec", n, err);
     if (st == CYGNET_OK)
-        st = read_codec(&codec, info, coding, err);
+        st = read_codec(&codec, info, kind, coding, err);
     if (st == CYGNET_OK) {
         const struct codec_reader r = {json_member(coding, "tensors"), alloc};
 

@@ -9,8 +9,8 @@
 
 /* What goes into a container. Everything is borrowed for the call.
  *
- * local, global  weights with the same names and shapes, all float32
- * codec          "none", "int8"
+ * local, global  weights with the same names, types and shapes: F32, or I64 for counts
+ * codec          "none", "int8", "weights"
  * seed           of stochastic rounding
  * max_bytes      refuse to make a larger container; 0: no limit */
 struct update_content {
@@ -38,13 +38,13 @@ bool update_codec_known(const char *name);
 const char *update_codec_name(uint32_t index);
 
 /* Whether every tensor can be carried by an update.
- * Errors: EUNSUPPORTED with the name of a tensor that is not float32. */
+ * Errors: EUNSUPPORTED with the name of a tensor that is neither F32 nor I64. */
 cygnet_status update_check_weights(const cygnet_tensors *global, cygnet_error *err);
 
-/* Makes the container of local - global.
+/* Makes the container of local - global or, with codec "weights", of local.
  * out  receives it; free with update_clear
- * Errors: EUNSUPPORTED (codec, a tensor that is not float32), ESHAPE (the lists
- * differ), ENUMERIC (a delta is not finite), ELIMIT, ENOMEM. */
+ * Errors: EUNSUPPORTED (codec, a tensor that is neither F32 nor I64), ESHAPE (the lists
+ * differ), ENUMERIC (a value is not finite), ELIMIT, ENOMEM. */
 cygnet_status update_encode(struct update *out, const struct update_content *content,
                             cygnet_error *err);
 void update_clear(struct update *update); /* accepts a zeroed one */

@@ -7,13 +7,16 @@
 #include "engine/swan/swan.h"
 #include "fl/participant.h"
 #include "sdk/energy.h"
+#include "sdk/layout.h"
 #include "sdk/options.h"
 #include "sdk/wake.h"
 #include "transport/transport.h"
 
 #include <cygnet/cygnet.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* stop, look_again, wake  written by any thread
  * busy                    1 while a call drives the client */
@@ -32,6 +35,8 @@ struct cygnet_client {
     struct store *cache;
     cygnet_http *http;           /* ours; NULL when the app brought one */
     cygnet_coordinator *dialect; /* likewise */
+    void (*destroy_dialect)(cygnet_coordinator *dialect);
+    struct layout layout; /* of the job's model; empty without a job */
     struct participant *participant;
 };
 
@@ -93,12 +98,25 @@ static cygnet_status open_stores(cygnet_client *client, cygnet_error *err)
     return st == CYGNET_OK ? st : fail_within(err, st, "cache_dir");
 }
 
-static cygnet_status build_dialect(cygnet_client *client, cygnet_error *err)
+static cygnet_status build_http(cygnet_client *client, enum url_plain plain,
+                                cygnet_error *err)
 {
     const cygnet_options *options = &client->options;
-    struct native_config config = {
+    cygnet_status st;
+
+    if (options->http)
+        return CYGNET_OK;
+    st =
+        curl_http_create(&client->http, options->ca_file, plain, options->allocator, err);
+    return st == CYGNET_EINVAL ? fail_within(err, st, "ca_file") : st;
+}
+
+static cygnet_status build_native(cygnet_client *client, cygnet_error *err)
+{
+    const cygnet_options *options = &client->options;
+    const struct native_config config = {
         .server_url = options->server_url,
-        .http = options->http,
+        .http = options->http ? options->http : client->http,
         .cache = client->cache,
         .max_cache_bytes = options->max_cache_bytes,
         .max_model_bytes = options->max_model_bytes,
@@ -109,19 +127,79 @@ static cygnet_status build_dialect(cygnet_client *client, cygnet_error *err)
         .auth_user = client->host.user,
         .alloc = options->allocator,
     };
+
+    client->destroy_dialect = native_coordinator_destroy;
+    return native_coordinator_create(&client->dialect, &config, err);
+}
+
+static cygnet_status build_fedscale(cygnet_client *client, cygnet_error *err)
+{
+    const cygnet_options *options = &client->options;
+    const struct fedscale_config config = {
+        .server_url = options->server_url,
+        .http = options->http ? options->http : client->http,
+        .store = client->state,
+        .max_model_bytes = options->max_model_bytes,
+        .job = options->job,
+        .layout = {client->layout.tensors, client->layout.n_tensors},
+        .clock = &client->clock,
+        .log = &client->log,
+        .alloc = options->allocator,
+    };
+
+    client->destroy_dialect = fedscale_coordinator_destroy;
+    return fedscale_coordinator_create(&client->dialect, &config, err);
+}
+
+/* By the scheme of server_url. build sets dialect and destroy_dialect.
+ *
+ * plain  a protocol without TLS leads anywhere in plain text: its URL says so */
+static const struct dialect {
+    const char *scheme;
+    bool plain;
+    cygnet_status (*build)(cygnet_client *client, cygnet_error *err);
+} dialects[] = {
+    {"https://", false, build_native},
+    {"http://", false, build_native},
+    {"fedscale://", true, build_fedscale},
+    {"fedscales://", false, build_fedscale},
+};
+
+static const struct dialect *find_dialect(const char *url)
+{
+    for (size_t i = 0; i < sizeof(dialects) / sizeof(dialects[0]); i++)
+        if (strncasecmp(url, dialects[i].scheme, strlen(dialects[i].scheme)) == 0)
+            return &dialects[i];
+    return NULL;
+}
+
+static cygnet_status build_dialect(cygnet_client *client, cygnet_error *err)
+{
+    const cygnet_options *options = &client->options;
+    const struct dialect *dialect;
     cygnet_status st;
 
     if (options->coordinator)
         return CYGNET_OK;
-    if (!config.http) {
-        st = curl_http_create(&client->http, options->ca_file,
-                              options->allow_loopback_http, options->allocator, err);
-        if (st != CYGNET_OK)
-            return st == CYGNET_EINVAL ? fail_within(err, st, "ca_file") : st;
-        config.http = client->http;
-    }
-    st = native_coordinator_create(&client->dialect, &config, err);
-    return st == CYGNET_EINVAL ? fail_within(err, st, "server_url") : st;
+    dialect = find_dialect(options->server_url);
+    if (!dialect)
+        return fail(err, CYGNET_EINVAL, 0, "server_url: its scheme is not known");
+    st = build_http(client,
+                    dialect->plain ? URL_PLAIN_ANYWHERE
+                                   : (enum url_plain)options->allow_loopback_http,
+                    err);
+    return st == CYGNET_OK ? dialect->build(client, err) : st;
+}
+
+/* Also where no dialect asks for it, so that a job that cannot be is told at once. */
+static cygnet_status build_layout(cygnet_client *client, cygnet_error *err)
+{
+    const cygnet_options *options = &client->options;
+
+    if (!options->job)
+        return CYGNET_OK;
+    return layout_init(&client->layout, options->job, options->max_model_bytes,
+                       options->allocator, err);
 }
 
 static void client_thread_started(void *user, uint32_t worker)
@@ -169,6 +247,7 @@ static cygnet_status build_participant(cygnet_client *client, cygnet_error *err)
         .store = client->state,
         .clock = &client->clock,
         .host = &client->host,
+        .collection = options->job ? options->job->collection : NULL,
         .executor = swan_executor(client->swan),
         .swan = client->swan,
         .supply = &client->energy.supply,
@@ -193,6 +272,8 @@ static cygnet_status build(cygnet_client *client, cygnet_error *err)
 {
     cygnet_status st = wake_init(&client->wake, err);
 
+    if (st == CYGNET_OK)
+        st = build_layout(client, err);
     if (st == CYGNET_OK)
         st = open_stores(client, err);
     if (st == CYGNET_OK)
@@ -268,7 +349,9 @@ void cygnet_client_destroy(cygnet_client *client)
         return;
     alloc = client->options.allocator;
     participant_destroy(client->participant);
-    native_coordinator_destroy(client->dialect);
+    if (client->destroy_dialect)
+        client->destroy_dialect(client->dialect);
+    layout_clear(&client->layout);
     curl_http_destroy(client->http);
     store_destroy(client->cache);
     store_destroy(client->state);

@@ -28,6 +28,7 @@ static const char *const outcome_names[] = {
     [CYGNET_OUTCOME_INTERRUPTED] = "interrupted",
     [CYGNET_OUTCOME_FAILED] = "failed",
     [CYGNET_OUTCOME_FINISHED] = "finished",
+    [CYGNET_OUTCOME_EVALUATED] = "evaluated",
 };
 
 static const char *name_of(const char *const *names, size_t n_names, int value)

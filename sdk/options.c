@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/sized.h"
 #include "sdk/host_linux.h"
+#include "sdk/job.h"
 #include "sdk/options_check.h"
 
 #include <math.h>
@@ -37,6 +38,7 @@ void cygnet_options_init(cygnet_options *options)
         .unmetered = CYGNET_REQUIRED,
         .max_model_bytes = 256 * MIB,
         .max_cache_bytes = 512 * MIB,
+        .policy = CYGNET_POLICY_TASK,
     };
 }
 
@@ -162,7 +164,10 @@ cygnet_status options_adopt(cygnet_options *out, cygnet_host *host,
     linux_fill_host(host);
     all.host = host;
     *out = all;
+    out->job = NULL;
     st = copy_strings(out, err);
+    if (st == CYGNET_OK)
+        st = job_adopt(&out->job, all.job, all.allocator, err);
     return st == CYGNET_OK ? fill_directories(out, err) : st;
 }
 
@@ -177,4 +182,6 @@ void options_clear(cygnet_options *options)
         mem_free(alloc, (void *)(uintptr_t)*strings[i]);
         *strings[i] = NULL;
     }
+    job_destroy(options->job, alloc);
+    options->job = NULL;
 }

@@ -5,7 +5,7 @@
 #include "base/sized.h"
 #include "engine/pool/pool.h"
 #include "sdk/options.h"
-#include "transport/url.h"
+#include "transport/transport.h"
 
 #include <cygnet/sys/coordinator.h>
 #include <cygnet/sys/http.h>
@@ -23,6 +23,10 @@ static cygnet_status check_server_url(const cygnet_options *options, cygnet_erro
     if (!options->server_url || options->server_url[0] == '\0')
         return fail(err, CYGNET_EINVAL, 0,
                     "server_url: is required (\"https://host[:port][/prefix]\")");
+    if (fedscale_is_url(options->server_url)) {
+        st = fedscale_url_parse(&url, options->server_url, err);
+        return st == CYGNET_OK ? st : fail_within(err, st, "server_url");
+    }
     st = url_parse(&url, options->server_url, err);
     if (st == CYGNET_OK)
         st = url_check_allowed(&url, options->allow_loopback_http, err);
@@ -125,7 +129,7 @@ static cygnet_status check_numbers(const cygnet_options *options, cygnet_error *
     if (options->n_threads > POOL_MAX_THREADS)
         return fail(err, CYGNET_EINVAL, 0, "n_threads: %u is not in 0..%d",
                     (unsigned)options->n_threads, POOL_MAX_THREADS);
-    if (options->policy < CYGNET_POLICY_SWAN || options->policy > CYGNET_POLICY_EFFICIENT)
+    if (options->policy < CYGNET_POLICY_SWAN || options->policy > CYGNET_POLICY_TASK)
         return fail(err, CYGNET_EINVAL, 0, "policy: %d is none", (int)options->policy);
     if (options->full_priority != 0 && options->full_priority != 1)
         return fail(err, CYGNET_EINVAL, 0, "full_priority: %d is not 0 or 1",

@@ -81,6 +81,7 @@ probe() {
     need libcmocka-dev has_pc cmocka
     need musl-tools has_command musl-gcc
     need python3-pytest has_python_module pytest
+    need python3-grpcio has_python_module grpc
     need openssl has_command openssl
     [ "$want" = check ] && return
     need clang has_command clang

@@ -121,9 +121,8 @@ static cygnet_status digest_header(char out[80], const void *data, size_t len,
 }
 
 static cygnet_status upload(cygnet_coordinator *c, cygnet_receipt *receipt,
-                            const cygnet_task *task, const void *update, size_t len,
-                            cygnet_progress progress, void *user, const cygnet_stop *stop,
-                            cygnet_error *err)
+                            const cygnet_task *task, const cygnet_upload *what,
+                            const cygnet_stop *stop, cygnet_error *err)
 {
     struct native *native = native_of(c);
     char url[URL_MAX + 1];
@@ -136,18 +135,18 @@ static cygnet_status upload(cygnet_coordinator *c, cygnet_receipt *receipt,
         .url = url,
         .headers = headers,
         .n_headers = 2,
-        .body = update,
-        .body_len = len,
+        .body = what->update,
+        .body_len = what->len,
         .max_answer = NATIVE_MAX_JSON,
         .timeout_ms = (int64_t)task->deadline_s * 1000,
         .stop = stop,
-        .sent = progress,
-        .sent_user = user,
+        .sent = what->progress,
+        .sent_user = what->user,
     };
     cygnet_status st = attempt_url(url, native, "updates", task, err);
 
     if (st == CYGNET_OK)
-        st = digest_header(digest, update, len, err);
+        st = digest_header(digest, what->update, what->len, err);
     if (st == CYGNET_OK)
         st = native_send(native, &request, err);
     if (st == CYGNET_OK)

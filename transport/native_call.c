@@ -151,7 +151,10 @@ static cygnet_status exchange(struct native *native, struct native_request *requ
                               cygnet_error *err)
 {
     struct receiver receiver = {.native = native, .request = request, .err = err};
-    cygnet_http_sink sink = {on_header, on_body, on_sent, &receiver};
+    cygnet_http_sink sink = {.header = on_header,
+                             .body = on_body,
+                             .sent = on_sent,
+                             .user = &receiver};
     cygnet_http_header headers[MAX_REQUEST_HEADERS];
     cygnet_http_request http = {
         .struct_size = sizeof(http),

@@ -105,6 +105,8 @@ static const char *outcome_word(cygnet_outcome outcome)
         return "interrupted";
     case CYGNET_OUTCOME_FINISHED:
         return "finished";
+    case CYGNET_OUTCOME_EVALUATED:
+        return "evaluated";
     case CYGNET_OUTCOME_NONE:
     case CYGNET_OUTCOME_FAILED:
         break;

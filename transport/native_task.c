@@ -15,6 +15,7 @@
 #define MAX_LR 1000.0
 #define MAX_MOMENTUM 0.9999999 /* below 1, also as a float */
 #define MAX_WEIGHT_DECAY 1.0
+#define MAX_THREADS 64u
 
 /* One object being read. Remembers its first failure, so that the readers below
  * need no check after each member. */
@@ -250,11 +251,61 @@ static void read_eligibility(struct reader *task_reader, cygnet_task *task)
     leave(task_reader, &rule);
 }
 
-/* This version of the dialect knows no requirement: the first one listed is the
- * one that stops us. */
-static void read_requires(struct reader *r, cygnet_task *task)
+static bool find_policy(cygnet_policy *out, const char *name)
+{
+    static const char *const names[] = {"swan", "greedy", "fixed", "efficient"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out = (cygnet_policy)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A policy of a later version changes no result: without it training runs as if the
+ * task had named none, unless the task requires that it is known.
+ * unknown  receives its name, else "" */
+static void read_execution(struct reader *task_reader, cygnet_task *task,
+                           char unknown[CYGNET_CODEC_MAX + 1])
+{
+    struct reader way = enter(task_reader, "execution", "task.execution", OPTIONAL);
+
+    unknown[0] = '\0';
+    if (way.object) {
+        read_text(&way, unknown, CYGNET_CODEC_MAX + 1, "policy", OPTIONAL);
+        read_u32(&way, &task->n_threads, "threads", 0, MAX_THREADS, OPTIONAL);
+        read_u64(&way, &task->max_round_mj, "max_round_mj", 0, NATIVE_MAX_INTEGER,
+                 OPTIONAL);
+    }
+    if (way.st == CYGNET_OK && find_policy(&task->policy, unknown))
+        unknown[0] = '\0';
+    leave(task_reader, &way);
+}
+
+/* Whether a requirement is met. The only one that this version of the dialect knows is
+ * that what the task says of its execution is. */
+static bool is_met(const char *requirement, const char *unknown_policy)
+{
+    return strcmp(requirement, "execution") == 0 && !unknown_policy[0];
+}
+
+static void say_unsupported(cygnet_task *task, const char *requirement,
+                            const char *unknown_policy)
+{
+    if (strcmp(requirement, "execution") == 0)
+        (void)snprintf(task->unsupported, sizeof(task->unsupported), "policy %.50s",
+                       unknown_policy);
+    else
+        (void)snprintf(task->unsupported, sizeof(task->unsupported), "%s", requirement);
+}
+
+/* The first one listed that is not met is the one that stops us. */
+static void read_requires(struct reader *r, cygnet_task *task, const char *unknown_policy)
 {
     const struct json *list = json_member(r->object, "requires");
+    bool is_stopped = false;
 
     if (r->st != CYGNET_OK || !list || json_is_null(list))
         return;
@@ -270,8 +321,10 @@ static void read_requires(struct reader *r, cygnet_task *task)
             refuse(r, "requires", "holds something else than names of 1 to 64 bytes");
             return;
         }
-        if (i == 0)
-            (void)snprintf(task->unsupported, sizeof(task->unsupported), "%s", name);
+        if (!is_stopped && !is_met(name, unknown_policy)) {
+            say_unsupported(task, name, unknown_policy);
+            is_stopped = true;
+        }
     }
 }
 
@@ -279,6 +332,7 @@ static cygnet_status read_task(cygnet_task *task, const struct json *object,
                                cygnet_error *err)
 {
     struct reader r = {.object = object, .where = "task", .err = err};
+    char unknown_policy[CYGNET_CODEC_MAX + 1];
 
     (void)snprintf(task->collection, sizeof(task->collection), "train");
     read_text(&r, task->id, sizeof(task->id), "id", REQUIRED);
@@ -291,7 +345,8 @@ static cygnet_status read_task(cygnet_task *task, const struct json *object,
     read_training(&r, task);
     read_update(&r, task);
     read_eligibility(&r, task);
-    read_requires(&r, task);
+    read_execution(&r, task, unknown_policy);
+    read_requires(&r, task, unknown_policy);
     return r.st;
 }
 

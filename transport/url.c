@@ -180,10 +180,11 @@ bool url_is_loopback(const struct url *url)
            is_loopback_ipv4(url->host);
 }
 
-cygnet_status url_check_allowed(const struct url *url, int allow_loopback_http,
+cygnet_status url_check_allowed(const struct url *url, enum url_plain plain,
                                 cygnet_error *err)
 {
-    if (url->secure || (allow_loopback_http && url_is_loopback(url)))
+    if (url->secure || plain == URL_PLAIN_ANYWHERE ||
+        (plain == URL_PLAIN_LOOPBACK && url_is_loopback(url)))
         return CYGNET_OK;
     return fail(err, CYGNET_EINVAL, 0, "plain http towards %.80s is refused%s", url->host,
                 url_is_loopback(url) ? " unless loopback http is allowed" : "");

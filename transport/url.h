@@ -11,6 +11,10 @@
 #define URL_MAX 2047     /* bytes of a whole URL */
 #define URL_HOST_MAX 253 /* RFC 1035 */
 
+/* Where http:// may lead. The first two are the values of a host's option
+ * allow_loopback_http. */
+enum url_plain { URL_PLAIN_REFUSED = 0, URL_PLAIN_LOOPBACK = 1, URL_PLAIN_ANYWHERE = 2 };
+
 /* An absolute URL, taken apart.
  *
  * host  lower case, IPv6 with its brackets
@@ -37,8 +41,8 @@ bool url_same_origin(const struct url *a, const struct url *b);
 /* 127.0.0.0/8 in dotted form, [::1] or localhost. */
 bool url_is_loopback(const struct url *url);
 
-/* https always; http towards loopback when allowed. Errors: EINVAL. */
-cygnet_status url_check_allowed(const struct url *url, int allow_loopback_http,
+/* https always; http as far as `plain` goes. Errors: EINVAL. */
+cygnet_status url_check_allowed(const struct url *url, enum url_plain plain,
                                 cygnet_error *err);
 
 /* Writes the URL with `path` in place of its own; NULL: its own. Errors: EINVAL

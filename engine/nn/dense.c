@@ -87,7 +87,6 @@ struct dense *dense_create(struct lowering *l, const struct node *node,
     if (!d)
         return NULL;
     d->shape = *s;
-    d->input = node->in[0];
     d->w = node->in[1];
     d->bias = node->n_in > 2 ? node->in[2] : -1;
     d->k = layout_inputs(&lower_source(l)->tensors[d->w].layout);
@@ -222,34 +221,13 @@ void dense_gather(real *to, size_t pitch, const struct source *source, struct sp
     }
 }
 
-/* n values side by side; constant sizes become a few moves. */
-static void copy_few(real *to, const real *from, size_t n)
-{
-    switch (n) {
-    case 3:
-        memcpy(to, from, 3 * sizeof(*to));
-        break;
-    case 5:
-        memcpy(to, from, 5 * sizeof(*to));
-        break;
-    case 7:
-        memcpy(to, from, 7 * sizeof(*to));
-        break;
-    default:
-        memcpy(to, from, n * sizeof(*to));
-        break;
-    }
-}
-
-/* One row of taps of one channel, for each position of a run: their sources lie side by
- * side but for dilation and the image's edge. */
+/* One row of taps of one channel, for each position of a run. */
 static void gather_tap_row(real *to, size_t pitch, const real *plane,
                            const struct patches *p, const struct run *r,
                            const struct tap *taps)
 {
     ptrdiff_t y = (ptrdiff_t)(r->y * p->step_h) + taps[0].dy;
     size_t n_taps = p->taps_in_row;
-    bool is_dense = n_taps == 1 || taps[1].dx == taps[0].dx + 1;
     const real *row;
 
     if (y < 0 || y >= (ptrdiff_t)p->h_src) {
@@ -258,15 +236,8 @@ static void gather_tap_row(real *to, size_t pitch, const real *plane,
     }
     row = plane + (size_t)y * p->w_src;
     for (size_t i = 0; i < r->n; i++, to += pitch) {
-        ptrdiff_t x = (ptrdiff_t)((r->x + i) * p->step_w) + taps[0].dx;
-        ptrdiff_t last = x + taps[n_taps - 1].dx - taps[0].dx;
-
-        if (is_dense && x >= 0 && last < (ptrdiff_t)p->w_src) {
-            copy_few(to, row + x, n_taps);
-            continue;
-        }
         for (size_t t = 0; t < n_taps; t++) {
-            ptrdiff_t at = x + taps[t].dx - taps[0].dx;
+            ptrdiff_t at = (ptrdiff_t)((r->x + i) * p->step_w) + taps[t].dx;
 
             to[t] = at >= 0 && at < (ptrdiff_t)p->w_src ? row[at] : 0;
         }

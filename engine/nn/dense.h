@@ -39,7 +39,7 @@ struct dense {
     struct conv2d_shape shape;
     struct operand x, out;
     struct patches patches;
-    int input, w, bias;
+    int w, bias;
     size_t k, n_k, c_in, c_out;
     bool planar;
     bool tight;

@@ -13,7 +13,7 @@ enum { PAIR = 2, CHUNK = 4 };
 /* Elements that make a block of turning dz. */
 enum { MIN_TURNED = 16384 };
 
-enum { DZ, TURNED, X, X_NORM, DX, MORE, SUMS, N_BUFFERS };
+enum { DZ, TURNED, X, NORM, N_BUFFERS };
 
 /* plan of the layer's call.
  *
@@ -76,37 +76,13 @@ static const real *state_of(const struct block *b)
 static void pass_on(const struct block *b)
 {
     const struct delivery *v = &b->plan->delivery;
-    size_t pitch = b->d->c_in, c = b->panel * PANEL;
-    const real *z = step_data(b->step, b->call->buffer[X]);
-    double *sums = step_data(b->step, b->call->buffer[SUMS]);
-    struct rows rows = {b->n_rows, width(b), pitch};
-    struct gradient_pass pass = {.g = (real *)step_buffer(b->step, b->call, DX) + c,
-                                 .dy = b->dx,
-                                 .dy_pitch = width(b),
-                                 .more_pitch = pitch,
-                                 .z = z ? z + c : NULL,
-                                 .z_pitch = pitch,
-                                 .reading = reading_of(b->step, &v->x),
-                                 .finish = v->finish,
-                                 .sums_pitch = pitch};
+    size_t c = b->panel * PANEL;
+    struct rows rows = {b->n_rows, width(b), b->d->c_in};
+    struct gradient_pass pass = lower_pass_of(b->step, v, 0, c);
 
-    if (!v->settled) { /* the input is seen through a flatten: its plain share */
-        pass.finish = false;
-        b->step->kernels->gradient_pass(&pass, &rows);
-        return;
-    }
-    if (b->call->buffer[MORE] >= 0)
-        pass.more = pass.g;
-    if (pass.reading.scale) {
-        pass.reading.scale += c;
-        pass.reading.shift += c;
-    }
-    if (v->means)
-        pass.mean = norm_of(b->step, v->x.norm, pitch).mean + c;
-    if (sums)
-        lower_pass_slots(b->step->kernels, pass, &rows, &v->sums, sums + c, 0);
-    else
-        b->step->kernels->gradient_pass(&pass, &rows);
+    pass.dy = b->dx;
+    pass.dy_pitch = width(b);
+    lower_pass_rows(b->step, v, pass, &rows, 0, c);
 }
 
 /* PANEL rows at a time. */
@@ -291,9 +267,8 @@ bool dense_has_few_rows(const struct lowering *l, const struct dense *d)
 {
     size_t rows = lower_max_batch(l) * d->x.rows;
 
-    return d->pointwise && !d->planar && !d->tight && !d->by_position &&
-           lower_unit(l) * d->x.rows < MIN_UNIT_ROWS && rows <= MAX_ROWS &&
-           rows * d->c_out <= MAX_GRADIENT;
+    return d->pointwise && !d->planar && lower_unit(l) * d->x.rows < MIN_UNIT_ROWS &&
+           rows <= MAX_ROWS && rows * d->c_out <= MAX_GRADIENT;
 }
 
 static int turned_gradient(struct lowering *l, const struct few_plan *p, int dz)
@@ -326,11 +301,9 @@ void dense_lower_few(struct lowering *l, const struct node *node, const struct d
     if (p->is_delivered)
         turned = turned_gradient(l, p, dz);
     lower_planned_call(l, run_inputs, &blocks, p,
-                       (const int[]){dz, turned, d->x.buffer, d->x.norm,
-                                     p->is_delivered ? p->delivery.g : -1,
-                                     p->is_delivered ? p->delivery.more : -1,
-                                     p->is_delivered ? p->delivery.sums.buffer : -1},
-                       N_BUFFERS);
-    if (p->is_delivered)
+                       (const int[]){dz, turned, d->x.buffer, d->x.norm}, N_BUFFERS);
+    if (p->is_delivered) {
+        lower_use_delivery(l, &p->delivery);
         lower_settle(l, &p->delivery);
+    }
 }

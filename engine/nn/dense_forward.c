@@ -157,6 +157,13 @@ static void multiply_windows(const struct block *b, const real *bias)
     take_moments(b, 0, p.n_panels);
 }
 
+/* No tap of the position is inside of the image. */
+static void clear_position(const struct product *p)
+{
+    for (size_t r = 0; r < p->m; r++)
+        memset(p->c + r * p->c_row, 0, p->n_panels * PANEL * sizeof(*p->c));
+}
+
 /* All examples of one position at a time; two panels go through all positions while
  * they are in the cache. */
 static void multiply_positions(const struct block *b, bool add)
@@ -187,6 +194,8 @@ static void multiply_positions(const struct block *b, bool add)
                 b->step->kernels->product(&p);
                 p.add = true;
             }
+            if (!p.add)
+                clear_position(&p);
         }
         take_moments(b, panel, p.n_panels);
     }

@@ -10,7 +10,7 @@
 
 enum { MAX_K = 1152, BLOCKS = 16 };
 
-enum { G, DZ, WT, MORE, X, NORM, SUMS, N_BUFFERS };
+enum { DZ, WT, N_BUFFERS };
 
 /* plan: inputs at first_h + y stride_h, first_w + x stride_w make up the grid. */
 struct input_plan {
@@ -172,7 +172,7 @@ static void put_rows(const struct block *b)
     const struct input_plan *plan = b->plan;
     const struct conv2d_shape *s = &b->d->shape;
     const struct patches *p = &plan->patches;
-    real *g = step_buffer(b->step, b->call, G);
+    real *g = step_data(b->step, plan->delivery.g);
 
     for (size_t r = 0; r < b->rows.n; r++) {
         size_t row = b->rows.first + r, in_image = row % (p->h_dst * p->w_dst);
@@ -185,38 +185,21 @@ static void put_rows(const struct block *b)
     }
 }
 
-/* The rows' gradient, with what others brought, goes on its way. */
+/* The rows' gradient, with what others brought, goes on its way. has_all: they have
+ * brought it to dx. */
 static void finish_rows(const struct block *b, const real *dx, size_t dx_pitch,
-                        bool has_more)
+                        bool has_all)
 {
     const struct delivery *v = &b->plan->delivery;
-    size_t pitch = b->d->c_in, at = b->rows.first * pitch + b->columns.first;
-    const real *z = step_data(b->step, b->call->buffer[X]);
-    double *sums = step_data(b->step, b->call->buffer[SUMS]);
-    struct rows rows = {b->rows.n, b->columns.n, pitch};
-    struct gradient_pass pass = {.g = (real *)step_buffer(b->step, b->call, G) + at,
-                                 .dy = dx,
-                                 .dy_pitch = dx_pitch,
-                                 .more_pitch = pitch,
-                                 .z = z ? z + at : NULL,
-                                 .z_pitch = pitch,
-                                 .reading = reading_of(b->step, &v->x),
-                                 .finish = v->finish,
-                                 .sums_pitch = pitch};
+    struct rows rows = {b->rows.n, b->columns.n, b->d->c_in};
+    struct gradient_pass pass =
+        lower_pass_of(b->step, v, b->rows.first, b->columns.first);
 
-    if (has_more)
-        pass.more = pass.g;
-    if (pass.reading.scale) {
-        pass.reading.scale += b->columns.first;
-        pass.reading.shift += b->columns.first;
-    }
-    if (v->means)
-        pass.mean = norm_of(b->step, v->x.norm, pitch).mean + b->columns.first;
-    if (sums)
-        lower_pass_slots(b->step->kernels, pass, &rows, &v->sums, sums + b->columns.first,
-                         b->rows.first);
-    else
-        b->step->kernels->gradient_pass(&pass, &rows);
+    pass.dy = dx;
+    pass.dy_pitch = dx_pitch;
+    if (has_all)
+        pass.more = NULL;
+    lower_pass_rows(b->step, v, pass, &rows, b->rows.first, b->columns.first);
 }
 
 static struct block begin_block(const struct call *call, const struct step *step,
@@ -243,7 +226,7 @@ static void run_rows(const struct call *call, const struct step *step, size_t bl
 
     multiply(&b);
     if (b.plan->delivery.settled)
-        finish_rows(&b, b.dx, b.columns.n, call->buffer[MORE] >= 0);
+        finish_rows(&b, b.dx, b.columns.n, false);
     else
         put_rows(&b);
 }
@@ -288,7 +271,7 @@ static void run_positions(const struct call *call, const struct step *step, size
     struct block b = begin_block(call, step, block, worker);
     const struct dense *d = b.d;
     const struct patches *s = &b.plan->patches;
-    real *g = (real *)step_buffer(step, call, G) + b.columns.first;
+    real *g = (real *)step_data(step, b.plan->delivery.g) + b.columns.first;
     struct span columns = b.columns;
     struct product p = {.c_row = s->h_dst * s->w_dst * d->c_in,
                         .c_panel = PANEL,
@@ -301,7 +284,7 @@ static void run_positions(const struct call *call, const struct step *step, size
                         .k = d->c_out,
                         .add = true};
 
-    for (size_t r = 0; call->buffer[MORE] < 0 && r < b.rows.n; r++)
+    for (size_t r = 0; b.plan->delivery.more < 0 && r < b.rows.n; r++)
         memset(g + r * d->c_in, 0, columns.n * sizeof(*g));
     for (size_t at = 0; at < columns.n; at += b.columns.n) {
         b.columns.first = columns.first + at;
@@ -314,7 +297,7 @@ static void run_positions(const struct call *call, const struct step *step, size
         }
     }
     b.columns = columns;
-    finish_rows(&b, g, d->c_in, false);
+    finish_rows(&b, g, d->c_in, true);
 }
 
 /* ---- Lowering ------------------------------------------------------------ */
@@ -410,6 +393,7 @@ static void add_rows(struct lowering *l, const struct input_plan *like, size_t f
                       2 * plan->k_at_once * PANEL) *
                          sizeof(real));
     lower_planned_call(l, run_rows, &blocks, plan, buffers, N_BUFFERS);
+    lower_use_delivery(l, &plan->delivery);
 }
 
 static void add_positions(struct lowering *l, const struct input_plan *like,
@@ -428,6 +412,7 @@ static void add_positions(struct lowering *l, const struct input_plan *like,
     blocks.columns_per_block = ((panels + BLOCKS - 1) / BLOCKS + 1) / 2 * 2 * PANEL;
     lower_scratch(l, 2 * plan->d->c_out * PANEL * sizeof(real));
     lower_planned_call(l, run_positions, &blocks, plan, buffers, N_BUFFERS);
+    lower_use_delivery(l, &plan->delivery);
 }
 
 void dense_lower_input(struct lowering *l, const struct node *node, const struct dense *d,
@@ -437,8 +422,8 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
     bool is_strided = s->stride_h > 1 || s->stride_w > 1;
     bool by_position = d->by_position && !is_strided;
     struct input_plan plan = {.d = d};
+    int buffers[N_BUFFERS] = {dz};
     size_t rows_per_slot;
-    int wt = -1;
 
     plan.k_at_once = k_at_once(d);
     plan.pitch = dense_pitch(plan.k_at_once);
@@ -454,24 +439,13 @@ void dense_lower_input(struct lowering *l, const struct node *node, const struct
     if (d->planar || !lower_deliver(l, &plan.delivery, node, 0, rows_per_slot))
         return;
     plan.transposed = !by_position && row_blocks(l, d->x.rows, plan.pitch) > 2;
-    if (plan.transposed)
-        wt = dense_transposed_weights(l, d);
-    {
-        const int buffers[N_BUFFERS] = {plan.delivery.g,
-                                        dz,
-                                        wt,
-                                        plan.delivery.more,
-                                        plan.delivery.x.buffer,
-                                        plan.delivery.x.norm,
-                                        plan.delivery.sums.buffer};
-
-        if (by_position)
-            add_positions(l, &plan, buffers);
-        else
-            for (size_t h = 0; h < s->stride_h && h < s->h_in; h++) {
-                for (size_t w = 0; w < s->stride_w && w < s->w_in; w++)
-                    add_rows(l, &plan, h, w, buffers);
-            }
-    }
+    buffers[WT] = plan.transposed ? dense_transposed_weights(l, d) : -1;
+    if (by_position)
+        add_positions(l, &plan, buffers);
+    else
+        for (size_t h = 0; h < s->stride_h && h < s->h_in; h++) {
+            for (size_t w = 0; w < s->stride_w && w < s->w_in; w++)
+                add_rows(l, &plan, h, w, buffers);
+        }
     lower_settle(l, &plan.delivery);
 }

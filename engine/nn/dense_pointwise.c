@@ -8,7 +8,7 @@
 
 enum { CHUNK_ROWS = 512, MAX_WEIGHTS = 65536, MIN_ROWS = 64 };
 
-enum { G, Z, Z_NORM, WT, X, X_NORM, DX, MORE, SUMS, SHARES, N_BUFFERS };
+enum { G, Z, Z_NORM, WT, X, X_NORM, SHARES, N_BUFFERS };
 
 /* plan of the layer's calls. */
 struct pointwise_plan {
@@ -50,29 +50,12 @@ static void read_dz(const struct block *b)
 static void pass_on(const struct block *b, size_t c, size_t n)
 {
     const struct delivery *v = &b->plan->delivery;
-    size_t pitch = b->d->c_in, at = b->rows.first * pitch + c;
-    double *sums = step_data(b->step, b->call->buffer[SUMS]);
-    struct rows rows = {b->rows.n, n, pitch};
-    struct gradient_pass pass = {.g = (real *)step_buffer(b->step, b->call, DX) + at,
-                                 .dy = b->dx,
-                                 .dy_pitch = n,
-                                 .more_pitch = pitch,
-                                 .z = (const real *)step_buffer(b->step, b->call, X) + at,
-                                 .z_pitch = pitch,
-                                 .reading = reading_of(b->step, &v->x),
-                                 .finish = v->finish,
-                                 .sums_pitch = pitch};
+    struct rows rows = {b->rows.n, n, b->d->c_in};
+    struct gradient_pass pass = lower_pass_of(b->step, v, b->rows.first, c);
 
-    if (b->call->buffer[MORE] >= 0)
-        pass.more = pass.g;
-    if (pass.reading.scale) {
-        pass.reading.scale += c;
-        pass.reading.shift += c;
-    }
-    if (v->means)
-        pass.mean = norm_of(b->step, v->x.norm, pitch).mean + c;
-    if (sums)
-        pass.sums = sums + b->chunk * 2 * pitch + c;
+    pass.dy = b->dx;
+    pass.dy_pitch = n;
+    pass.sums = lower_pass_sums(b->step, v, b->chunk, c);
     b->step->kernels->gradient_pass(&pass, &rows);
 }
 
@@ -150,7 +133,8 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
 {
     const struct pointwise_plan *plan = call->plan;
     struct span chunk = call_rows(call, step, block);
-    double *sums = step_data(step, call->buffer[SUMS]);
+    double *sums =
+        plan->is_delivered ? lower_pass_sums(step, &plan->delivery, block, 0) : NULL;
     struct block b = {.call = call,
                       .step = step,
                       .plan = plan,
@@ -161,7 +145,7 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
     b.dz = b.dx + plan->rows_at_once * 2 * PANEL;
     b.x = b.dz + plan->rows_at_once * plan->out_pitch;
     if (sums)
-        memset(sums + block * 2 * b.d->c_in, 0, 2 * b.d->c_in * sizeof(*sums));
+        memset(sums, 0, 2 * b.d->c_in * sizeof(*sums));
     for (size_t done = 0; done < chunk.n; done += b.rows.n) {
         b.rows.first = chunk.first + done;
         b.rows.n =
@@ -249,12 +233,11 @@ void dense_lower_pointwise(struct lowering *l, const struct node *node,
     lower_planned_call(l, run_chunk, &chunks, p,
                        (const int[]){p->gradient.g, p->gradient.z.buffer,
                                      p->gradient.norm, wt, d->x.buffer, d->x.norm,
-                                     p->is_delivered ? p->delivery.g : -1,
-                                     p->is_delivered ? p->delivery.more : -1,
-                                     p->is_delivered ? p->delivery.sums.buffer : -1,
                                      shares},
                        N_BUFFERS);
-    if (p->is_delivered)
+    if (p->is_delivered) {
+        lower_use_delivery(l, &p->delivery);
         lower_settle(l, &p->delivery);
+    }
     lower_planned_call(l, run_sum, &columns, p, (const int[]){shares}, 1);
 }

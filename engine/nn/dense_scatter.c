@@ -7,7 +7,7 @@
 
 enum { MAX_ROWS = 96 };
 
-enum { G, DZ, WT, MORE, X, NORM, SUMS, N_BUFFERS };
+enum { DZ, WT, N_BUFFERS };
 
 struct scatter_plan {
     const struct dense *d;
@@ -31,32 +31,17 @@ static void add_patch(const struct kernels *kernels, real *dx, const real *patch
 }
 
 static void pass_on(const struct call *call, const struct step *step, size_t example,
-                    real *dx)
+                    const real *dx)
 {
     const struct scatter_plan *plan = call->plan;
     const struct delivery *v = &plan->delivery;
-    size_t n_rows = plan->d->x.rows, at = example * n_rows * PANEL;
-    double *sums = step_data(step, call->buffer[SUMS]);
+    size_t n_rows = plan->d->x.rows;
     struct rows rows = {n_rows, PANEL, PANEL};
-    struct gradient_pass pass = {.g = (real *)step_buffer(step, call, G) + at,
-                                 .dy = dx,
-                                 .dy_pitch = PANEL,
-                                 .more_pitch = PANEL,
-                                 .z = (const real *)step_buffer(step, call, X) + at,
-                                 .z_pitch = PANEL,
-                                 .reading = reading_of(step, &v->x),
-                                 .finish = v->finish,
-                                 .sums_pitch = PANEL};
+    struct gradient_pass pass = lower_pass_of(step, v, example * n_rows, 0);
 
-    if (call->buffer[MORE] >= 0)
-        pass.more = pass.g;
-    if (v->means)
-        pass.mean = norm_of(step, v->x.norm, PANEL).mean;
-    if (sums) {
-        pass.sums = sums + example * 2 * PANEL;
-        memset(pass.sums, 0, 2 * PANEL * sizeof(*sums));
-    }
-    step->kernels->gradient_pass(&pass, &rows);
+    pass.dy = dx;
+    pass.dy_pitch = PANEL;
+    lower_pass_rows(step, v, pass, &rows, example * n_rows, 0);
 }
 
 static void run_scatter(const struct call *call, const struct step *step, size_t block,
@@ -91,11 +76,7 @@ static void run_scatter(const struct call *call, const struct step *step, size_t
     }
     for (size_t i = 0; i < n_in; i++)
         memset(dx + i * PANEL + d->shape.c_in, 0, (PANEL - d->shape.c_in) * sizeof(*dx));
-    if (plan->delivery.settled)
-        pass_on(call, step, block, dx);
-    else
-        memcpy((real *)step_buffer(step, call, G) + block * n_in * PANEL, dx,
-               n_in * PANEL * sizeof(*dx));
+    pass_on(call, step, block, dx);
 }
 
 void dense_lower_scatter(struct lowering *l, const struct node *node,
@@ -110,10 +91,7 @@ void dense_lower_scatter(struct lowering *l, const struct node *node,
     p->d = d;
     wt = dense_transposed_weights(l, d);
     lower_scratch(l, (d->x.rows * PANEL + MAX_ROWS * d->k + PANEL) * sizeof(real));
-    lower_planned_call(l, run_scatter, &examples, p,
-                       (const int[]){p->delivery.g, dz, wt, p->delivery.more,
-                                     p->delivery.x.buffer, p->delivery.x.norm,
-                                     p->delivery.sums.buffer},
-                       N_BUFFERS);
+    lower_planned_call(l, run_scatter, &examples, p, (const int[]){dz, wt}, N_BUFFERS);
+    lower_use_delivery(l, &p->delivery);
     lower_settle(l, &p->delivery);
 }

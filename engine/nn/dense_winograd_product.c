@@ -23,7 +23,7 @@ enum {
 
 enum { N_TAPS = WINOGRAD_TAPS * WINOGRAD_TAPS, PAIR = 2 * PANEL, SQUARE = PANEL * PANEL };
 
-enum { TO, FROM, FROM_NORM, W, MADE, BIAS, MOMENTS, MORE, X, X_NORM, SUMS, N_BUFFERS };
+enum { TO, FROM, FROM_NORM, W, MADE, BIAS, MOMENTS, N_BUFFERS };
 
 /* plan of a pass of a layer.
  *
@@ -260,38 +260,17 @@ static void put_outputs(const struct block *b, size_t column, size_t channels)
 static void finish_rows(const struct block *b, size_t column, size_t channels)
 {
     const struct delivery *v = &b->plan->delivery;
-    size_t pitch = b->plan->to, at = b->rows.first * pitch + column;
-    const real *z = step_data(b->step, b->call->buffer[X]);
-    double *sums = step_data(b->step, b->call->buffer[SUMS]);
-    struct rows rows = {b->rows.n, channels, pitch};
-    struct gradient_pass pass = {.g = (real *)step_buffer(b->step, b->call, TO) + at,
-                                 .dy = b->dx,
-                                 .dy_pitch = PAIR,
-                                 .more_pitch = pitch,
-                                 .z = z ? z + at : NULL,
-                                 .z_pitch = pitch,
-                                 .reading = reading_of(b->step, &v->x),
-                                 .finish = v->finish,
-                                 .sums_pitch = pitch};
+    struct rows rows = {b->rows.n, channels, b->plan->to};
+    struct gradient_pass pass = lower_pass_of(b->step, v, b->rows.first, column);
 
     if (!v->settled) {
-        write_tiles(b, pass.g, pitch, channels, NULL);
+        write_tiles(b, pass.g, b->plan->to, channels, NULL);
         return;
     }
     write_tiles(b, b->dx, PAIR, channels, NULL);
-    if (b->call->buffer[MORE] >= 0)
-        pass.more = pass.g;
-    if (pass.reading.scale) {
-        pass.reading.scale += column;
-        pass.reading.shift += column;
-    }
-    if (v->means)
-        pass.mean = norm_of(b->step, v->x.norm, pitch).mean + column;
-    if (sums)
-        lower_pass_slots(b->step->kernels, pass, &rows, &v->sums, sums + column,
-                         b->rows.first);
-    else
-        b->step->kernels->gradient_pass(&pass, &rows);
+    pass.dy = b->dx;
+    pass.dy_pitch = PAIR;
+    lower_pass_rows(b->step, v, pass, &rows, b->rows.first, column);
 }
 
 static void run_products(const struct call *call, const struct step *step, size_t block,
@@ -467,23 +446,22 @@ void winograd_lower_forward(struct lowering *l, const struct node *node, struct 
                  (const int[N_BUFFERS]){d->out.buffer, d->x.buffer, d->x.norm,
                                         lower_value(l, d->w), made,
                                         d->bias >= 0 ? lower_value(l, d->bias) : -1,
-                                        p->moments.buffer, -1, -1, -1, -1});
+                                        p->moments.buffer});
 }
 
 void winograd_lower_input(struct lowering *l, const struct node *node,
                           const struct dense *d, int dz)
 {
     struct product_plan *p = new_plan(l, d, true);
-    const struct delivery *v;
     int made;
 
     if (!p ||
         !lower_deliver(l, &p->delivery, node, 0, p->is_uneven ? 0 : p->rows_per_block))
         return;
-    v = &p->delivery;
     made = add_shared(l, p, dz, -1);
     add_products(l, p,
-                 (const int[N_BUFFERS]){v->g, dz, -1, lower_value(l, d->w), made, -1, -1,
-                                        v->more, v->x.buffer, v->x.norm, v->sums.buffer});
-    lower_settle(l, v);
+                 (const int[N_BUFFERS]){p->delivery.g, dz, -1, lower_value(l, d->w), made,
+                                        -1, -1});
+    lower_use_delivery(l, &p->delivery);
+    lower_settle(l, &p->delivery);
 }

@@ -76,36 +76,38 @@ struct tile {
     size_t in_row, n_in_rows; /* inputs */
 };
 
-static struct tile first_tile(const struct depthwise_plan *p, size_t n_images)
+/* The rows of a tile that begins with row t->row of the outputs. Outputs of the last
+ * rows may see padding only: their tiles have no inputs. The last one has the rest. */
+static void set_rows(struct tile *t, const struct depthwise_plan *p)
 {
-    struct tile t = {0, n_images, 0, p->shape.h_out, 0, p->shape.h_in};
+    const struct conv2d_shape *s = &p->shape;
+    size_t left = s->h_out - t->row, end;
 
-    if (p->rows_per_tile == 0)
-        return t;
-    t.n_images = 1;
-    if (p->rows_per_tile < t.n_rows) {
-        t.n_rows = p->rows_per_tile;
-        t.n_in_rows = t.n_rows * p->shape.stride_h;
-    }
+    t->n_rows = p->rows_per_tile > 0 && p->rows_per_tile < left ? p->rows_per_tile : left;
+    end = (t->row + t->n_rows) * s->stride_h;
+    if (t->n_rows == left || end > s->h_in)
+        end = s->h_in;
+    t->in_row = t->row * s->stride_h < s->h_in ? t->row * s->stride_h : s->h_in;
+    t->n_in_rows = end - t->in_row;
+}
+
+static struct tile first_tile(const struct depthwise_plan *p, struct span examples)
+{
+    struct tile t = {.image = examples.first,
+                     .n_images = p->rows_per_tile > 0 ? 1 : examples.n};
+
+    set_rows(&t, p);
     return t;
 }
 
-/* The last tile has the rest of the inputs. */
 static void next_tile(struct tile *t, const struct depthwise_plan *p)
 {
-    const struct conv2d_shape *s = &p->shape;
-
     t->row += t->n_rows;
-    if (t->row >= s->h_out) {
+    if (t->row >= p->shape.h_out) {
         t->image += t->n_images;
         t->row = 0;
     }
-    t->n_rows = p->rows_per_tile > 0 && p->rows_per_tile < s->h_out - t->row
-                    ? p->rows_per_tile
-                    : s->h_out - t->row;
-    t->in_row = t->row * s->stride_h;
-    t->n_in_rows =
-        t->row + t->n_rows < s->h_out ? t->n_rows * s->stride_h : s->h_in - t->in_row;
+    set_rows(t, p);
 }
 
 /* While the panels take turns at a tile, each fetches its part of the next one. */
@@ -173,10 +175,9 @@ static void run_forward(const struct call *call, const struct step *step, size_t
     struct span examples = call_rows(call, step, block);
     struct span columns = call_columns(call, block);
     size_t channels = p->x.channels, end = columns.first + columns.n;
-    struct tile t = first_tile(p, examples.n);
+    struct tile t = first_tile(p, examples);
 
-    for (t.image = examples.first; t.image < examples.first + examples.n;
-         next_tile(&t, p)) {
+    for (; t.image < examples.first + examples.n; next_tile(&t, p)) {
         for (size_t c = columns.first; c < end; c += PANEL)
             forward_tile(call, step, &t, c, worker);
     }
@@ -313,13 +314,12 @@ static void run_backward(const struct call *call, const struct step *step, size_
     struct span examples = call_rows(call, step, block);
     struct span columns = call_columns(call, block);
     size_t end = columns.first + columns.n;
-    struct tile t = first_tile(p, examples.n);
+    struct tile t = first_tile(p, examples);
 
     for (size_t c = columns.first; c < end; c += PANEL)
         clear_sums(call, step, c, examples.first / p->examples_per_block);
-    for (t.image = examples.first; t.image < examples.first + examples.n;
-         next_tile(&t, p)) {
-        for (size_t c = columns.first; c < end; c += PANEL)
+    for (; t.image < examples.first + examples.n; next_tile(&t, p)) {
+        for (size_t c = columns.first; c < end && t.n_in_rows > 0; c += PANEL)
             backward_tile(call, step, &t, c, worker);
     }
 }

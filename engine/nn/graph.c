@@ -239,6 +239,26 @@ int graph_node(struct graph *graph, enum op_kind kind, const char *name,
     return node->out;
 }
 
+static bool keeps_order(enum op_kind kind)
+{
+    return kind == OP_FLATTEN || kind == OP_ACTIVATION || kind == OP_DROPOUT;
+}
+
+const struct shape *graph_flattened(const struct graph *graph, int in)
+{
+    while (graph->tensors[in].producer >= 0) {
+        const struct node *node = &graph->nodes[graph->tensors[in].producer];
+        const struct tensor *before = &graph->tensors[node->in[0]];
+
+        if (node->kind == OP_FLATTEN && before->shape.n_dims > 1)
+            return before->kind == TENSOR_INPUT ? NULL : &before->shape;
+        if (!keeps_order(node->kind))
+            return NULL;
+        in = node->in[0];
+    }
+    return NULL;
+}
+
 size_t graph_unit(const struct graph *graph)
 {
     enum { UNIT = 8 };

@@ -246,6 +246,10 @@ int graph_tensor(struct graph *graph, enum tensor_kind kind, const char *name,
 const struct shape *graph_image(struct graph *graph, const char *name, int in);
 const struct shape *graph_sequence(struct graph *graph, const char *name, int in);
 
+/* The image or sequence as which a vector lies: flattened, and perhaps gone through
+ * element by element since. NULL: it lies as a vector. */
+const struct shape *graph_flattened(const struct graph *graph, int in);
+
 /* The model's one input. */
 int graph_input(struct graph *graph, const struct shape *shape);
 

@@ -5,15 +5,13 @@
 #include "engine/nn/kernels.h"
 #include "engine/nn/vec.h"
 
-#define FILL_JOIN(part, class) fill_##part##_##class
-#define FILL_NAME(part, class) FILL_JOIN(part, class)
-/* The function of this class that fills its part of the table. */
-#define FILL(part) FILL_NAME(part, CLASS)
-
 /* A name of this class. */
 #define CLASS_JOIN(name, class) name##_##class
 #define CLASS_NAME(name, class) CLASS_JOIN(name, class)
 #define OF_CLASS(name) CLASS_NAME(name, CLASS)
+
+/* The function of this class that fills its part of the table. */
+#define FILL(part) OF_CLASS(fill_##part)
 
 void FILL(product)(struct kernels *out);
 void FILL(channels)(struct kernels *out);

@@ -199,11 +199,24 @@ bool lower_wants_sums(const struct lowering *l, int tensor);
 bool lower_deliver(struct lowering *l, struct delivery *out, const struct node *node,
                    uint32_t i, size_t rows_per_slot);
 
-/* While it runs: a gradient pass over rows from `first` of the batch on, with the sums
- * of each slot. `sums` and the pass are those of the pass's first channel. */
-void lower_pass_slots(const struct kernels *kernels, struct gradient_pass pass,
-                      const struct rows *rows, const struct row_sums *slots, double *sums,
-                      size_t first);
+/* The call that was added last delivers: it uses these buffers too. */
+void lower_use_delivery(struct lowering *l, const struct delivery *d);
+
+/* While it runs: what is asked of a delivery's rows from `row` and its channels from
+ * `column` on. dy is the caller's, and so are the sums; not settled, all that there is
+ * is where the plain share goes. */
+struct gradient_pass lower_pass_of(const struct step *step, const struct delivery *d,
+                                   size_t row, size_t column);
+
+/* The sums of a slot, from a channel on; NULL: none are taken. */
+double *lower_pass_sums(const struct step *step, const struct delivery *d, size_t slot,
+                        size_t column);
+
+/* That pass over some rows, with the sums of each slot, which begins with the first of
+ * its rows and ends with the pass or later. */
+void lower_pass_rows(const struct step *step, const struct delivery *d,
+                     struct gradient_pass pass, const struct rows *rows, size_t row,
+                     size_t column);
 
 /* After the op's calls. */
 void lower_settle(struct lowering *l, const struct delivery *d);

@@ -9,11 +9,51 @@ enum { ROWS_PER_SLOT = 512 };
 
 /* ---- Gradients ----------------------------------------------------------- */
 
-/* One generic pass: plan of run_pass. */
-struct pass_plan {
-    struct delivery d;
-    struct operand at; /* the root's rows */
-};
+void lower_use_delivery(struct lowering *l, const struct delivery *d)
+{
+    lower_use(l, d->g);
+    lower_use(l, d->more);
+    lower_use(l, d->x.buffer);
+    lower_use(l, d->x.norm);
+    lower_use(l, d->sums.buffer);
+}
+
+/* z is the delivery's: the op may read a copy of its input that has been through the
+ * norm and the activation already. */
+struct gradient_pass lower_pass_of(const struct step *step, const struct delivery *d,
+                                   size_t row, size_t column)
+{
+    size_t pitch = d->x.channels, at = row * pitch + column;
+    const real *z = step_data(step, d->x.buffer);
+    struct gradient_pass pass = {.g = (real *)step_data(step, d->g) + at,
+                                 .more_pitch = pitch,
+                                 .z_pitch = pitch,
+                                 .sums_pitch = pitch};
+
+    if (!d->settled)
+        return pass;
+    pass.finish = d->finish;
+    pass.reading = reading_of(step, &d->x);
+    if (z)
+        pass.z = z + at;
+    if (d->more >= 0)
+        pass.more = pass.g;
+    if (pass.reading.scale) {
+        pass.reading.scale += column;
+        pass.reading.shift += column;
+    }
+    if (d->means)
+        pass.mean = norm_of(step, d->x.norm, pitch).mean + column;
+    return pass;
+}
+
+double *lower_pass_sums(const struct step *step, const struct delivery *d, size_t slot,
+                        size_t column)
+{
+    double *sums = d->settled ? step_data(step, d->sums.buffer) : NULL;
+
+    return sums ? sums + slot * 2 * d->x.channels + column : NULL;
+}
 
 static void shift_pass(struct gradient_pass *p, size_t rows, size_t pitch)
 {
@@ -25,20 +65,25 @@ static void shift_pass(struct gradient_pass *p, size_t rows, size_t pitch)
         p->z += rows * p->z_pitch;
 }
 
-void lower_pass_slots(const struct kernels *kernels, struct gradient_pass pass,
-                      const struct rows *rows, const struct row_sums *slots, double *sums,
-                      size_t first)
+void lower_pass_rows(const struct step *step, const struct delivery *d,
+                     struct gradient_pass pass, const struct rows *rows, size_t row,
+                     size_t column)
 {
     struct rows part = *rows;
 
+    if (!lower_pass_sums(step, d, 0, column)) {
+        step->kernels->gradient_pass(&pass, rows);
+        return;
+    }
     for (size_t done = 0; done < rows->n; done += part.n) {
-        size_t left = lower_slot_end(slots, first + done) - first - done;
+        size_t slot = lower_slot_of(&d->sums, row + done);
+        size_t left = lower_slot_end(&d->sums, row + done) - row - done;
 
         part.n = rows->n - done < left ? rows->n - done : left;
-        pass.sums = sums + lower_slot_of(slots, first + done) * 2 * pass.sums_pitch;
-        memset(pass.sums, 0, rows->channels * sizeof(*sums));
-        memset(pass.sums + pass.sums_pitch, 0, rows->channels * sizeof(*sums));
-        kernels->gradient_pass(&pass, &part);
+        pass.sums = lower_pass_sums(step, d, slot, column);
+        memset(pass.sums, 0, rows->channels * sizeof(*pass.sums));
+        memset(pass.sums + pass.sums_pitch, 0, rows->channels * sizeof(*pass.sums));
+        step->kernels->gradient_pass(&pass, &part);
         shift_pass(&pass, part.n, rows->pitch);
     }
 }
@@ -49,55 +94,38 @@ static struct partition pass_blocks(const struct lowering *l, int root)
     return lower_unit_blocks(l, l->tensors[root].stored.rows, ROWS_PER_SLOT);
 }
 
-enum { PASS_G, PASS_DY, PASS_MORE, PASS_Z, PASS_NORM, PASS_SUMS, N_PASS };
-
+/* One generic pass over dy, which is the call's buffer: plan is a delivery. */
 static void run_pass(const struct call *call, const struct step *step, size_t block,
                      size_t worker)
 {
-    const struct pass_plan *p = call->plan;
-    size_t pitch = p->at.channels;
+    const struct delivery *d = call->plan;
+    size_t pitch = d->x.channels;
     struct span rows = call_rows(call, step, block);
     struct rows k = {rows.n, pitch, pitch};
-    size_t at = rows.first * pitch;
-    const real *more = step_data(step, call->buffer[PASS_MORE]);
-    const real *z = step_data(step, call->buffer[PASS_Z]);
-    double *sums = step_data(step, call->buffer[PASS_SUMS]);
-    struct gradient_pass pass = {.g = (real *)step_data(step, call->buffer[PASS_G]) + at,
-                                 .dy = (const real *)step_data(step,
-                                                               call->buffer[PASS_DY]) +
-                                       at,
-                                 .dy_pitch = pitch,
-                                 .more = more ? more + at : NULL,
-                                 .more_pitch = pitch,
-                                 .z = z ? z + at : NULL,
-                                 .z_pitch = pitch,
-                                 .reading = reading_of(step, &p->d.x),
-                                 .finish = p->d.finish,
-                                 .sums_pitch = pitch};
+    struct gradient_pass pass = lower_pass_of(step, d, rows.first, 0);
 
     (void)worker;
-    if (p->d.means)
-        pass.mean = norm_of(step, p->d.x.norm, pitch).mean;
-    if (sums)
-        lower_pass_slots(step->kernels, pass, &k, &p->d.sums, sums, rows.first);
-    else
-        step->kernels->gradient_pass(&pass, &k);
+    pass.dy = (const real *)step_buffer(step, call, 0) + rows.first * pitch;
+    pass.dy_pitch = pitch;
+    lower_pass_rows(step, d, pass, &k, rows.first, 0);
 }
 
-static void add_pass(struct lowering *l, const struct delivery *d, int dy, int more)
+/* As rows of the root, which a flatten may show in another shape. */
+static void add_pass(struct lowering *l, const struct delivery *d, int dy)
 {
-    struct pass_plan *plan = lower_plan(l, sizeof(*plan));
+    struct delivery *plan = lower_plan(l, sizeof(*plan));
     int root = l->tensors[d->tensor].root;
     struct partition blocks = pass_blocks(l, root);
 
     if (!plan)
         return;
-    plan->d = *d;
-    plan->at = l->tensors[root].stored;
-    lower_planned_call(l, run_pass, &blocks, plan,
-                       (const int[]){l->program->of[root].grad, dy, more, d->x.buffer,
-                                     d->x.norm, d->sums.buffer},
-                       N_PASS);
+    *plan = *d;
+    plan->settled = true;
+    plan->g = l->program->of[root].grad;
+    plan->x.rows = l->tensors[root].stored.rows;
+    plan->x.channels = l->tensors[root].stored.channels;
+    lower_planned_call(l, run_pass, &blocks, plan, (const int[]){dy}, 1);
+    lower_use_delivery(l, plan);
 }
 
 int lower_new_gradient(struct lowering *l, int root)
@@ -240,7 +268,7 @@ void lower_settle(struct lowering *l, const struct delivery *d)
         d->more < 0 && (!d->finish || (d->x.act == ACT_NONE && d->sums.buffer < 0));
 
     if (!d->settled && !is_as_it_should)
-        add_pass(l, d, d->g, d->more);
+        add_pass(l, d, d->g);
 }
 
 /* The first share is the output's own gradient, and no activation is in between. */
@@ -271,7 +299,7 @@ void lower_pass_on(struct lowering *l, const struct node *node, uint32_t i)
     }
     (void)lower_deliver(l, &d, node, i,
                         pass_blocks(l, l->tensors[tensor].root).rows_per_block);
-    add_pass(l, &d, l->program->of[from].grad, d.more);
+    add_pass(l, &d, l->program->of[from].grad);
 }
 
 /* ---- What the producer is given ------------------------------------------ */

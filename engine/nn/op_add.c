@@ -18,6 +18,8 @@ static cygnet_status infer(struct shape *out, const struct graph *graph,
     *out = *node_input_shape(graph, node, 0);
     if (!shape_equal(out, node_input_shape(graph, node, 1)))
         return fail(err, CYGNET_ESHAPE, 0, "the two inputs differ in shape");
+    if (graph_flattened(graph, node->in[0]) || graph_flattened(graph, node->in[1]))
+        return fail(err, CYGNET_ESHAPE, 0, "flattened images are added before that");
     return CYGNET_OK;
 }
 

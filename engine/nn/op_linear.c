@@ -5,19 +5,6 @@
 
 enum { X, W, B };
 
-/* The image or sequence that a flattened tensor was; NULL: it is none, or it lies in
- * PyTorch's order because it is the input. */
-static const struct shape *flattened(const struct graph *graph, int in)
-{
-    int producer = graph->tensors[in].producer;
-    const struct node *node = producer >= 0 ? &graph->nodes[producer] : NULL;
-
-    if (!node || node->kind != OP_FLATTEN ||
-        graph->tensors[node->in[0]].kind == TENSOR_INPUT)
-        return NULL;
-    return &graph->tensors[node->in[0]].shape;
-}
-
 static bool is_input(const struct graph *graph, int in)
 {
     int producer = graph->tensors[in].producer;
@@ -29,7 +16,7 @@ static bool is_input(const struct graph *graph, int in)
 
 static struct layout layout_of(const struct graph *graph, int in, size_t n_out)
 {
-    const struct shape *image = flattened(graph, in);
+    const struct shape *image = graph_flattened(graph, in);
     struct layout l = {LAYOUT_PANELS,
                        n_out,
                        shape_elements(&graph->tensors[in].shape),
@@ -38,7 +25,7 @@ static struct layout layout_of(const struct graph *graph, int in, size_t n_out)
                        false,
                        false};
 
-    if (!image || image->n_dims < 2)
+    if (!image)
         return l;
     l.taps_first = image->n_dims == 2;
     l.n_in = image->dim[l.taps_first ? 1 : 0];

@@ -45,23 +45,29 @@ struct packed packed_of(const struct dense *d, size_t n_rows)
     return p;
 }
 
+struct span packed_inside(const struct packed *p)
+{
+    const struct conv2d_shape *s = &p->d->shape;
+    size_t left = s->pad_w < p->width ? s->pad_w : p->width, n = p->width - left;
+
+    return (struct span){left, n < s->w_in ? n : s->w_in};
+}
+
 /* One row of positions: first the padding before it, then what is of the image. A
  * panel that is written past a position's channels is written over by the next one. */
 static void pack_row(real *to, const struct packed *p, const struct kernels *kernels,
                      const real *row, const struct reading *reading)
 {
-    const struct conv2d_shape *s = &p->d->shape;
-    size_t left = s->pad_w < p->width ? s->pad_w : p->width;
-    size_t n = p->width - left < s->w_in ? p->width - left : s->w_in;
-    struct rows rows = {n, p->d->c_in, p->d->c_in};
+    struct span in = packed_inside(p);
+    struct rows rows = {in.n, p->d->c_in, p->d->c_in};
+    size_t end = in.first + in.n;
 
-    memset(to, 0, left * p->channels * sizeof(*to));
+    memset(to, 0, in.first * p->channels * sizeof(*to));
     if (p->d->planar)
-        memcpy(to + left, row, n * sizeof(*to));
+        memcpy(to + in.first, row, in.n * sizeof(*to));
     else
-        kernels->read(to + left * p->channels, p->channels, row, reading, &rows);
-    memset(to + (left + n) * p->channels, 0,
-           (p->width - left - n) * p->channels * sizeof(*to));
+        kernels->read(to + in.first * p->channels, p->channels, row, reading, &rows);
+    memset(to + end * p->channels, 0, (p->width - end) * p->channels * sizeof(*to));
 }
 
 void packed_fill(real *to, const struct packed *p, const struct step *step, const real *x,

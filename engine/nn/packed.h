@@ -31,6 +31,10 @@ size_t packed_rows(const struct dense *d);
 /* For n_rows rows of outputs at a time. */
 struct packed packed_of(const struct dense *d, size_t n_rows);
 
+/* The positions of a packed row that are of the image: the first ones of its row. None,
+ * if windows end in the padding before it. */
+struct span packed_inside(const struct packed *p);
+
 /* The input of an example as it is read, of the rows of outputs from `row` on; `to` has
  * p->size elements. x is that of all examples. */
 void packed_fill(real *to, const struct packed *p, const struct step *step, const real *x,

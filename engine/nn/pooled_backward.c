@@ -10,7 +10,7 @@
 /* Examples of a chunk: more where shares are large. */
 enum { FEW_EXAMPLES = 2, MANY_EXAMPLES = 8, LARGE_SHARE = 16384 };
 
-enum { G, AT, WT, X, NORM, DX, MORE, SUMS, SHARES, N_BUFFERS };
+enum { G, AT, WT, X, NORM, SHARES, N_BUFFERS };
 
 struct backward_plan {
     const struct pooled *p;
@@ -70,15 +70,14 @@ static void unpack(const struct block *b)
     const struct conv2d_shape *s = &p->d->shape;
     static const struct reading as_it_is = {NULL, NULL, ACT_NONE};
     size_t of_row = s->w_in * p->d->c_in;
+    struct span in = packed_inside(p);
 
     for (size_t y = 0; y < s->h_in; y++) {
         real *to = b->rows + y * of_row;
-        size_t n = p->width - s->pad_w < s->w_in ? p->width - s->pad_w : s->w_in;
-        const real *from = b->dx + ((y + s->pad_h) * p->width + s->pad_w) * p->channels;
+        size_t n = y + s->pad_h < p->height ? in.n : 0;
+        const real *from = b->dx + ((y + s->pad_h) * p->width + in.first) * p->channels;
         struct moved moved = {from, p->channels, b->plan->lane};
 
-        if (y + s->pad_h >= p->height)
-            n = 0;
         if (p->channels == p->d->c_in)
             memcpy(to, from, n * p->channels * sizeof(*to));
         else
@@ -91,25 +90,12 @@ static void pass_on(const struct block *b)
 {
     const struct delivery *v = &b->plan->delivery;
     const struct dense *d = b->p->d;
-    size_t pitch = d->c_in, at = b->example * d->x.rows * pitch;
-    double *sums = step_data(b->step, b->call->buffer[SUMS]);
-    struct rows rows = {d->x.rows, pitch, pitch};
-    struct gradient_pass pass = {.g = (real *)step_buffer(b->step, b->call, DX) + at,
-                                 .dy = b->rows,
-                                 .dy_pitch = pitch,
-                                 .more_pitch = pitch,
-                                 .z = (const real *)step_buffer(b->step, b->call, X) + at,
-                                 .z_pitch = pitch,
-                                 .reading = reading_of(b->step, &v->x),
-                                 .finish = v->finish,
-                                 .sums_pitch = pitch};
+    struct rows rows = {d->x.rows, d->c_in, d->c_in};
+    struct gradient_pass pass = lower_pass_of(b->step, v, b->example * d->x.rows, 0);
 
-    if (b->call->buffer[MORE] >= 0)
-        pass.more = pass.g;
-    if (v->means)
-        pass.mean = norm_of(b->step, v->x.norm, pitch).mean;
-    if (sums)
-        pass.sums = sums + b->slot * 2 * pitch;
+    pass.dy = b->rows;
+    pass.dy_pitch = d->c_in;
+    pass.sums = lower_pass_sums(b->step, v, b->slot, 0);
     b->step->kernels->gradient_pass(&pass, &rows);
 }
 
@@ -172,11 +158,12 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
 {
     struct span examples = call_rows(call, step, block);
     struct block b = begin_chunk(call, step, block, worker);
-    double *sums = step_data(step, call->buffer[SUMS]);
+    double *sums =
+        b.plan->is_delivered ? lower_pass_sums(step, &b.plan->delivery, block, 0) : NULL;
 
     memset(b.w.dw, 0, b.plan->share_size * sizeof(*b.w.dw));
     if (sums)
-        memset(sums + block * 2 * b.p->d->c_in, 0, 2 * b.p->d->c_in * sizeof(*sums));
+        memset(sums, 0, 2 * b.p->d->c_in * sizeof(*sums));
     for (size_t i = 0; i < examples.n; i++) {
         b.example = examples.first + i;
         do_example(&b);
@@ -300,12 +287,11 @@ void pooled_lower_backward(struct lowering *l, const struct node *conv,
     lower_scratch(l, (p->d->k * PANEL + plan->share_size) * sizeof(real));
     lower_planned_call(l, run_chunk, &chunks, plan,
                        (const int[]){g, p->winners, wt, p->d->x.buffer, p->d->x.norm,
-                                     plan->is_delivered ? plan->delivery.g : -1,
-                                     plan->is_delivered ? plan->delivery.more : -1,
-                                     plan->is_delivered ? plan->delivery.sums.buffer : -1,
                                      shares},
                        N_BUFFERS);
-    if (plan->is_delivered)
+    if (plan->is_delivered) {
+        lower_use_delivery(l, &plan->delivery);
         lower_settle(l, &plan->delivery);
+    }
     lower_planned_call(l, run_sum, &panels, plan, (const int[]){shares}, 1);
 }

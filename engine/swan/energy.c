@@ -20,8 +20,8 @@
 /* A step's energy is known when its uncertainty is at most so much of it. */
 #define MAX_UNCERTAINTY 0.5
 
-/* Where each source's sums are. The first slot's track says when it was read; a mark
- * reads it again after mark_ms. */
+/* Where each source's sums are. It is asked every every_ms, and at a mark again after
+ * mark_ms. */
 static const struct part {
     enum energy_slot slots[2];
     uint32_t n_slots;
@@ -98,14 +98,14 @@ static void sample_model(struct energy_meter *meter, int64_t now_ms)
 }
 
 /* The load is known all the same: the model goes on from here. */
-static void break_all(struct energy_meter *meter, int64_t now_ms)
+static void break_all(struct energy_meter *meter, int64_t now_ms, const char *why)
 {
     struct energy_track *model = &meter->tracks[ENERGY_SLOT_MODEL];
     bool told = model->live;
 
     for (size_t s = 0; s < ENERGY_N_SLOTS; s++)
         if (s != ENERGY_SLOT_MODEL || told)
-            track_break(&meter->tracks[s], "the clock went back");
+            track_break(&meter->tracks[s], "%s", why);
     model->live = told;
     model->read_ms = now_ms;
 }
@@ -115,14 +115,16 @@ static void sample(struct energy_meter *meter, int64_t now_ms, bool for_mark)
     bool back = meter->started && now_ms < meter->now_ms;
 
     if (back)
-        break_all(meter, now_ms);
+        break_all(meter, now_ms, "the clock went back");
     for (size_t i = 0; i < N_PARTS; i++) {
-        const struct energy_track *track = &meter->tracks[parts[i].slots[0]];
+        enum energy_slot slot = parts[i].slots[0];
         int64_t every_ms = for_mark ? parts[i].mark_ms : parts[i].every_ms;
-        bool due = back || !meter->started || now_ms - track->read_ms >= every_ms;
+        bool due = back || !meter->started || now_ms - meter->asked_ms[slot] >= every_ms;
 
-        if (track->present && due)
-            parts[i].sample(meter, now_ms);
+        if (!meter->tracks[slot].present || !due)
+            continue;
+        parts[i].sample(meter, now_ms);
+        meter->asked_ms[slot] = now_ms;
     }
     sample_model(meter, now_ms);
     meter->started = true;
@@ -132,6 +134,12 @@ static void sample(struct energy_meter *meter, int64_t now_ms, bool for_mark)
 void energy_meter_sample(struct energy_meter *meter, int64_t mono_ms)
 {
     sample(meter, mono_ms, false);
+}
+
+void energy_meter_slept(struct energy_meter *meter, int64_t mono_ms)
+{
+    break_all(meter, mono_ms, "the device has slept on the way");
+    meter->started = false; /* all are read anew */
 }
 
 void energy_meter_load(struct energy_meter *meter,
@@ -164,6 +172,18 @@ void energy_meter_mark(struct energy_mark *out, struct energy_meter *meter,
     out->mono_ms = mono_ms;
     for (size_t s = 0; s < ENERGY_N_SLOTS; s++)
         track_point(&out->points[s], &meter->tracks[s], mono_ms);
+}
+
+bool energy_mark_holds(const struct energy_mark *mark, const struct energy_meter *meter)
+{
+    for (size_t s = 0; s < ENERGY_N_SLOTS; s++) {
+        const struct energy_track *track = &meter->tracks[s];
+        const struct energy_point *point = &mark->points[s];
+
+        if (track->present && point->live && point->n_breaks == track->n_breaks)
+            return true;
+    }
+    return false;
 }
 
 /* ---- Answers ------------------------------------------------------------------ */

@@ -8,7 +8,8 @@
  * time knows an amount; the best of them answers: the host's meter, the package counters,
  * the battery's gauge, the power model.
  *
- * Time is the caller's: milliseconds that never go back. Files are read below a root
+ * Time is the caller's: milliseconds that never go back and go on while the device
+ * sleeps (CLOCK_BOOTTIME). Files are read below a root
  * folder, "/" but in tests. No heap, no global state, nothing to close. One thread at
  * a time; the host's hook is called on whichever thread samples or marks.
  *
@@ -31,7 +32,8 @@
  * total_uj       energy since some moment, in uJ; only ever grows; -1: not known
  * power_uw       power at present, in uW; -1: not known
  * resolution_uj  step of total_uj; 0: exact
- * period_ms      how often the figure changes; 0: not known (found by watching) */
+ * period_ms      how often the figure changes; 0, or beyond an hour: not known (found by
+ *                watching) */
 struct energy_figure {
     int64_t total_uj;
     int64_t power_uw;
@@ -68,10 +70,12 @@ cygnet_status energy_model_read(struct energy_model *out, const struct json *obj
                                 cygnet_error *err);
 
 /* mode           the battery's gauge counts with CYGNET_ENERGY_LOAN only, while the
- * device is unplugged root           "" or "/" but in tests; borrowed gauge_unit_ua  what
- * one of the gauge's current_now is, in uA; 0: 1, as the kernel's rules have it (some
- * phones count in mA: 1000) hook, user     the host's meter; NULL: none model NULL: none;
- * copied */
+ *                device is unplugged
+ * root           "" or "/" but in tests; borrowed
+ * gauge_unit_ua  what one of the gauge's current_now is, in uA; 0: 1, as the kernel's
+ *                rules have it (some phones count in mA: 1000)
+ * hook, user     the host's meter; NULL: none
+ * model          NULL: none; copied */
 struct energy_options {
     cygnet_energy_mode mode;
     const char *root;
@@ -141,6 +145,7 @@ struct energy_meter {
     struct energy_model model;
     struct energy_track tracks[ENERGY_N_SLOTS];
     int64_t now_ms;
+    int64_t asked_ms[ENERGY_N_SLOTS]; /* whether or not it could be read */
     bool started;
     uint32_t n_packages;
     struct energy_package packages[ENERGY_MAX_PACKAGES];
@@ -186,6 +191,10 @@ void energy_meter_init(struct energy_meter *meter, const struct energy_options *
 /* Reads what is due. */
 void energy_meter_sample(struct energy_meter *meter, int64_t mono_ms);
 
+/* The device has slept since the last reading (suspend): what it drew then is neither
+ * idling nor training, so nothing is known of an interval with that in it. */
+void energy_meter_slept(struct energy_meter *meter, int64_t mono_ms);
+
 /* For the power model: so many cores of each cluster are training from now on. */
 void energy_meter_load(struct energy_meter *meter,
                        const uint8_t n_cores[SOC_MAX_CLUSTERS], int64_t mono_ms);
@@ -193,6 +202,10 @@ void energy_meter_load(struct energy_meter *meter,
 /* Reads all sources (a gauge at most ten times a second) and notes where they stand. */
 void energy_meter_mark(struct energy_mark *out, struct energy_meter *meter,
                        int64_t mono_ms);
+
+/* Whether some source has been there since the mark; else an interval from there will
+ * never be known. */
+bool energy_mark_holds(const struct energy_mark *mark, const struct energy_meter *meter);
 
 /* All energy drawn between two marks of this meter. */
 void energy_between(struct energy_reading *out, const struct energy_meter *meter,

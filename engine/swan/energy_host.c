@@ -1,6 +1,9 @@
 /* The app's own meter, asked through its hook. */
 #include "engine/swan/energy_parts.h"
 
+/* A figure that changes less often than every hour is of no use for a training. */
+#define MAX_PERIOD_MS 3600000
+
 bool host_init(struct energy_meter *meter)
 {
     return meter->options.hook != NULL;
@@ -45,7 +48,8 @@ void host_sample(struct energy_meter *meter, int64_t now_ms)
     }
     track->quantum_mj =
         figure.resolution_uj > 0 ? (double)figure.resolution_uj * 1e-3 : 0;
-    track->period_ms = figure.period_ms > 0 ? figure.period_ms : 0;
+    track->period_ms =
+        figure.period_ms > 0 && figure.period_ms <= MAX_PERIOD_MS ? figure.period_ms : 0;
     if (figure.total_uj >= 0)
         sample_total(meter, &figure, now_ms);
     else if (figure.power_uw >= 0)

@@ -129,6 +129,7 @@ struct selection policy_select(const struct view *view, const bool *mask)
         return select_fixed(view, mask);
     case CYGNET_POLICY_EFFICIENT:
         return select_efficient(view, mask);
+    case CYGNET_POLICY_TASK:
     case CYGNET_POLICY_SWAN:
         break;
     }

@@ -74,6 +74,8 @@ static void init(struct swan *swan)
     struct energy_options energy = swan->options.energy;
 
     swan->executor = (struct nn_executor){run, count_threads(swan)};
+    if (swan->options.policy != CYGNET_POLICY_TASK)
+        swan->policy = swan->options.policy;
     swan->fixed = most_capable(&swan->soc, (uint32_t)swan->executor.n_workers);
     atomic_init(&swan->heat, -1);
     swan->entry = -1;
@@ -172,8 +174,24 @@ static cygnet_status open_profile(struct swan *swan, const struct swan_training 
     return st == CYGNET_ENOMEM ? st : CYGNET_OK;
 }
 
+/* A training chooses where the engine's owner left it to choose. */
+static void take_policy(struct swan *swan, const struct swan_training *training)
+{
+    uint32_t n_threads = (uint32_t)swan->executor.n_workers;
+
+    if (swan->options.policy != CYGNET_POLICY_TASK)
+        return;
+    swan->policy = training->policy;
+    if ((uint32_t)training->policy > CYGNET_POLICY_EFFICIENT)
+        swan->policy = CYGNET_POLICY_SWAN;
+    if (training->n_threads > 0 && training->n_threads < n_threads)
+        n_threads = training->n_threads;
+    swan->fixed = most_capable(&swan->soc, n_threads);
+}
+
 static void begin(struct swan *swan, const struct swan_training *training)
 {
+    take_policy(swan, training);
     swan->steps_left = training->n_steps;
     swan->ms_left = training->ms_left;
     swan->stop = training->stop;
@@ -192,8 +210,7 @@ static void begin(struct swan *swan, const struct swan_training *training)
 /* Greedy and fixed choices do not react. */
 static bool reacts(const struct swan *swan)
 {
-    return swan->options.policy == CYGNET_POLICY_SWAN ||
-           swan->options.policy == CYGNET_POLICY_EFFICIENT;
+    return swan->policy == CYGNET_POLICY_SWAN || swan->policy == CYGNET_POLICY_EFFICIENT;
 }
 
 cygnet_status swan_begin(struct swan *swan, const struct swan_training *training,
@@ -252,7 +269,7 @@ void swan_count(struct swan_counters *out, struct swan *swan)
     pthread_mutex_lock(&swan->mutex);
     now = swan->ended;
     if (swan->is_training)
-        energy_meter_mark(&now, &swan->meter, (int64_t)swan_now_ms());
+        energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&all, &swan->meter, &swan->began, &now);
     *out = swan->counters;
     out->mj = all.mj;
@@ -307,7 +324,7 @@ static void put_state(struct json_builder *b, const struct swan *swan)
     if (swan->decision.entry >= 0)
         profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
     json_open_object(b, NULL);
-    json_put_string(b, "policy", policies[swan->options.policy]);
+    json_put_string(b, "policy", policies[swan->policy]);
     json_put_string(b, "choice", text);
     json_put_string(b, "reason", policy_reason_name(swan->decision.reason));
     json_put_string(b, "why", swan->decision.why);

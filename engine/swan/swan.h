@@ -26,7 +26,7 @@
 struct swan;
 
 /* root         "/" but in tests; copied
- * policy       who decides
+ * policy       who decides; CYGNET_POLICY_TASK: as each training says
  * max_threads  most threads that may ever train, and what a model's scratch memory is
  *              planned for; 0: as many as there are usable cores. With
  *              CYGNET_POLICY_FIXED: the threads, on the most capable cores
@@ -71,7 +71,11 @@ struct nn_executor *swan_executor(struct swan *swan);
  * n_steps  of this round; 0: unknown
  * ms_left  to the deadline; INFINITY: none
  * mj_left  energy that the round may take, as far as it is known; INFINITY: no limit
- * stop     looked at on the caller's thread in the middle of long steps; may be NULL */
+ * stop     looked at on the caller's thread in the middle of long steps; may be NULL
+ * policy   with an engine of CYGNET_POLICY_TASK: who decides; what is not known here
+ *          counts as CYGNET_POLICY_SWAN
+ * n_threads  likewise, with CYGNET_POLICY_FIXED: the threads, at most max_threads; 0: so
+ *          many */
 struct swan_training {
     const char *model;
     const void *profile;
@@ -80,6 +84,8 @@ struct swan_training {
     double ms_left;
     double mj_left;
     const cygnet_stop *stop;
+    cygnet_policy policy;
+    uint32_t n_threads;
 };
 
 /* Begins a training: starts the threads if they do not run yet, and looks.

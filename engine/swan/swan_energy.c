@@ -3,13 +3,32 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <time.h>
 
 /* Above the mean by so many standard deviations is as good as "at most". */
 #define DEVIATIONS 2.0
 
-static int64_t now_ms(void)
+/* The two clocks are read one after the other: less than this is no sleep. */
+#define SLEEP_MS 50.0
+
+static double clock_ms(clockid_t clock)
 {
-    return (int64_t)swan_now_ms();
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+int64_t swan_energy_ms(struct swan *swan)
+{
+    double now_ms = clock_ms(CLOCK_BOOTTIME);
+    double slept_ms = now_ms - swan_now_ms();
+
+    if (slept_ms > swan->slept_ms + SLEEP_MS) {
+        energy_meter_slept(&swan->meter, (int64_t)now_ms);
+        swan->slept_ms = slept_ms;
+    }
+    return (int64_t)now_ms;
 }
 
 /* ---- Idling ------------------------------------------------------------------ */
@@ -27,7 +46,7 @@ bool swan_idle(struct swan *swan)
 {
     if (swan->is_training || !swan_has_meter(swan))
         return false;
-    return energy_idle_look(&swan->idle, &swan->meter, now_ms());
+    return energy_idle_look(&swan->idle, &swan->meter, swan_energy_ms(swan));
 }
 
 /* ---- A training -------------------------------------------------------------- */
@@ -35,9 +54,9 @@ bool swan_idle(struct swan *swan)
 void swan_begin_energy(struct swan *swan, double budget_mj)
 {
     if (swan_has_meter(swan))
-        (void)energy_idle_look(&swan->idle, &swan->meter, now_ms());
+        (void)energy_idle_look(&swan->idle, &swan->meter, swan_energy_ms(swan));
     energy_idle_break(&swan->idle);
-    energy_meter_mark(&swan->began, &swan->meter, now_ms());
+    energy_meter_mark(&swan->began, &swan->meter, swan_energy_ms(swan));
     swan->energy_from = swan->draw_from = swan->ended = swan->began;
     swan->energy_steps = 0;
     swan->mj_left = swan->budget_mj = budget_mj;
@@ -46,8 +65,9 @@ void swan_begin_energy(struct swan *swan, double budget_mj)
 
 void swan_end_energy(struct swan *swan)
 {
-    energy_meter_load(&swan->meter, (const uint8_t[SOC_MAX_CLUSTERS]){0}, now_ms());
-    energy_meter_mark(&swan->ended, &swan->meter, now_ms());
+    energy_meter_load(&swan->meter, (const uint8_t[SOC_MAX_CLUSTERS]){0},
+                      swan_energy_ms(swan));
+    energy_meter_mark(&swan->ended, &swan->meter, swan_energy_ms(swan));
 }
 
 /* What the meter says of the whole training, or else what its steps should take. */
@@ -59,7 +79,7 @@ void swan_spend(struct swan *swan, int32_t entry)
 
     if (isinf(swan->budget_mj))
         return;
-    energy_meter_mark(&now, &swan->meter, now_ms());
+    energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&all, &swan->meter, &swan->began, &now);
     if (all.source != ENERGY_UNKNOWN)
         swan->spent_mj = all.mj;
@@ -73,7 +93,7 @@ void swan_spend(struct swan *swan, int32_t entry)
 void swan_mark_draw(struct swan *swan)
 {
     pthread_mutex_lock(&swan->mutex);
-    energy_meter_mark(&swan->draw_from, &swan->meter, now_ms());
+    energy_meter_mark(&swan->draw_from, &swan->meter, swan_energy_ms(swan));
     pthread_mutex_unlock(&swan->mutex);
 }
 
@@ -118,7 +138,7 @@ static void look_at_draw(struct swan_draw *out, struct swan *swan)
     struct energy_reading drawn;
     struct energy_mark now;
 
-    energy_meter_mark(&now, &swan->meter, now_ms());
+    energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&drawn, &swan->meter, &swan->draw_from, &now);
     out->ms = now.mono_ms - swan->draw_from.mono_ms;
     if (drawn.source != ENERGY_UNKNOWN)

@@ -31,10 +31,12 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
 
 static void look(struct swan *swan)
 {
-    struct controller_sight sight = {.now_ms = swan_now_ms()};
+    struct controller_sight sight = {.revoked = false};
     bool in_use[SOC_MAX_CORES];
 
     pthread_mutex_lock(&swan->mutex);
+    /* Not before: whoever had the mutex may have read the meter since then. */
+    sight.now_ms = swan_now_ms();
     if (swan->n_looks++ % LOOKS_PER_REFRESH == 0)
         sight.revoked = soc_refresh(&swan->soc, swan->root);
     cores_in_use(in_use, swan);
@@ -42,7 +44,7 @@ static void look(struct swan *swan)
     sight.heat = atomic_load(&swan->heat);
     sight.step_ms = sight.now_ms - swan->step.began_ms;
     controller_look(&swan->controller, &sight, &swan->soc, swan_profiled_ms(swan));
-    energy_meter_sample(&swan->meter, (int64_t)sight.now_ms);
+    energy_meter_sample(&swan->meter, swan_energy_ms(swan));
     if (!controller_is_quiet(&swan->controller))
         swan->step.is_clean = false;
     pthread_mutex_unlock(&swan->mutex);

@@ -37,6 +37,7 @@ struct swan_step {
  * energy_from where the present stretch of clean steps with one entry began, of
  *             energy_steps steps
  * draw_from   what is drawn is counted from here (swan_mark_draw)
+ * slept_ms    how long the device had slept since its start, when the meter was read
  * began, ended  of the training
  * idle        while nothing trains */
 struct swan {
@@ -48,7 +49,8 @@ struct swan {
     struct pool *pool;
     struct senses *senses;
     _Atomic int32_t heat;
-    struct choice fixed; /* of CYGNET_POLICY_FIXED */
+    cygnet_policy policy; /* of the present or last training */
+    struct choice fixed;  /* of CYGNET_POLICY_FIXED */
     const cygnet_stop *stop;
     bool in_call;
     bool is_training;
@@ -81,10 +83,14 @@ struct swan {
     struct energy_mark energy_from;
     struct energy_mark draw_from;
     uint64_t energy_steps;
+    double slept_ms;
 };
 
 /* Monotonic, with fractions. */
 double swan_now_ms(void);
+
+/* The meter's time, which goes on while the device sleeps; tells it of each sleep. */
+int64_t swan_energy_ms(struct swan *swan);
 
 /* Step time of the entry in use as it was measured; NaN: it was not. */
 double swan_profiled_ms(const struct swan *swan);

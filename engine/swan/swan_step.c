@@ -29,7 +29,7 @@ double swan_profiled_ms(const struct swan *swan)
 /* A new stretch of clean steps begins here. */
 static void begin_stretch(struct swan *swan)
 {
-    energy_meter_mark(&swan->energy_from, &swan->meter, (int64_t)swan_now_ms());
+    energy_meter_mark(&swan->energy_from, &swan->meter, swan_energy_ms(swan));
     swan->energy_steps = 0;
 }
 
@@ -40,13 +40,13 @@ static double stretch_mj(struct swan *swan, enum energy_source *source)
     struct energy_mark now;
 
     swan->energy_steps++;
-    energy_meter_mark(&now, &swan->meter, (int64_t)swan_now_ms());
+    energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&stretch, &swan->meter, &swan->energy_from, &now);
     energy_per_step(&step, &stretch, swan->energy_steps);
     *source = step.source;
-    if (step.source == ENERGY_UNKNOWN)
-        return (double)NAN;
-    begin_stretch(swan);
+    if (step.source != ENERGY_UNKNOWN ||
+        !energy_mark_holds(&swan->energy_from, &swan->meter))
+        begin_stretch(swan);
     return step.mj;
 }
 
@@ -65,7 +65,7 @@ bool swan_use(struct swan *swan, int32_t entry)
     swan->granted = grant;
     /* A system that does not place threads still takes their number. */
     (void)pool_grant(swan->pool, &grant, NULL);
-    energy_meter_load(&swan->meter, choice->n_cores, (int64_t)swan_now_ms());
+    energy_meter_load(&swan->meter, choice->n_cores, swan_energy_ms(swan));
     swan->step.is_clean = false;
     begin_stretch(swan);
     if (entry == swan->entry)
@@ -80,7 +80,7 @@ static void fill_input(struct policy_input *in, const struct swan *swan)
     *in = (struct policy_input){
         .profile = &swan->profile,
         .soc = &swan->soc,
-        .kind = swan->options.policy,
+        .kind = swan->policy,
         .current = swan->decision.entry,
         .steps_left = swan->steps_left,
         .ms_left = swan->ms_left,

@@ -15,6 +15,7 @@
 /* One open collection: the plan for the shape that was asked for last. */
 struct cursor {
     struct client_host *host;
+    const struct rows *rows;
     struct image_plan *plan;
     struct image_shape to;
 };
@@ -25,27 +26,52 @@ static int give_up(struct client_host *host, int code, const cygnet_error *err)
     return code;
 }
 
+/* The shard is taken of the held-out rows as it is of the training rows. */
+static cygnet_status take_test(struct client_host *host, cygnet_error *err)
+{
+    const struct client_options *o = host->options;
+    struct dataset held_out = *host->dataset;
+
+    if (host->test.n > 0)
+        return CYGNET_OK;
+    held_out.train = held_out.test;
+    return partition_shard(&host->test, &held_out, &o->partition, o->seed, o->shard,
+                           o->n_shards, err);
+}
+
+static cygnet_status find_rows(const struct rows **out, struct client_host *host,
+                               const char *collection, const char *selector,
+                               cygnet_error *err)
+{
+    *out = strcmp(collection, "test") == 0 ? &host->test : &host->rows;
+    if (*selector || (*out == &host->rows && *collection && strcmp(collection, "train")))
+        return complain(err, CYGNET_EDATA, 0,
+                        "there is no collection \"%.40s\" \"%.40s\" here", collection,
+                        selector);
+    return *out == &host->test ? take_test(host, err) : CYGNET_OK;
+}
+
 static int data_open(void **cursor, cygnet_dataset_info *info, const char *collection,
                      const char *selector, void *user)
 {
     struct client_host *host = user;
+    const struct client_options *o = host->options;
+    const struct rows *rows;
     struct cursor *c;
     cygnet_error err;
 
-    if ((strcmp(collection, "train") != 0 && *collection) || *selector) {
-        complain(&err, CYGNET_EDATA, 0, "there is no collection \"%.40s\" \"%.40s\" here",
-                 collection, selector);
+    if (find_rows(&rows, host, collection, selector, &err) != CYGNET_OK)
         return give_up(host, ENOENT, &err);
-    }
     c = calloc(1, sizeof(*c));
     if (!c)
         return ENOMEM;
     c->host = host;
-    info->n_examples = host->rows.n;
-    snprintf(info->snapshot_id, sizeof(info->snapshot_id), "%08x-%u/%u-%d-%g-%u-%llu",
-             host->dataset->fingerprint, host->options->shard, host->options->n_shards,
-             (int)host->options->partition.kind, host->options->partition.alpha,
-             host->options->partition.per_shard, (unsigned long long)host->options->seed);
+    c->rows = rows;
+    info->n_examples = rows->n;
+    snprintf(info->snapshot_id, sizeof(info->snapshot_id), "%08x%s-%u/%u-%d-%g-%u-%llu",
+             host->dataset->fingerprint, rows == &host->test ? "t" : "", o->shard,
+             o->n_shards, (int)o->partition.kind, o->partition.alpha,
+             o->partition.per_shard, (unsigned long long)o->seed);
     *cursor = c;
     return 0;
 }
@@ -92,7 +118,6 @@ static cygnet_status read_column(struct cursor *c, const uint64_t *indices,
                                  cygnet_error *err)
 {
     const struct dataset *dataset = c->host->dataset;
-    const struct rows *rows = &c->host->rows;
     int is_x = strcmp(column->name, "x") == 0 && column->dtype == CYGNET_F32;
     int is_y = strcmp(column->name, "y") == 0 && column->dtype == CYGNET_I64;
     cygnet_status st = CYGNET_OK;
@@ -103,7 +128,7 @@ static cygnet_status read_column(struct cursor *c, const uint64_t *indices,
     if (is_x)
         st = prepare(c, column, err);
     for (uint64_t i = 0; i < n_rows && st == CYGNET_OK; i++) {
-        uint32_t row = rows->index[indices[i]];
+        uint32_t row = c->rows->index[indices[i]];
 
         if (is_x)
             image_plan_apply(c->plan, (float *)column->data + i * image_shape_size(c->to),
@@ -219,6 +244,7 @@ cygnet_status client_host_open(struct client_host *out, cygnet_host *hooks,
 void client_host_close(struct client_host *host)
 {
     rows_clear(&host->rows);
+    rows_clear(&host->test);
     dataset_destroy(host->dataset);
 }
 

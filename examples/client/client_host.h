@@ -5,13 +5,15 @@
 
 #include "client_options.h"
 
-/* dataset, rows  the own shard
+/* dataset, rows  the own shard of the training rows
+ * test           the own shard of the held-out rows; empty until they are asked for
  * last_phase     printed last, so that a step is not a line
  * why            what a data hook failed with; empty: nothing */
 struct client_host {
     const struct client_options *options;
     struct dataset *dataset;
     struct rows rows;
+    struct rows test;
     cygnet_phase last_phase;
     uint64_t last_round;
     char why[CYGNET_ERROR_MESSAGE_BYTES];

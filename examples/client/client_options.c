@@ -5,23 +5,34 @@
 #include "options.h"
 
 #include <string.h>
+#include <strings.h>
 
 const char CLIENT_HELP[] =
-    "usage: cygnet-client --server URL --population NAME [options]\n"
+    "usage: cygnet-client --server URL [--population NAME] [options]\n"
     "\n"
     "Takes part in federated training with pictures from this machine. Without\n"
     "--rounds or --until-done it asks for work once and does at most one round.\n"
     "\n"
-    "  --server URL         of the coordinator, https://host[:port]\n"
-    "  --population NAME    the group of devices to join\n"
+    "  --server URL         of the coordinator, https://host[:port], or of a FedScale\n"
+    "                       job, fedscale://host:port, fedscales:// with TLS in front;\n"
+    "                       such a job needs --model\n"
+    "  --population NAME    the group of devices to join (a job's: fedscale)\n"
     "  --state-dir DIR      survives between runs; one client at a time\n"
     "                       ($XDG_STATE_HOME/cygnet/NAME)\n"
     "  --data SPEC          digits, idx:DIR or cifar10:DIR (digits)\n"
     "  --classes N          labels of the data are below N (10)\n"
     "  --input CxHxW        resize to this; the task must ask for as many numbers\n"
     "                       (what the task asks for)\n"
-    "  --shard I/N          own part I (from 0) of N of the training data (0/1)\n"
+    "  --shard I/N          own part I (from 0) of N of the data, be it for\n"
+    "                       training or held out (0/1)\n"
     "  --partition HOW      dirichlet:ALPHA, shards:PER_CLIENT or iid (iid)\n"
+    "  --model ARCHITECTURE  train this where the coordinator sends weights only; with\n"
+    "                       --classes, --input (the model's own), and\n"
+    "  --steps N | --epochs N  a round's training (20 steps)\n"
+    "  --batch N            examples of a step (30)\n"
+    "  --momentum M         of SGD (0.9)\n"
+    "  --weight-decay D     of SGD (0.0005)\n"
+    "  --deadline S         seconds that a round may take (3600)\n"
     "  --seed S             of the partition, and above 0 of what the client draws (0)\n"
     "  --ca FILE            trusted roots, PEM (the system's)\n"
     "  --token TOKEN        bearer token; others on this machine may see it, so\n"
@@ -34,7 +45,8 @@ const char CLIENT_HELP[] =
     "  --threads N          most threads to train with (as many as there are cores)\n"
     "  --policy NAME        who chooses the cores: swan (the least energy in time, out\n"
     "                       of the user's way), greedy (all fast ones), fixed (the\n"
-    "                       N most capable), efficient (the least energy) (swan)\n"
+    "                       N most capable), efficient (the least energy) (as the\n"
+    "                       task says, or else swan)\n"
     "  --full-priority      training competes with everybody else for the cores\n"
     "  --energy plugged|loan  loan: train on the battery too, as far as a loan goes\n"
     "                       that charging pays back (plugged)\n"
@@ -48,8 +60,9 @@ const char CLIENT_HELP[] =
     "  --verbose            debug lines on standard error\n"
     "  --help, --version\n"
     "\n"
-    "Exit status: 0 done (an update was accepted, or training is over), 1 an error,\n"
-    "2 a bad command line, 3 nothing done (not eligible, no work, too late, given\n"
+    "Exit status: 0 done (an update was accepted, weights were evaluated, or training\n"
+    "is over), 1 an error, 2 a bad command line, 3 nothing done (not eligible, no work, "
+    "too late, given\n"
     "up), 4 stopped by a signal. An error is one line on standard error.\n";
 
 static cygnet_status read_input(void *options, const char *name, const char *text,
@@ -175,6 +188,13 @@ static const struct option_row rows[] = {
     {"shard", OPTION_READ, 0, 0, 0, read_shard},
     {"partition", OPTION_READ, 0, 0, 0, read_partition},
     {"seed", OPTION_U64, AT(seed), 0, 0, NULL},
+    {"model", OPTION_TEXT, AT(model), 0, 0, NULL},
+    {"steps", OPTION_U32, AT(steps), 1, 1000000, NULL},
+    {"epochs", OPTION_U32, AT(epochs), 1, 1000000, NULL},
+    {"batch", OPTION_U32, AT(batch), 1, 65536, NULL},
+    {"momentum", OPTION_REAL, AT(momentum), 0, 0.9999999, NULL},
+    {"weight-decay", OPTION_REAL, AT(weight_decay), 0, 1, NULL},
+    {"deadline", OPTION_U32, AT(deadline_s), 1, 2592000, NULL},
     {"ca", OPTION_TEXT, AT(ca_file), 0, 0, NULL},
     {"token", OPTION_TEXT, AT(token), 0, 0, NULL},
     {"token-file", OPTION_TEXT, AT(token_file), 0, 0, NULL},
@@ -196,6 +216,26 @@ static const struct option_row rows[] = {
     {NULL, OPTION_TEXT, 0, 0, 0, NULL},
 };
 
+static cygnet_status check_job(const struct client_options *o, cygnet_error *err)
+{
+    bool some = o->steps > 0 || o->epochs > 0 || o->batch > 0 || o->momentum >= 0.0 ||
+                o->weight_decay >= 0.0 || o->deadline_s > 0;
+
+    if (!o->model && some)
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--steps, --epochs, --batch, --momentum, --weight-decay and "
+                        "--deadline need --model");
+    if (o->steps > 0 && o->epochs > 0)
+        return complain(err, CYGNET_EINVAL, 0, "--steps and --epochs exclude each other");
+    return CYGNET_OK;
+}
+
+/* Such a job has no populations; the name is but that of the state directory. */
+static bool is_fedscale(const char *server)
+{
+    return server && strncasecmp(server, "fedscale", strlen("fedscale")) == 0;
+}
+
 static cygnet_status check(const struct client_options *o, cygnet_error *err)
 {
     if (!o->server || !o->population)
@@ -207,7 +247,7 @@ static cygnet_status check(const struct client_options *o, cygnet_error *err)
     if (o->token && o->token_file)
         return complain(err, CYGNET_EINVAL, 0,
                         "--token and --token-file exclude each other");
-    return CYGNET_OK;
+    return check_job(o, err);
 }
 
 cygnet_status client_options_parse(struct client_options *out, int argc, char **argv,
@@ -219,11 +259,16 @@ cygnet_status client_options_parse(struct client_options *out, int argc, char **
         .data = "digits",
         .classes = 10,
         .n_shards = 1,
+        .momentum = -1.0,
+        .weight_decay = -1.0,
         .partition = {.kind = PARTITION_IID},
+        .policy = CYGNET_POLICY_TASK,
         .assume = {.battery_percent = -1, .thermal = -1},
     };
     st = command_line_parse(out, rows, argc, argv, err);
     if (st != CYGNET_OK || out->help || out->version)
         return st;
+    if (!out->population && is_fedscale(out->server))
+        out->population = "fedscale";
     return check(out, err);
 }

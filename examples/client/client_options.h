@@ -11,6 +11,8 @@
  *
  * rounds          accepted updates after which to stop; 0: see until_done
  * n_input_dims    0: the task's own shape
+ * model           of the job; NULL: there is none, the coordinator says it all
+ * steps ...       of the job; 0 and below 0: as cygnet_job_init has it
  * power_model     a file
  * assumed         some condition was given by --assume; the others are unknown */
 struct client_options {
@@ -28,6 +30,13 @@ struct client_options {
     uint32_t n_shards;
     struct partition_spec partition;
     uint64_t seed;
+    const char *model;
+    uint32_t steps;
+    uint32_t epochs;
+    uint32_t batch;
+    double momentum;
+    double weight_decay;
+    uint32_t deadline_s;
     uint32_t rounds;
     uint32_t threads;
     cygnet_policy policy;

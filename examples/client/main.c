@@ -41,7 +41,8 @@ static int complain_at_edge(const cygnet_error *err)
 
 static int exit_status(cygnet_outcome outcome)
 {
-    if (outcome == CYGNET_OUTCOME_COMPLETED || outcome == CYGNET_OUTCOME_FINISHED)
+    if (outcome == CYGNET_OUTCOME_COMPLETED || outcome == CYGNET_OUTCOME_FINISHED ||
+        outcome == CYGNET_OUTCOME_EVALUATED)
         return DONE;
     return outcome == CYGNET_OUTCOME_INTERRUPTED ? STOPPED : NOTHING_DONE;
 }
@@ -66,15 +67,40 @@ static void fill_options(cygnet_options *out, const struct client_options *o,
     out->host = hooks;
 }
 
+static void fill_job(cygnet_job *out, const struct client_options *o)
+{
+    cygnet_job_init(out);
+    out->architecture = o->model;
+    out->n_classes = o->classes;
+    out->n_input_dims = o->n_input_dims;
+    memcpy(out->input, o->input, sizeof(out->input));
+    if (o->steps > 0 || o->epochs > 0) {
+        out->steps = o->steps;
+        out->epochs = o->epochs;
+    }
+    if (o->batch > 0)
+        out->batch = o->batch;
+    if (o->momentum >= 0.0)
+        out->momentum = (float)o->momentum;
+    if (o->weight_decay >= 0.0)
+        out->weight_decay = (float)o->weight_decay;
+    if (o->deadline_s > 0)
+        out->deadline_s = o->deadline_s;
+    out->seed = o->seed;
+}
+
 static cygnet_status create(const struct client_options *o, const cygnet_host *hooks,
                             cygnet_error *err)
 {
     cygnet_options options;
+    cygnet_job job;
     uint8_t *model = NULL;
     size_t len;
     cygnet_status st = CYGNET_OK;
 
     fill_options(&options, o, hooks);
+    fill_job(&job, o);
+    options.job = o->model ? &job : NULL;
     if (o->power_model)
         st = file_read(&model, &len, o->power_model, POWER_MODEL_MAX_BYTES, err);
     options.power_model = (const char *)model;

@@ -214,9 +214,8 @@ static cygnet_status check(const struct dataset *dataset, uint32_t shard,
                         "shard %u of %u: N must be 1..%u and the shard below it", shard,
                         n_shards, PARTITION_MAX_SHARDS);
     if (dataset->train.n < n_shards)
-        return complain(err, CYGNET_EDATA, 0,
-                        "%u training rows are too few for %u shards", dataset->train.n,
-                        n_shards);
+        return complain(err, CYGNET_EDATA, 0, "%u rows are too few for %u shards",
+                        dataset->train.n, n_shards);
     return CYGNET_OK;
 }
 

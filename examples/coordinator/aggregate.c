@@ -23,7 +23,7 @@ struct aggregate {
 
 static size_t elements(const cygnet_tensor *t)
 {
-    return (size_t)(t->size_bytes / sizeof(float));
+    return (size_t)(t->size_bytes / cygnet_dtype_size(t->dtype));
 }
 
 cygnet_status aggregate_create(struct aggregate **out, const cygnet_tensors *global,
@@ -35,8 +35,9 @@ cygnet_status aggregate_create(struct aggregate **out, const cygnet_tensors *glo
     *out = NULL;
     for (size_t i = 0; i < cygnet_tensors_count(global); i++) {
         const cygnet_tensor *t = cygnet_tensors_at(global, i);
-        if (t->dtype != CYGNET_F32)
-            return complain(err, CYGNET_ESHAPE, 0, "tensor %s is not F32", t->name);
+        if (t->dtype != CYGNET_F32 && t->dtype != CYGNET_I64)
+            return complain(err, CYGNET_ESHAPE, 0, "tensor %s is neither F32 nor I64",
+                            t->name);
         n += elements(t);
     }
     a = calloc(1, sizeof *a);
@@ -57,6 +58,17 @@ void aggregate_destroy(struct aggregate *a)
     if (a)
         free(a->sums);
     free(a);
+}
+
+static cygnet_status check_counts(const cygnet_tensor *t, cygnet_error *err)
+{
+    const int64_t *values = t->data;
+
+    for (size_t i = 0; i < elements(t); i++)
+        if (values[i] > AGGREGATE_MAX_COUNT || values[i] < -AGGREGATE_MAX_COUNT)
+            return complain(err, CYGNET_ELIMIT, 0,
+                            "tensor %s: element %zu is beyond +-2^53", t->name, i);
+    return CYGNET_OK;
 }
 
 static cygnet_status check_values(const cygnet_tensor *t, cygnet_error *err)
@@ -81,11 +93,11 @@ static cygnet_status check_tensor(const cygnet_tensor *t, const cygnet_tensor *g
     if (strcmp(t->name, g->name) != 0)
         return complain(err, CYGNET_ESHAPE, 0, "tensor %s is where %s is expected",
                         t->name, g->name);
-    if (t->dtype != CYGNET_F32 || t->n_dims != g->n_dims ||
+    if (t->dtype != g->dtype || t->n_dims != g->n_dims ||
         memcmp(t->shape, g->shape, t->n_dims * sizeof t->shape[0]) != 0)
         return complain(err, CYGNET_ESHAPE, 0, "tensor %s is not as in the model",
                         t->name);
-    return check_values(t, err);
+    return t->dtype == CYGNET_I64 ? check_counts(t, err) : check_values(t, err);
 }
 
 cygnet_status aggregate_check(const cygnet_tensors *deltas, const cygnet_tensors *global,
@@ -139,6 +151,15 @@ static double to_double(struct sum128 sum)
     return negative ? -value : value;
 }
 
+/* What of the tensor's element k goes into its sum. */
+static int64_t summand(const cygnet_tensor *t, size_t k)
+{
+    if (t->dtype == CYGNET_I64)
+        return ((const int64_t *)t->data)[k];
+    return (int64_t)rint(
+        ldexp((double)((const float *)t->data)[k], AGGREGATE_SCALE_BITS));
+}
+
 cygnet_status aggregate_add(struct aggregate *a, const cygnet_tensors *deltas,
                             uint64_t examples, cygnet_error *err)
 {
@@ -149,12 +170,9 @@ cygnet_status aggregate_add(struct aggregate *a, const cygnet_tensors *deltas,
                         (unsigned long long)AGGREGATE_MAX_UPDATES);
     for (size_t i = 0; i < cygnet_tensors_count(deltas); i++) {
         const cygnet_tensor *t = cygnet_tensors_at(deltas, i);
-        const float *values = t->data;
 
-        for (size_t k = 0; k < elements(t); k++, sum++) {
-            double scaled = ldexp((double)values[k], AGGREGATE_SCALE_BITS);
-            add_product(sum, (int64_t)rint(scaled), examples);
-        }
+        for (size_t k = 0; k < elements(t); k++, sum++)
+            add_product(sum, summand(t, k), examples);
     }
     a->n_updates++;
     a->n_examples += examples;
@@ -171,25 +189,69 @@ uint64_t aggregate_examples(const struct aggregate *a)
     return a->n_examples;
 }
 
-static cygnet_status apply_tensor(cygnet_tensors *out, const cygnet_tensor *g,
+static int is_variance(const char *name)
+{
+    static const char suffix[] = "running_var";
+    size_t len = strlen(name);
+
+    return len >= sizeof suffix - 1 &&
+           strcmp(name + len - (sizeof suffix - 1), suffix) == 0;
+}
+
+/* factor  server_lr / (2^AGGREGATE_SCALE_BITS * sum of n_i) */
+static cygnet_status apply_floats(cygnet_tensor *t, const cygnet_tensor *g,
                                   const struct sum128 *sums, double factor,
                                   cygnet_error *err)
 {
     const float *old = g->data;
+    float *out = t->data;
+    int may_be_negative = !is_variance(g->name);
+
+    for (size_t i = 0; i < elements(g); i++) {
+        out[i] = (float)((double)old[i] + to_double(sums[i]) * factor);
+        if (!isfinite(out[i]))
+            return complain(err, CYGNET_ENUMERIC, 0,
+                            "weight %zu of %s left float's range", i, g->name);
+        if (!may_be_negative && out[i] < 0.0f)
+            out[i] = 0.0f;
+    }
+    return CYGNET_OK;
+}
+
+static cygnet_status apply_counts(cygnet_tensor *t, const cygnet_tensor *g,
+                                  const struct sum128 *sums, double factor,
+                                  cygnet_error *err)
+{
+    const int64_t *old = g->data;
+    int64_t *out = t->data;
+
+    factor = ldexp(factor, AGGREGATE_SCALE_BITS);
+    for (size_t i = 0; i < elements(g); i++) {
+        double change = rint(to_double(sums[i]) * factor);
+
+        if (!(fabs(change) <= (double)AGGREGATE_MAX_COUNT) ||
+            old[i] > INT64_MAX - AGGREGATE_MAX_COUNT || old[i] < 0)
+            return complain(err, CYGNET_ENUMERIC, 0, "count %zu of %s left its range", i,
+                            g->name);
+        out[i] = old[i] + (int64_t)change;
+        if (out[i] < 0)
+            out[i] = 0;
+    }
+    return CYGNET_OK;
+}
+
+static cygnet_status apply_tensor(cygnet_tensors *out, const cygnet_tensor *g,
+                                  const struct sum128 *sums, double factor,
+                                  cygnet_error *err)
+{
     cygnet_tensor *t = NULL;
     cygnet_status st =
-        cygnet_tensors_add(&t, out, g->name, CYGNET_F32, g->shape, g->n_dims, err);
+        cygnet_tensors_add(&t, out, g->name, g->dtype, g->shape, g->n_dims, err);
 
     if (st != CYGNET_OK)
         return st;
-    for (size_t i = 0; i < elements(g); i++) {
-        float value = (float)((double)old[i] + to_double(sums[i]) * factor);
-        if (!isfinite(value))
-            return complain(err, CYGNET_ENUMERIC, 0,
-                            "weight %zu of %s left float's range", i, g->name);
-        ((float *)t->data)[i] = value;
-    }
-    return CYGNET_OK;
+    return g->dtype == CYGNET_I64 ? apply_counts(t, g, sums, factor, err)
+                                  : apply_floats(t, g, sums, factor, err);
 }
 
 cygnet_status aggregate_apply(cygnet_tensors **out, const struct aggregate *a,
@@ -205,7 +267,7 @@ cygnet_status aggregate_apply(cygnet_tensors **out, const struct aggregate *a,
     if (a->n_examples == 0)
         return complain(err, CYGNET_ESTATE, 0, "there is no update to aggregate");
     factor = ldexp(server_lr / (double)a->n_examples, -AGGREGATE_SCALE_BITS);
-    st = cygnet_tensors_create(&weights, a->n_sums * sizeof(float), NULL, err);
+    st = cygnet_tensors_create(&weights, a->n_sums * sizeof(int64_t), NULL, err);
     for (size_t i = 0; st == CYGNET_OK && i < cygnet_tensors_count(global); i++) {
         const cygnet_tensor *g = cygnet_tensors_at(global, i);
         st = apply_tensor(weights, g, sums, factor, err);

@@ -139,6 +139,22 @@ static void add_terms(cJSON *task, const struct options *o, const struct assignm
     cJSON_AddArrayToObject(task, "requires");
 }
 
+/* Nothing where nothing was asked for: clients then do as they would. */
+static void add_execution(cJSON *task, const struct options *o)
+{
+    cJSON *execution;
+
+    if (!o->policy && !o->max_round_mj)
+        return;
+    execution = cJSON_AddObjectToObject(task, "execution");
+    if (o->policy)
+        cJSON_AddStringToObject(execution, "policy", o->policy);
+    if (o->policy_threads)
+        cJSON_AddNumberToObject(execution, "threads", o->policy_threads);
+    if (o->max_round_mj)
+        cJSON_AddNumberToObject(execution, "max_round_mj", (double)o->max_round_mj);
+}
+
 /* "digits-3"; '/' is not for task ids. */
 static void name_task(char *out, size_t size, const struct options *o, uint64_t round)
 {
@@ -164,6 +180,7 @@ static enum MHD_Result send_task(struct request *q, const struct assignment *a)
     add_model(task, o, a);
     add_training(task, o, a);
     add_terms(task, o, a);
+    add_execution(task, o);
     return reply_json(q, MHD_HTTP_OK, json);
 }
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_JSON_INTEGER ((UINT64_C(1) << 53) - 1)
+
 const char OPTIONS_HELP[] =
     "usage: cygnet-coordinator --state-dir DIR --population NAME --model NAME\n"
     "                          --tls-cert FILE --tls-key FILE [options]\n"
@@ -40,6 +42,10 @@ const char OPTIONS_HELP[] =
     "  --target-accuracy X     finish when the held-out split reaches it\n"
     "  --eligibility LIST      charging=required,idle=preferred,unmetered=required,\n"
     "                          battery=PERCENT (all ignored)\n"
+    "  --policy NAME           who chooses the cores that train, where the app leaves\n"
+    "                          it to us: swan, greedy, fixed, efficient (unsaid)\n"
+    "  --policy-threads N      with fixed (as many as the client allows)\n"
+    "  --max-round-mj N        most energy of a training, in mJ (no limit)\n"
     "  --out-model FILE        write the final weights\n"
     "  --log text|json         of the lines on stdout (text)\n"
     "  --exit-when-finished    end once clients have heard of it\n"
@@ -94,6 +100,9 @@ static const struct option_row rows[] = {
      (double)AGGREGATE_MAX_EXAMPLES},
     {"target-accuracy", REAL, AT(target_accuracy), 0, 1},
     {"eligibility", ELIGIBILITY, 0, 0, 0},
+    {"policy", TEXT, AT(policy), 0, 0},
+    {"policy-threads", U32, AT(policy_threads), 1, 64},
+    {"max-round-mj", U64, AT(max_round_mj), 0, 0},
     {"out-model", TEXT, AT(out_model), 0, 0},
     {"log", LOG, 0, 0, 0},
     {"exit-when-finished", FLAG, AT(exit_when_finished), 0, 0},
@@ -336,6 +345,24 @@ static cygnet_status check_names(const struct options *o, cygnet_error *err)
     return CYGNET_OK;
 }
 
+static cygnet_status check_execution(const struct options *o, cygnet_error *err)
+{
+    cygnet_policy policy = CYGNET_POLICY_TASK;
+    cygnet_status st = CYGNET_OK;
+
+    if (o->policy)
+        st = option_policy(&policy, "--policy", o->policy, err);
+    if (st != CYGNET_OK)
+        return st;
+    if (o->policy_threads && policy != CYGNET_POLICY_FIXED)
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--policy-threads goes with --policy fixed only");
+    if (o->max_round_mj > MAX_JSON_INTEGER)
+        return complain(err, CYGNET_EINVAL, 0, "--max-round-mj is at most %llu",
+                        (unsigned long long)MAX_JSON_INTEGER);
+    return CYGNET_OK;
+}
+
 static cygnet_status check(struct options *o, cygnet_error *err)
 {
     cygnet_status st = check_names(o, err);
@@ -353,6 +380,8 @@ static cygnet_status check(struct options *o, cygnet_error *err)
                         "--participants and --min-clients are at most --max-clients (%u)",
                         (unsigned)o->max_clients);
     st = option_codec("--codec", o->codec, err);
+    if (st == CYGNET_OK)
+        st = check_execution(o, err);
     return st == CYGNET_OK ? check_door(o, err) : st;
 }
 

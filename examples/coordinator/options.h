@@ -17,7 +17,10 @@
  * grace_s          within which an asked client must check in
  * seed             0: drawn from the system once, kept in the state directory
  * max_examples_weight  an update that claims more examples weighs so many
- * target_accuracy  above 1: none */
+ * target_accuracy  above 1: none
+ * policy           which tasks ask for; NULL: none
+ * policy_threads   with the policy "fixed"; 0: as many as the client's
+ * max_round_mj     0: no limit */
 struct options {
     char host[64];
     uint16_t port;
@@ -57,6 +60,9 @@ struct options {
     const char *idle;
     const char *unmetered;
     uint32_t min_battery_percent;
+    const char *policy;
+    uint32_t policy_threads;
+    uint64_t max_round_mj;
     const char *out_model;
     bool log_json;
     bool exit_when_finished;

@@ -174,7 +174,8 @@ static bool is_outcome(const char *text)
 {
     static const char *const outcomes[] = {"none",        "completed", "not_eligible",
                                            "declined",    "too_late",  "aborted",
-                                           "interrupted", "failed",    "finished"};
+                                           "interrupted", "failed",    "finished",
+                                           "evaluated"};
 
     for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++)
         if (strcmp(outcomes[i], text) == 0)

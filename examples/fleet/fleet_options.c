@@ -35,6 +35,8 @@ const char FLEET_LIVE_HELP[] =
     "  --deadline S         of a round (600)\n"
     "  --lease S            a client silent for so long has left the round (15)\n"
     "  --threads N          of each client (1)\n"
+    "  --policy NAME        tasks ask for: swan, greedy, fixed or efficient (unsaid)\n"
+    "  --max-round-mj N     tasks allow so much energy for a training (no limit)\n"
     "  --out DIR            keep summary.json, model.safetensors, clients/*.log and\n"
     "                       coordinator.log\n"
     "  --bin-dir DIR        where cygnet-client and cygnet-coordinator are\n"
@@ -51,6 +53,16 @@ static cygnet_status read_input(void *options, const char *name, const char *tex
     struct fleet_options *o = options;
 
     return option_shape(o->input, &o->n_input_dims, name, text, err);
+}
+
+static cygnet_status read_policy(void *options, const char *name, const char *text,
+                                 cygnet_error *err)
+{
+    struct fleet_options *o = options;
+    cygnet_policy policy;
+
+    o->policy = text;
+    return option_policy(&policy, name, text, err);
 }
 
 #define AT(field) offsetof(struct fleet_options, field)
@@ -76,6 +88,8 @@ static const struct option_row rows[] = {
     {"deadline", OPTION_U32, AT(deadline_s), 1, 2592000, NULL},
     {"lease", OPTION_U32, AT(lease_s), 1, 2592000, NULL},
     {"threads", OPTION_U32, AT(threads), 1, 64, NULL},
+    {"policy", OPTION_READ, 0, 0, 0, read_policy},
+    {"max-round-mj", OPTION_U64, AT(max_round_mj), 0, 0, NULL},
     {"out", OPTION_TEXT, AT(out), 0, 0, NULL},
     {"bin-dir", OPTION_TEXT, AT(bin_dir), 0, 0, NULL},
     {"help", OPTION_FLAG, AT(help), 0, 0, NULL},

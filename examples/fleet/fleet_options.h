@@ -14,6 +14,8 @@
  * partition      how the clients are told to split; partition_text in words
  * seed           0 on the command line: drawn from the system by the parser
  * target_accuracy  above 1: none
+ * policy         which tasks ask for; NULL: none
+ * max_round_mj   of each client's training; 0: no limit
  * out            NULL: nothing is kept
  * bin_dir        NULL: beside this program */
 struct fleet_options {
@@ -40,6 +42,8 @@ struct fleet_options {
     uint32_t deadline_s;
     uint32_t lease_s;
     uint32_t threads;
+    const char *policy;
+    uint64_t max_round_mj;
     const char *out;
     const char *bin_dir;
     bool help;

@@ -162,6 +162,10 @@ static void add_training(struct args *args, const struct fleet_options *o)
     args_add(args, "--codec=%s", o->codec);
     args_add(args, "--seed=%llu", (unsigned long long)o->seed);
     args_add(args, "--eval=%s", o->data);
+    if (o->policy)
+        args_add(args, "--policy=%s", o->policy);
+    if (o->max_round_mj > 0)
+        args_add(args, "--max-round-mj=%llu", (unsigned long long)o->max_round_mj);
     if (o->target_accuracy <= 1.0)
         args_add(args, "--target-accuracy=%.17g", o->target_accuracy);
 }

@@ -1,38 +1,32 @@
-/* The asymmetry command: unlike cores on a machine whose cores are alike. A load at the
- * usual priority takes most of one core, in periods of 2 ms, and training beside it at
- * SCHED_IDLE gets the rest: a slower core. The engine reads a topology that names the
- * two cores as two clusters, and sees nothing else of the system: it has to find out
- * from its steps.
+/* The asymmetry command: unlike cores on a machine whose cores are alike. One core is
+ * made slower (slow_core.h). The engine reads a topology that names the two cores as two
+ * clusters, and sees nothing else of the system: it has to find out from its steps.
  *
- * Twice, without and with the load: what the engine's profile says after five trainings;
- * and, measured by hand in turn, the steps of the fast core, the slow core, both with
- * blocks handed out dynamically, and both with half of the blocks each. */
+ * With the cores alike, and with each way of making one slow: what the engine's profile
+ * says after some trainings from cold; and, measured by hand in turn, the steps of the
+ * fast core, the slow core, both with blocks handed out dynamically, and both with half
+ * of the blocks each. */
 #include "tests/bench/bench.h"
 
 #include "engine/pool/pool.h"
 #include "examples/common/command_line.h"
 #include "examples/common/complain.h"
 #include "examples/common/options.h"
+#include "tests/bench/slow_core.h"
 #include "tests/bench/tail.h"
 #include "tests/bench/trainer.h"
+#include "tests/bench/two_clusters.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { FAST_CAPACITY = 1024, ROOT_BYTES = 1024, FOREVER_S = 3600 };
+enum { ROUNDS_MAX = 1000 };
 
 /* The ways that are measured by hand. */
 enum way { WAY_FAST, WAY_SLOW, WAY_BOTH, WAY_HALVES, N_WAYS };
 
-static const char *const way_names[N_WAYS] = {"fast core", "slow core", "both, dynamic",
-                                              "both, in halves"};
 static const char *const way_keys[N_WAYS] = {"fast_ms", "slow_ms", "both_ms",
                                              "halves_ms"};
 
@@ -49,10 +43,18 @@ struct asymmetry_options {
 
 struct asymmetry {
     struct asymmetry_options options;
-    char root[ROOT_BYTES];
-    struct child load;
+    char root[TWO_CLUSTERS_BYTES];
+    struct slow_core slow;
     FILE *json;
     bool speaks;
+};
+
+/* ms     of a step, the median of all rounds
+ * ratio  to the fast core, likewise */
+struct result {
+    struct profile profile;
+    double ms[N_WAYS];
+    struct tail_middle ratio[N_WAYS];
 };
 
 static cygnet_status read_input(void *options, const char *name, const char *text,
@@ -71,88 +73,12 @@ static const struct option_row ROWS[] = {
     {"input", OPTION_READ, 0, 0, 0, read_input},
     {"batch", OPTION_U32, AT(workload.batch), 1, 65536, NULL},
     {"steps", OPTION_U32, AT(steps), 1, 100000, NULL},
-    {"rounds", OPTION_U32, AT(rounds), 1, 1000, NULL},
+    {"rounds", OPTION_U32, AT(rounds), 1, ROUNDS_MAX, NULL},
     {"trainings", OPTION_U32, AT(trainings), 1, 1000, NULL},
     {"duty", OPTION_REAL, AT(duty), 0, 0.99, NULL},
     {"json", OPTION_TEXT, AT(json), 0, 0, NULL},
     {NULL, OPTION_FLAG, 0, 0, 0, NULL},
 };
-
-/* ---- A topology of two clusters ---------------------------------------------- */
-
-static bool write_file(const char *root, const char *name, const char *text)
-{
-    char path[ROOT_BYTES + 128];
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "%s/%s", root, name);
-    file = fopen(path, "w");
-    return file && fputs(text, file) >= 0 && fclose(file) == 0;
-}
-
-static bool make_folder(const char *root, const char *name)
-{
-    char path[ROOT_BYTES + 128];
-
-    (void)snprintf(path, sizeof(path), "%s/%s", root, name);
-    return mkdir(path, 0700) == 0;
-}
-
-static bool write_core(const char *root, uint32_t cpu, unsigned capacity)
-{
-    char name[128], text[32];
-
-    (void)snprintf(name, sizeof(name), "sys/devices/system/cpu/cpu%" PRIu32, cpu);
-    if (!make_folder(root, name))
-        return false;
-    (void)snprintf(name, sizeof(name),
-                   "sys/devices/system/cpu/cpu%" PRIu32 "/cpu_capacity", cpu);
-    (void)snprintf(text, sizeof(text), "%u\n", capacity);
-    return write_file(root, name, text);
-}
-
-/* The slow core's capacity is what it would be by the load's duty; where there is none
- * the engine is told the same, so that it is told wrongly once. */
-static cygnet_status make_root(struct asymmetry *x, cygnet_error *err)
-{
-    const struct asymmetry_options *o = &x->options;
-    double slow = fmax(1.0, FAST_CAPACITY * (1.0 - o->duty));
-    const char *folder = getenv("TMPDIR");
-    char cores[32];
-    bool done;
-
-    (void)snprintf(x->root, sizeof(x->root), "%.900s/cygnet-XXXXXX",
-                   folder ? folder : "/tmp");
-    if (!mkdtemp(x->root)) {
-        x->root[0] = '\0';
-        return complain(err, CYGNET_ESTORAGE, errno, "no folder for a topology");
-    }
-    (void)snprintf(cores, sizeof(cores), "%" PRIu32 ",%" PRIu32 "\n", o->fast, o->slow);
-    done = make_folder(x->root, "sys") && make_folder(x->root, "sys/devices") &&
-           make_folder(x->root, "sys/devices/system") &&
-           make_folder(x->root, "sys/devices/system/cpu") &&
-           write_file(x->root, "sys/devices/system/cpu/present", cores) &&
-           write_file(x->root, "sys/devices/system/cpu/online", cores) &&
-           write_core(x->root, o->fast, FAST_CAPACITY) &&
-           write_core(x->root, o->slow, (unsigned)fmin(slow, FAST_CAPACITY - 1));
-    return done ? CYGNET_OK
-                : complain(err, CYGNET_ESTORAGE, errno, "a topology in %.200s", x->root);
-}
-
-static int remove_one(const char *path, const struct stat *status, int type,
-                      struct FTW *where)
-{
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
-static void remove_root(struct asymmetry *x)
-{
-    if (x->root[0])
-        (void)nftw(x->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
 
 /* ---- By the engine ----------------------------------------------------------- */
 
@@ -179,6 +105,8 @@ static cygnet_status profile_by_engine(struct profile *out, struct asymmetry *x,
     trainer_options_init(&options);
     options.workload = x->options.workload;
     options.root = x->root;
+    options.wrap = slow_core_wrap;
+    options.user = &x->slow;
     st = trainer_open(&t, &options, err);
     if (st == CYGNET_OK)
         st = trainer_warm_up(&t);
@@ -227,13 +155,16 @@ static void run_in_halves(struct nn_executor *executor, nn_block block, void *ar
     h->inner->run(h->inner, run_share, h, h->inner->n_workers);
 }
 
+/* ms     of a step, the mean of each round: a step may be shorter than a period of what
+ *        slows the core
+ * steps  of a round */
 struct by_hand {
     const struct asymmetry_options *options;
     struct pool *pool;
     struct halves halves;
     struct workload workload;
-    double *ms[N_WAYS];
-    size_t n[N_WAYS];
+    double ms[N_WAYS][ROUNDS_MAX];
+    uint32_t steps;
     cygnet_status status;
     cygnet_error *err;
 };
@@ -265,38 +196,36 @@ static void go(struct by_hand *h, enum way way)
 }
 
 /* The first step of a way is not counted. */
-static void run_way(struct by_hand *h, enum way way, uint32_t steps)
+static void run_way(struct by_hand *h, enum way way, uint32_t round)
 {
-    go(h, way);
-    for (uint32_t i = 0; i <= steps && h->status == CYGNET_OK; i++) {
-        double began = record_now_ms();
+    double began = 0.0;
 
+    go(h, way);
+    for (uint32_t i = 0; i <= h->steps && h->status == CYGNET_OK; i++) {
         pool_call(h->pool, step, h, NULL, NULL);
-        if (i > 0)
-            h->ms[way][h->n[way]++] = record_now_ms() - began;
+        if (i == 0)
+            began = record_now_ms();
     }
+    h->ms[way][round] = (record_now_ms() - began) / h->steps;
 }
 
-static cygnet_status open_by_hand(struct by_hand *h, const struct asymmetry_options *o,
+static cygnet_status open_by_hand(struct by_hand *h, struct asymmetry *x,
                                   cygnet_error *err)
 {
     const struct pool_options options = {.n_threads = 2,
                                          .has_leader = true,
                                          .yields = true};
-    size_t n = (size_t)o->rounds * (o->steps / o->rounds + 1);
-    cygnet_status st = pool_create_with(&h->pool, &options, NULL, err);
+    const struct asymmetry_options *o = &x->options;
+    cygnet_status st;
 
-    h->options = o;
-    h->err = err;
+    *h = (struct by_hand){.options = o, .err = err};
+    h->steps = o->steps / o->rounds + (o->steps < o->rounds);
+    st = pool_create_with(&h->pool, &options, NULL, err);
     if (st != CYGNET_OK)
         return st;
     h->halves =
-        (struct halves){.executor = {run_in_halves, 2}, .inner = pool_executor(h->pool)};
-    for (int way = 0; way < N_WAYS; way++) {
-        h->ms[way] = calloc(n, sizeof(double));
-        if (!h->ms[way])
-            return complain(err, CYGNET_ENOMEM, 0, "out of memory for steps");
-    }
+        (struct halves){.executor = {run_in_halves, 2},
+                        .inner = slow_core_wrap(pool_executor(h->pool), &x->slow)};
     return workload_init(&h->workload, &o->workload, &h->halves.executor, err);
 }
 
@@ -304,29 +233,56 @@ static void close_by_hand(struct by_hand *h)
 {
     workload_clear(&h->workload);
     pool_destroy(h->pool);
-    for (int way = 0; way < N_WAYS; way++)
-        free(h->ms[way]);
 }
 
-/* Medians, the ways in turn. */
-static cygnet_status measure_by_hand(double out[N_WAYS],
-                                     const struct asymmetry_options *o, cygnet_error *err)
+/* Of each round on its own: what the machine does to a round, it does to all ways. */
+static cygnet_status compare_ways(struct result *out, struct by_hand *h)
 {
-    struct by_hand h = {.status = CYGNET_OK};
-    cygnet_status st = open_by_hand(&h, o, err);
+    uint32_t n = h->options->rounds;
+    cygnet_status st = CYGNET_OK;
 
-    for (uint32_t round = 0; round < o->rounds && st == CYGNET_OK; round++) {
+    for (int way = 0; way < N_WAYS && st == CYGNET_OK; way++) {
+        double ratios[ROUNDS_MAX];
+
+        for (uint32_t round = 0; round < n; round++)
+            ratios[round] = h->ms[way][round] / h->ms[WAY_FAST][round];
+        st = tail_median(&out->ratio[way], ratios, n, h->err);
+    }
+    for (int way = 0; way < N_WAYS; way++)
+        out->ms[way] = tail_quantile(h->ms[way], n, 0.5);
+    return st;
+}
+
+/* The ways in turn. */
+static cygnet_status measure_by_hand(struct result *out, struct asymmetry *x,
+                                     cygnet_error *err)
+{
+    static struct by_hand h;
+    cygnet_status st = open_by_hand(&h, x, err);
+
+    for (uint32_t round = 0; round < x->options.rounds && st == CYGNET_OK; round++) {
         for (enum way way = WAY_FAST; way < N_WAYS; way++)
-            run_way(&h, way, o->steps / o->rounds + (o->steps < o->rounds));
+            run_way(&h, way, round);
         st = h.status;
     }
-    for (int way = 0; way < N_WAYS && st == CYGNET_OK; way++)
-        out[way] = tail_quantile(h.ms[way], h.n[way], 0.5);
+    if (st == CYGNET_OK)
+        st = compare_ways(out, &h);
     close_by_hand(&h);
     return st;
 }
 
 /* ---- Saying ------------------------------------------------------------------ */
+
+/* What the profile says of one core's step over the other's; NaN: it lacks one. The
+ * cheapest choice is the slow core, the next the fast one. */
+static double profiled_ratio(const struct profile *p)
+{
+    const struct profile_entry *e = p->entries;
+
+    if (p->n_entries < 2 || e[0].n_measured == 0 || e[1].n_measured == 0)
+        return (double)NAN;
+    return e[0].step_ms / e[1].step_ms;
+}
 
 static void put_profile(struct json_builder *b, const struct profile *p)
 {
@@ -346,94 +302,157 @@ static void put_profile(struct json_builder *b, const struct profile *p)
     json_close(b);
 }
 
-static void print_profile(const struct profile *p)
+static void put_ratio(struct json_builder *b, const char *way,
+                      const struct tail_middle *ratio)
 {
-    for (uint32_t i = 0; i < p->n_entries; i++) {
-        const struct profile_entry *e = &p->entries[i];
-        char text[CHOICE_TEXT_BYTES], by[CHOICE_TEXT_BYTES] = "";
+    char key[64];
 
-        profile_choice_text(text, p, i);
-        if (e->pruned_by >= 0)
-            profile_choice_text(by, p, (size_t)e->pruned_by);
-        printf("  profile: %-18s %9.2f ms, %4" PRIu64 " steps, %s%s\n", text, e->step_ms,
-               e->n_measured, e->pruned_by >= 0 ? "pruned by " : "on the frontier", by);
-    }
+    (void)snprintf(key, sizeof(key), "%.20s_over_fast", way);
+    json_put_double(b, key, ratio->median);
+    (void)snprintf(key, sizeof(key), "%.20s_over_fast_ci95", way);
+    json_open_array(b, key);
+    json_put_double(b, NULL, ratio->low);
+    json_put_double(b, NULL, ratio->high);
+    json_close(b);
 }
 
-static cygnet_status report(struct asymmetry *x, const char *cores,
-                            const struct profile *profile, const double ms[N_WAYS],
-                            cygnet_error *err)
+static void put_result(struct json_builder *b, const struct result *result)
+{
+    for (int way = 0; way < N_WAYS; way++)
+        json_put_double(b, way_keys[way], result->ms[way]);
+    put_ratio(b, "slow", &result->ratio[WAY_SLOW]);
+    put_ratio(b, "both", &result->ratio[WAY_BOTH]);
+    put_ratio(b, "halves", &result->ratio[WAY_HALVES]);
+    json_put_double(b, "profiled_slow_over_fast", profiled_ratio(&result->profile));
+    put_profile(b, &result->profile);
+}
+
+static cygnet_status write_row(const struct asymmetry *x, const struct result *result,
+                               cygnet_error *err)
 {
     const struct asymmetry_options *o = &x->options;
-    struct json_builder *b;
+    struct json_builder *b = json_build();
+    bool is_alike = x->slow.kind == SLOW_NOT;
 
-    if (x->speaks) {
-        printf("Cores %s: %s at %s, batch %" PRIu32 "\n", cores, o->workload.model,
-               o->input, o->workload.batch);
-        print_profile(profile);
-        for (int way = 0; way < N_WAYS; way++)
-            printf("  by hand: %-18s %9.2f ms, %.2f of the fast core\n", way_names[way],
-                   ms[way], ms[way] / ms[WAY_FAST]);
-        (void)fflush(stdout);
-    }
-    if (!x->json)
-        return CYGNET_OK;
-    b = json_build();
     json_open_object(b, NULL);
-    json_put_string(b, "cores", cores);
-    json_put_double(b, "load", strcmp(cores, "unlike") == 0 ? o->duty : 0.0);
+    json_put_string(b, "cores", is_alike ? "alike" : "unlike");
+    json_put_string(b, "slowed_by", slow_names[x->slow.kind]);
+    json_put_double(b, "load", is_alike ? 0.0 : o->duty);
     json_put_string(b, "model", o->workload.model);
     json_put_string(b, "input", o->input);
     json_put_u64(b, "batch", o->workload.batch);
-    for (int way = 0; way < N_WAYS; way++)
-        json_put_double(b, way_keys[way], ms[way]);
-    put_profile(b, profile);
+    if (x->slow.absent[0])
+        json_put_string(b, "absent", x->slow.absent);
+    else
+        put_result(b, result);
     json_close(b);
     return bench_write(x->json, b, err);
 }
 
-/* ---- Both -------------------------------------------------------------------- */
-
-static cygnet_status start_load(struct asymmetry *x, cygnet_error *err)
+static void print_head(const struct asymmetry *x)
 {
-    char core[16], duty[32], line[64];
-    const char *const words[] = {NULL, "load", "--core", core, "--duty", duty, NULL};
-    cygnet_status st;
+    const struct asymmetry_options *o = &x->options;
 
-    (void)snprintf(core, sizeof(core), "%" PRIu32, x->options.slow);
-    (void)snprintf(duty, sizeof(duty), "%.6f", x->options.duty);
-    st = child_start(&x->load, "load", words, err);
-    if (st == CYGNET_OK)
-        st = child_expect(&x->load, "ready", line, sizeof(line), err);
-    if (st == CYGNET_OK)
-        st = child_tell_window(&x->load, record_now_ms(),
-                               record_now_ms() + 1e3 * FOREVER_S, err);
-    return st;
+    printf("%s at %s, batch %" PRIu32 ", core %" PRIu32
+           " slower by %.0f %%; steps in ms, "
+           "to the fast core with the 95 %% interval\n",
+           o->workload.model, o->input, o->workload.batch, o->slow, 100.0 * o->duty);
+    printf("%-10s %8s %20s %7s %21s %21s  %s\n", "", "", "slow core", "by the",
+           "both, dynamic", "both, in halves", "");
+    printf("%-10s %8s %20s %7s %21s %21s  %s\n", "slowed by", "fast", "/ fast", "profile",
+           "/ fast", "/ fast", "frontier by the profile: ms of a step");
 }
 
-static cygnet_status measure(struct asymmetry *x, const char *cores, cygnet_error *err)
+static void print_ratio(const struct tail_middle *ratio)
 {
-    struct profile profile;
-    double ms[N_WAYS];
-    cygnet_status st = profile_by_engine(&profile, x, err);
+    char text[64] = "-";
+
+    if (isfinite(ratio->low))
+        (void)snprintf(text, sizeof(text), "%.2f [%.2f %.2f]", ratio->median, ratio->low,
+                       ratio->high);
+    else if (isfinite(ratio->median))
+        (void)snprintf(text, sizeof(text), "%.2f", ratio->median);
+    printf(" %21s", text);
+}
+
+static void print_frontier(const struct profile *p)
+{
+    const char *between = "  ";
+
+    for (uint32_t i = 0; i < p->n_entries; i++) {
+        const struct profile_entry *e = &p->entries[i];
+        char text[CHOICE_TEXT_BYTES];
+
+        if (e->pruned_by >= 0)
+            continue;
+        profile_choice_text(text, p, i);
+        printf("%s%s: %.2f%s", between, text, e->step_ms,
+               e->n_measured > 0 ? "" : " (predicted)");
+        between = "; ";
+    }
+    printf("\n");
+}
+
+static void print_row(const struct asymmetry *x, const struct result *result)
+{
+    double profiled = profiled_ratio(&result->profile);
+
+    printf("%-10s", slow_names[x->slow.kind]);
+    if (x->slow.absent[0]) {
+        printf(" not here: %s\n", x->slow.absent);
+        return;
+    }
+    printf(" %8.2f", result->ms[WAY_FAST]);
+    print_ratio(&result->ratio[WAY_SLOW]);
+    if (isfinite(profiled))
+        printf(" %6.2f", profiled);
+    else
+        printf(" %6s", "-");
+    print_ratio(&result->ratio[WAY_BOTH]);
+    print_ratio(&result->ratio[WAY_HALVES]);
+    print_frontier(&result->profile);
+    (void)fflush(stdout);
+}
+
+/* ---- All ways ---------------------------------------------------------------- */
+
+static cygnet_status measure_slowed(struct result *out, struct asymmetry *x,
+                                    cygnet_error *err)
+{
+    cygnet_status st = profile_by_engine(&out->profile, x, err);
 
     if (st == CYGNET_OK)
-        st = measure_by_hand(ms, &x->options, err);
-    return st == CYGNET_OK ? report(x, cores, &profile, ms, err) : st;
+        st = measure_by_hand(out, x, err);
+    return st == CYGNET_OK ? slow_core_check(&x->slow, err) : st;
+}
+
+static cygnet_status measure(struct asymmetry *x, enum slow_kind kind, cygnet_error *err)
+{
+    static struct result result;
+    const struct asymmetry_options *o = &x->options;
+    cygnet_status st = slow_core_begin(&x->slow, kind, o->slow, 1.0 - o->duty, err);
+
+    if (st == CYGNET_OK && !x->slow.absent[0])
+        st = measure_slowed(&result, x, err);
+    if (st == CYGNET_OK && x->speaks)
+        print_row(x, &result);
+    if (st == CYGNET_OK && x->json)
+        st = write_row(x, &result, err);
+    slow_core_end(&x->slow);
+    return st;
 }
 
 static cygnet_status run(struct asymmetry *x, cygnet_error *err)
 {
-    cygnet_status st = make_root(x, err);
+    const struct asymmetry_options *o = &x->options;
+    /* The engine is told the same where the cores are alike: wrongly, once. */
+    cygnet_status st = two_clusters_make(x->root, o->fast, o->slow, 1.0 - o->duty, err);
 
-    if (st == CYGNET_OK)
-        st = measure(x, "alike", err);
-    if (st == CYGNET_OK)
-        st = start_load(x, err);
-    if (st == CYGNET_OK)
-        st = measure(x, "unlike", err);
-    (void)child_end(&x->load, true);
-    remove_root(x);
+    if (st == CYGNET_OK && x->speaks)
+        print_head(x);
+    for (enum slow_kind kind = SLOW_NOT; kind < N_SLOW && st == CYGNET_OK; kind++)
+        st = measure(x, kind, err);
+    two_clusters_remove(x->root);
     return st;
 }
 
@@ -442,7 +461,7 @@ static cygnet_status parse(struct asymmetry *x, int argc, char **argv, cygnet_er
     struct asymmetry_options *o = &x->options;
 
     *o = (struct asymmetry_options){
-        .steps = 60, .rounds = 10, .trainings = 5, .fast = 0, .slow = 1, .duty = 0.6};
+        .steps = 60, .rounds = 20, .trainings = 5, .fast = 0, .slow = 1, .duty = 0.6};
     workload_options_init(&o->workload);
     o->workload.model = "mobilenet_v2";
     o->input = "3x32x32";

@@ -50,9 +50,11 @@ static const struct option_row ROWS[] = {
     {"input", OPTION_READ, 0, 0, 0, read_input},
     {"batch", OPTION_U32, AT(workload.batch), 1, 65536, NULL},
     {"pairs", OPTION_U32, AT(pairs), 1, 1000, NULL},
-    {"seconds", OPTION_REAL, AT(seconds), 0.1, 3600, NULL},
+    {"seconds", OPTION_REAL, AT(seconds), 0.01, 3600, NULL},
+    {"normal", OPTION_FLAG, AT(is_normal), 0, 0, NULL},
     {"revocations", OPTION_U32, AT(revocations), 1, 100000, NULL},
     {"loads", OPTION_U32, AT(loads), 1, 1000, NULL},
+    {"attempts", OPTION_U32, AT(attempts), 1, 10000, NULL},
     {"load-seconds", OPTION_REAL, AT(load_s), 0.1, 3600, NULL},
     {"patience", OPTION_REAL, AT(patience_s), 0, 3600, NULL},
     {"steps", OPTION_U32, AT(steps), 1, 1000, NULL},
@@ -182,10 +184,11 @@ static cygnet_status run_parts(const struct controller_options *o, cygnet_error 
 
 static void init(struct controller_options *o)
 {
-    *o = (struct controller_options){.pairs = 10,
-                                     .seconds = 4,
+    *o = (struct controller_options){.pairs = 60,
+                                     .seconds = 0.5,
                                      .revocations = 200,
                                      .loads = 10,
+                                     .attempts = 40,
                                      .load_s = 1.5,
                                      .patience_s = 20,
                                      .steps = 5};

@@ -9,7 +9,10 @@
 
 /* input, n_input_dims and model are in the workload too; the texts are for children
  * has_model  the user has named one
- * patience_s how long a load waits for quiet before it is left out
+ * is_normal  overhead at the usual priority, where others on the machine would starve
+ *            training at SCHED_IDLE
+ * loads      that are to count, of at most so many attempts; one waits patience_s for
+ *            quiet before it is left out
  * core       that is taken away or gets busy
  * file       for rows; NULL: none
  * speaks     tables go to standard output */
@@ -19,8 +22,10 @@ struct controller_options {
     bool has_model;
     uint32_t pairs;
     double seconds;
+    bool is_normal;
     uint32_t revocations;
     uint32_t loads;
+    uint32_t attempts;
     double load_s;
     double patience_s;
     uint32_t steps;

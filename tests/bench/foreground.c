@@ -25,6 +25,9 @@
 #define WORK_MS (FRAME_MS / 3.0) /* CPU time of a frame: a third of a core */
 #define LOAD_PERIOD_MS 2.0
 
+/* A frame that is due so shortly before a pause is due in it, by rounding. */
+#define EDGE_MS 0.01
+
 enum { CHUNK = 16384 /* floats, 64 KiB */, CALIBRATIONS = 30, ANY_CORE = 65535 };
 
 struct foreground_options {
@@ -133,6 +136,8 @@ static double next_due(const struct foreground_options *o, double due, double fr
     if (o->off_s <= 0.0)
         return due;
     at = due < from ? 0.0 : fmod(due - from, cycle);
+    if (cycle - at < EDGE_MS)
+        at -= cycle;
     if (due >= from && at >= o->off_s * 1e3)
         return due;
     return (due < from ? from : due) + o->off_s * 1e3 - at;

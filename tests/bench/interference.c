@@ -199,29 +199,44 @@ static bool has_windows(const struct interference *x, size_t i)
     return s->child.pid > 0 || (scenario_is_alone(s) && x->n_scenarios == 1);
 }
 
+/* One window of a pair. */
+static cygnet_status run_window(struct record *out, struct interference *x,
+                                const struct mode *mode, struct scenario *scenario,
+                                cygnet_error *err)
+{
+    return scenario_run(out, scenario, &x->foreground, 1e3 * x->options.lead_s,
+                        interference_window_ms(&x->options, mode), err);
+}
+
+/* Alone and beside; every other time the other way round, so that what drifts is on
+ * both sides alike. */
 static cygnet_status run_pair(struct interference *x, size_t i, uint32_t pair,
                               cygnet_error *err)
 {
     struct runs *runs = &x->runs[i];
     struct scenario nobody = {.name = "alone"};
-    double lead = 1e3 * x->options.lead_s;
-    double window = interference_window_ms(&x->options, runs->mode);
     struct pair *p = &runs->pairs[pair];
-    cygnet_status st =
-        scenario_run(&p->alone, &nobody, &x->foreground, lead, window, err);
+    bool trains = x->scenarios[i].child.pid > 0, is_turned = pair % 2 == 1;
+    cygnet_status st = CYGNET_OK;
 
-    if (st == CYGNET_OK && x->scenarios[i].child.pid > 0)
-        st =
-            scenario_run(&p->beside, &x->scenarios[i], &x->foreground, lead, window, err);
+    if (trains && is_turned)
+        st = run_window(&p->beside, x, runs->mode, &x->scenarios[i], err);
+    if (st == CYGNET_OK)
+        st = run_window(&p->alone, x, runs->mode, &nobody, err);
+    if (st == CYGNET_OK && trains && !is_turned)
+        st = run_window(&p->beside, x, runs->mode, &x->scenarios[i], err);
     return st;
 }
 
+/* Each round begins with the next scenario: none always comes after the same one. */
 static cygnet_status run_pairs(struct interference *x, cygnet_error *err)
 {
     cygnet_status st = CYGNET_OK;
 
     for (uint32_t pair = 0; pair < x->options.pairs; pair++) {
-        for (size_t i = 0; i < x->n_scenarios && st == CYGNET_OK; i++) {
+        for (size_t n = 0; n < x->n_scenarios && st == CYGNET_OK; n++) {
+            size_t i = (n + pair) % x->n_scenarios;
+
             if (has_windows(x, i))
                 st = run_pair(x, i, pair, err);
         }
@@ -234,14 +249,16 @@ static cygnet_status run_pairs(struct interference *x, cygnet_error *err)
 static cygnet_status report_part(struct interference *x, const struct mode *mode,
                                  enum part part, cygnet_error *err)
 {
-    struct figures figures[SCENARIO_MAX];
+    static struct figures figures[SCENARIO_MAX];
     cygnet_status st = CYGNET_OK;
 
     for (size_t i = 0; i < x->n_scenarios && st == CYGNET_OK; i++)
         st = interference_figures(&figures[i], x->runs, x->n_scenarios, i, part, err);
     if (st != CYGNET_OK)
         return st;
-    interference_compare(figures, x->n_scenarios);
+    st = interference_compare(figures, x->n_scenarios, err);
+    if (st != CYGNET_OK)
+        return st;
     if (x->json != stdout)
         interference_print(figures, x->n_scenarios, mode, &x->options);
     return x->json
@@ -304,8 +321,7 @@ static cygnet_status plot(struct interference *x, cygnet_error *err)
     if (st == CYGNET_OK)
         st = start_foreground(x, mode, err);
     if (st == CYGNET_OK)
-        st = scenario_run(&record, &swan, &x->foreground, 1e3 * x->options.lead_s,
-                          interference_window_ms(&x->options, mode), err);
+        st = run_window(&record, x, mode, &swan, err);
     if (st == CYGNET_OK)
         st = interference_plot(x->options.plot, &record, &x->options, err);
     (void)child_end(&x->foreground, st != CYGNET_OK);

@@ -30,7 +30,7 @@ struct interference_options {
     const char *plot;
 };
 
-/* A scenario's windows in one mode, each with the window alone that came before it. */
+/* A scenario's windows in one mode, each with the window alone beside it. */
 struct pair {
     struct record alone;
     struct record beside;
@@ -52,7 +52,9 @@ enum part { PART_STEADY, PART_ONSET };
  * samples_per_s     all the time; with bursts also while the foreground works and
  *                   while it pauses
  * of_best_fixed     samples_per_s over that of the best fixed choice beside the same
- *                   foreground; of_pytorch: over that of PyTorch greedy */
+ *                   foreground, with its 95 % interval over the pairs; of_pytorch: over
+ *                   that of PyTorch greedy
+ * samples           (pairs) of each window */
 struct figures {
     const struct scenario *scenario;
     const struct mode *mode;
@@ -66,8 +68,11 @@ struct figures {
     double ratio, low, high;
     double cpu_ms_per_frame;
     uint64_t n_frames, n_missed;
+    uint64_t n_alone_frames, n_alone_missed;
     double samples_per_s, samples_per_s_on, samples_per_s_off;
-    double of_best_fixed, of_pytorch;
+    double of_best_fixed, best_low, best_high;
+    double of_pytorch;
+    double samples[PAIRS_MAX];
     double cpu_s_per_sample;
     uint64_t n_switches, n_explored;
 };
@@ -89,8 +94,8 @@ cygnet_status interference_figures(struct figures *out, const struct runs *runs,
                                    size_t n_runs, size_t which, enum part part,
                                    cygnet_error *err);
 
-/* Fills what compares with the others of the same mode and part. */
-void interference_compare(struct figures *figures, size_t n);
+/* Fills what compares with the others of the same mode and part. Errors: ENOMEM. */
+cygnet_status interference_compare(struct figures *figures, size_t n, cygnet_error *err);
 
 /* One JSON object a row. Errors: ENOMEM, ESTORAGE. */
 cygnet_status interference_write(FILE *file, const struct figures *figures, size_t n,

@@ -93,6 +93,15 @@ static bool collect_all(struct tail *tail, const struct runs *runs, size_t n_run
     return done;
 }
 
+static uint64_t count_missed(const struct tail_side *side)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < side->n; i++)
+        n += (uint64_t)(side->values[i] / FRAME_MS);
+    return n;
+}
+
 static cygnet_status fill_frames(struct figures *out, struct tail *tail,
                                  cygnet_error *err)
 {
@@ -103,8 +112,9 @@ static cygnet_status fill_frames(struct figures *out, struct tail *tail,
     out->low = ratio.low;
     out->high = ratio.high;
     out->n_frames = tail->beside.n;
-    for (size_t i = 0; i < tail->beside.n; i++)
-        out->n_missed += (uint64_t)(tail->beside.values[i] / FRAME_MS);
+    out->n_missed = count_missed(&tail->beside);
+    out->n_alone_frames = tail->alone.n;
+    out->n_alone_missed = count_missed(&tail->alone);
     out->alone_frame_p99 = tail_quantile(tail->alone.values, tail->alone.n, 0.99);
     out->frame_p50 = tail_quantile(tail->beside.values, tail->beside.n, 0.5);
     out->frame_p99 = tail_quantile(tail->beside.values, tail->beside.n, 0.99);
@@ -185,8 +195,10 @@ static void fill_steps(struct figures *out, const struct runs *runs)
 
     for (uint32_t p = 0; p < runs->options->pairs; p++) {
         const struct record *record = &runs->pairs[p].beside;
+        double before = sums.samples[0] + sums.samples[1];
 
         add_window(&sums, runs, record, out->part);
+        out->samples[p] = sums.samples[0] + sums.samples[1] - before;
         out->n_switches += record->n_switches;
         out->n_explored += record->n_explored;
     }
@@ -211,6 +223,8 @@ cygnet_status interference_figures(struct figures *out, const struct runs *runs,
                             .window_s =
                                 1e-3 * interference_window_ms(own->options, own->mode),
                             .of_best_fixed = (double)NAN,
+                            .best_low = (double)NAN,
+                            .best_high = (double)NAN,
                             .of_pytorch = (double)NAN,
                             .samples_per_s = (double)NAN,
                             .samples_per_s_on = (double)NAN,
@@ -223,20 +237,48 @@ cygnet_status interference_figures(struct figures *out, const struct runs *runs,
     return st;
 }
 
-void interference_compare(struct figures *figures, size_t n)
+/* Of the fixed choices, the one with the most samples; -1: there is none. */
+static int find_best_fixed(const struct figures *figures, size_t n)
 {
-    double best = (double)NAN, pytorch = (double)NAN;
+    int best = -1;
 
     for (size_t i = 0; i < n; i++) {
-        const struct figures *f = &figures[i];
-
-        if (scenario_is_fixed(f->scenario))
-            best = fmax(best, f->samples_per_s);
-        if (strcmp(f->scenario->name, "pytorch") == 0)
-            pytorch = f->samples_per_s;
+        if (scenario_is_fixed(figures[i].scenario) &&
+            (best < 0 || figures[i].samples_per_s > figures[best].samples_per_s))
+            best = (int)i;
     }
+    return best;
+}
+
+static cygnet_status compare_with_best(struct figures *f, const struct figures *best,
+                                       cygnet_error *err)
+{
+    struct tail_ratio ratio;
+    cygnet_status st;
+
+    if (isnan(f->samples_per_s))
+        return CYGNET_OK;
+    st = tail_sums(&ratio, f->samples, best->samples, f->pairs, err);
+    f->of_best_fixed = ratio.ratio;
+    f->best_low = ratio.low;
+    f->best_high = ratio.high;
+    return st;
+}
+
+cygnet_status interference_compare(struct figures *figures, size_t n, cygnet_error *err)
+{
+    int best = find_best_fixed(figures, n);
+    double pytorch = (double)NAN;
+    cygnet_status st = CYGNET_OK;
+
     for (size_t i = 0; i < n; i++) {
-        figures[i].of_best_fixed = figures[i].samples_per_s / best;
+        if (strcmp(figures[i].scenario->name, "pytorch") == 0)
+            pytorch = figures[i].samples_per_s;
+    }
+    for (size_t i = 0; i < n && st == CYGNET_OK; i++) {
         figures[i].of_pytorch = figures[i].samples_per_s / pytorch;
+        if (best >= 0)
+            st = compare_with_best(&figures[i], &figures[best], err);
     }
+    return st;
 }

@@ -11,11 +11,12 @@ static const char *part_name(const struct figures *f)
     return f->part == PART_ONSET ? "onset" : "steady";
 }
 
-static void put_interval(struct json_builder *b, const struct figures *f)
+static void put_interval(struct json_builder *b, const char *name, double low,
+                         double high)
 {
-    json_open_array(b, "ci95");
-    json_put_double(b, NULL, f->low);
-    json_put_double(b, NULL, f->high);
+    json_open_array(b, name);
+    json_put_double(b, NULL, low);
+    json_put_double(b, NULL, high);
     json_close(b);
 }
 
@@ -29,10 +30,12 @@ static void put_frames(struct json_builder *b, const struct figures *f)
     json_put_double(b, "frame_p99_ms", f->frame_p99);
     json_put_double(b, "alone_frame_p99_ms", f->alone_frame_p99);
     json_put_double(b, "frame_p99_ratio", f->ratio);
-    put_interval(b, f);
+    put_interval(b, "ci95", f->low, f->high);
     json_put_double(b, "frame_cpu_ms_p50", f->cpu_ms_per_frame);
     json_put_u64(b, "frames", f->n_frames);
     json_put_u64(b, "missed_frames", f->n_missed);
+    json_put_u64(b, "alone_frames", f->n_alone_frames);
+    json_put_u64(b, "alone_missed_frames", f->n_alone_missed);
 }
 
 static void put_steps(struct json_builder *b, const struct figures *f)
@@ -41,6 +44,7 @@ static void put_steps(struct json_builder *b, const struct figures *f)
     json_put_double(b, "samples_per_s_foreground_on", f->samples_per_s_on);
     json_put_double(b, "samples_per_s_foreground_off", f->samples_per_s_off);
     json_put_double(b, "samples_of_best_fixed", f->of_best_fixed);
+    put_interval(b, "samples_of_best_fixed_ci95", f->best_low, f->best_high);
     json_put_double(b, "samples_of_pytorch", f->of_pytorch);
     json_put_double(b, "cpu_s_per_sample", f->cpu_s_per_sample);
     json_put_u64(b, "switches", f->n_switches);

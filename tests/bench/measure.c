@@ -2,6 +2,7 @@
 #include "tests/bench/measure.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +62,8 @@ uint64_t measure_page_faults(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_minflt : 0;
 }
 
-/* Second number of the thread's schedstat. */
-static bool thread_waited(uint64_t *out, const char *thread)
+/* The first two numbers of the thread's schedstat: it ran, and waited, for so long. */
+static bool thread_times(uint64_t *ran, uint64_t *waited, const char *thread)
 {
     char path[300];
     char line[128];
@@ -76,11 +77,35 @@ static bool thread_waited(uint64_t *out, const char *thread)
     if (!fgets(line, sizeof(line), file))
         line[0] = '\0';
     (void)fclose(file);
-    (void)strtoull(line, &end, 10);
+    *ran = strtoull(line, &end, 10);
     if (*end != ' ')
         return false;
-    *out = strtoull(end, NULL, 10);
+    *waited = strtoull(end, NULL, 10);
     return true;
+}
+
+uint64_t measure_thread_cpu_ns(int32_t thread)
+{
+    uint64_t ran = 0, waited;
+    char name[16];
+
+    (void)snprintf(name, sizeof(name), "%" PRId32, thread);
+    return thread_times(&ran, &waited, name) ? ran : 0;
+}
+
+size_t measure_threads(int32_t out[MEASURE_THREADS])
+{
+    DIR *folder = opendir("/proc/self/task");
+    const struct dirent *entry;
+    size_t n = 0;
+
+    while (folder && n < MEASURE_THREADS && (entry = readdir(folder))) {
+        if (entry->d_name[0] != '.')
+            out[n++] = (int32_t)strtol(entry->d_name, NULL, 10);
+    }
+    if (folder)
+        (void)closedir(folder);
+    return n;
 }
 
 bool measure_waited_ns(uint64_t *out)
@@ -91,9 +116,9 @@ bool measure_waited_ns(uint64_t *out)
 
     *out = 0;
     while (folder && (entry = readdir(folder))) {
-        uint64_t waited;
+        uint64_t ran, waited;
 
-        if (entry->d_name[0] != '.' && thread_waited(&waited, entry->d_name)) {
+        if (entry->d_name[0] != '.' && thread_times(&ran, &waited, entry->d_name)) {
             *out += waited;
             known = true;
         }

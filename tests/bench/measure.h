@@ -23,6 +23,14 @@ uint64_t measure_cpu_ns(void);
  * cores (/proc/self/task/N/schedstat). False: the system does not say. */
 bool measure_waited_ns(uint64_t *out);
 
+/* The threads of this process, at most MEASURE_THREADS of them; returns how many. */
+enum { MEASURE_THREADS = 256 };
+
+size_t measure_threads(int32_t out[MEASURE_THREADS]);
+
+/* CPU time of one of them. 0: the system does not say. */
+uint64_t measure_thread_cpu_ns(int32_t thread);
+
 /* One measured step. */
 struct sample {
     uint64_t wall_ns;

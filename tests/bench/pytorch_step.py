@@ -10,6 +10,7 @@ no torch.
 """
 
 import argparse
+import inspect
 import json
 import os
 import pathlib
@@ -68,6 +69,13 @@ def set_threads(torch, n_threads):
     torch.set_num_interop_threads(1)
 
 
+def optimiser_of(torch, wanted):
+    """The way of SGD wanted or, where this PyTorch is too old for it, the next best."""
+    ways = ["fused", "foreach", "loop"]
+    known = inspect.signature(torch.optim.SGD.__init__).parameters
+    return next(w for w in ways[ways.index(wanted) :] if w == "loop" or w in known)
+
+
 class Case:
     def __init__(self, torch, torch_zoo, options):
         torch.manual_seed(options.seed)
@@ -78,10 +86,10 @@ class Case:
         if options.layout == "channels_last" and self.x.dim() == 4:
             self.net = self.net.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)
-        how = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {}}
+        self.how = optimiser_of(torch, options.optimiser)
         self.optimiser = torch.optim.SGD(
             self.net.parameters(), lr=options.lr, momentum=0.9, weight_decay=0.0005,
-            **how[options.optimiser],
+            **{self.how: True} if self.how != "loop" else {},
         )  # fmt: skip
         self.loss = torch_zoo.loss
 
@@ -114,7 +122,7 @@ def measure(torch, torch_zoo, options):
     return {
         "engine": f"pytorch {torch.__version__}",
         "layout": options.layout,
-        "optimiser": options.optimiser,
+        "optimiser": case.how,
         "model": options.model,
         "input": "x".join(map(str, options.input)),
         "classes": options.classes,

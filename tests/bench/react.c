@@ -7,6 +7,7 @@
 #include "tests/bench/trainer.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -16,13 +17,16 @@
 #define BACK_GIVE_UP_MS 30e3
 #define START_MS 100.0
 
-/* Times of all loads, and how many there were; what never happened is not among
- * them. */
-struct times {
-    double *ms;
-    size_t n;
+/* Of one load; NaN: it never happened. back_ms counts from the load's end. */
+struct trial {
+    double diagnosed_ms;
+    double decided_ms;
+    double back_ms;
 };
 
+/* trials       (options->loads) those that count, n_trials of them
+ * n_attempts   loads that were to come, with those that were left out because something
+ *              else was in the way */
 struct react {
     const struct controller_options *options;
     struct trainer_options trainer_options;
@@ -30,8 +34,9 @@ struct react {
     struct child load;
     atomic_bool is_over;
     uint32_t n_threads; /* all of them */
-    struct times diagnosed, decided, back;
-    uint32_t n_disturbed; /* loads that were left out: something else was in the way */
+    struct trial *trials;
+    uint32_t n_trials;
+    uint32_t n_attempts;
 };
 
 static void *train(void *arg)
@@ -48,9 +53,12 @@ static void *train(void *arg)
     return NULL;
 }
 
-static void add(struct times *times, double ms)
+static bool is_quiet(const struct react *r)
 {
-    times->ms[times->n++] = ms;
+    struct swan_peek peek;
+
+    swan_peek(&peek, r->trainer.swan);
+    return peek.n_threads >= r->n_threads && peek.disturbance == DISTURBANCE_NONE;
 }
 
 /* Until all cores have been in use for a while, with nothing in the way. */
@@ -60,11 +68,9 @@ static bool wait_for_quiet(struct react *r)
 
     while (record_now_ms() - began < 1e3 * r->options->patience_s &&
            !atomic_load(&r->is_over)) {
-        struct swan_peek peek;
         double now = record_now_ms();
 
-        swan_peek(&peek, r->trainer.swan);
-        if (peek.n_threads < r->n_threads || peek.disturbance != DISTURBANCE_NONE)
+        if (!is_quiet(r))
             quiet_from = now;
         if (now - quiet_from > QUIET_MS)
             return true;
@@ -73,45 +79,49 @@ static bool wait_for_quiet(struct react *r)
     return false;
 }
 
-/* From the load's beginning to its end. */
-static void watch_load(struct react *r, double from, double until)
+/* What would be seen of a load that has not begun yet is something else. */
+static bool stays_quiet(struct react *r, double until)
 {
-    bool is_diagnosed = false, is_decided = false;
+    bool stays = true;
 
-    record_sleep_until(from);
-    while (record_now_ms() < until && !(is_diagnosed && is_decided)) {
+    while (record_now_ms() < until && stays) {
+        stays = is_quiet(r);
+        record_sleep_until(fmin(record_now_ms() + LOOK_MS, until));
+    }
+    return stays && is_quiet(r);
+}
+
+/* From the load's beginning to its end. */
+static void watch_load(struct trial *trial, struct react *r, double from, double until)
+{
+    while (record_now_ms() < until &&
+           (isnan(trial->diagnosed_ms) || isnan(trial->decided_ms))) {
         struct swan_peek peek;
         double now;
 
         swan_peek(&peek, r->trainer.swan);
         now = record_now_ms();
-        if (!is_diagnosed && peek.disturbance != DISTURBANCE_NONE) {
-            is_diagnosed = true;
-            add(&r->diagnosed, now - from);
-        }
-        if (!is_decided && peek.n_threads < r->n_threads) {
-            is_decided = true;
-            add(&r->decided, now - from);
-        }
+        if (isnan(trial->diagnosed_ms) && peek.disturbance != DISTURBANCE_NONE)
+            trial->diagnosed_ms = now - from;
+        if (isnan(trial->decided_ms) && peek.n_threads < r->n_threads)
+            trial->decided_ms = now - from;
         record_sleep_until(now + LOOK_MS);
     }
     record_sleep_until(until);
 }
 
 /* From the load's end; nothing if training never left. */
-static void watch_return(struct react *r, double until)
+static void watch_return(struct trial *trial, struct react *r, double until)
 {
-    struct swan_peek peek;
-
-    swan_peek(&peek, r->trainer.swan);
-    if (peek.n_threads >= r->n_threads)
+    if (isnan(trial->decided_ms))
         return;
     while (record_now_ms() - until < BACK_GIVE_UP_MS && !atomic_load(&r->is_over)) {
+        struct swan_peek peek;
         double now = record_now_ms();
 
         swan_peek(&peek, r->trainer.swan);
         if (peek.n_threads >= r->n_threads) {
-            add(&r->back, now - until);
+            trial->back_ms = now - until;
             return;
         }
         record_sleep_until(now + LOOK_MS);
@@ -120,22 +130,27 @@ static void watch_return(struct react *r, double until)
 
 static cygnet_status load_once(struct react *r, cygnet_error *err)
 {
+    struct trial trial = {(double)NAN, (double)NAN, (double)NAN};
     char line[64];
     double from, until;
+    bool counts;
     cygnet_status st;
 
-    if (!wait_for_quiet(r)) {
-        r->n_disturbed++;
+    r->n_attempts++;
+    if (!wait_for_quiet(r))
         return CYGNET_OK;
-    }
     from = record_now_ms() + START_MS;
     until = from + 1e3 * r->options->load_s;
     st = child_tell_window(&r->load, from, until, err);
     if (st != CYGNET_OK)
         return st;
-    watch_load(r, from, until);
+    counts = stays_quiet(r, from);
+    watch_load(&trial, r, from, until);
     st = child_expect(&r->load, "done", line, sizeof(line), err);
-    watch_return(r, until);
+    if (!counts)
+        return st;
+    watch_return(&trial, r, until);
+    r->trials[r->n_trials++] = trial;
     return st;
 }
 
@@ -162,41 +177,82 @@ static cygnet_status load_often(struct react *r, cygnet_error *err)
     error = pthread_create(&thread, NULL, train, r);
     if (error != 0)
         return complain(err, CYGNET_ENOMEM, error, "no thread to train on");
-    for (uint32_t i = 0; i < r->options->loads && st == CYGNET_OK; i++) {
-        if (!atomic_load(&r->is_over))
-            st = load_once(r, err);
-    }
+    while (r->n_trials < r->options->loads && r->n_attempts < r->options->attempts &&
+           st == CYGNET_OK && !atomic_load(&r->is_over))
+        st = load_once(r, err);
     atomic_store(&r->is_over, true);
     (void)pthread_join(thread, NULL);
     return st == CYGNET_OK ? r->trainer.status : st;
 }
 
-static cygnet_status report(struct react *r, cygnet_error *err)
+enum time { TIME_DIAGNOSED, TIME_DECIDED, TIME_BACK, N_TIMES };
+
+static const struct {
+    const char *count;
+    const char *name;
+    const char *says;
+} times[N_TIMES] = {
+    {"diagnosed", "diagnosed_ms", "load to diagnosis"},
+    {"decided", "decided_ms", "load to decision"},
+    {"returned", "back_ms", "end of load to all cores"},
+};
+
+static double time_of(const struct trial *trial, enum time time)
+{
+    if (time == TIME_DIAGNOSED)
+        return trial->diagnosed_ms;
+    return time == TIME_DECIDED ? trial->decided_ms : trial->back_ms;
+}
+
+/* What never happened is not among the times, but shows in their number. */
+static void report_times(struct json_builder *b, const struct react *r, double *ms)
+{
+    for (enum time t = TIME_DIAGNOSED; t < N_TIMES; t++) {
+        size_t n = 0;
+
+        for (uint32_t i = 0; i < r->n_trials; i++) {
+            ms[n] = time_of(&r->trials[i], t);
+            n += isnan(ms[n]) ? 0 : 1;
+        }
+        controller_say_times(r->options, times[t].says, ms, n);
+        json_put_u64(b, times[t].count, n);
+        controller_put_times(b, times[t].name, ms, n);
+    }
+}
+
+static void put_trials(struct json_builder *b, const struct react *r)
+{
+    json_open_array(b, "trials");
+    for (uint32_t i = 0; i < r->n_trials; i++) {
+        json_open_object(b, NULL);
+        for (enum time t = TIME_DIAGNOSED; t < N_TIMES; t++)
+            json_put_double(b, times[t].name, time_of(&r->trials[i], t));
+        json_close(b);
+    }
+    json_close(b);
+}
+
+static cygnet_status report(struct react *r, double *ms, cygnet_error *err)
 {
     const struct controller_options *o = r->options;
     struct json_builder *b = controller_row(o, "react");
     struct swan_counters counters;
 
     swan_count(&counters, r->trainer.swan);
-    controller_say_times(o, "load to diagnosis", r->diagnosed.ms, r->diagnosed.n);
-    controller_say_times(o, "load to decision", r->decided.ms, r->decided.n);
-    controller_say_times(o, "end of load to all cores", r->back.ms, r->back.n);
-    if (o->speaks)
-        printf("%u loads, %u of them left out for want of quiet; longest vacate %.2f ms, "
-               "%llu "
-               "switches\n",
-               o->loads, r->n_disturbed, counters.vacate_ms,
-               (unsigned long long)counters.n_switches);
     json_put_u64(b, "loads", o->loads);
-    json_put_u64(b, "loads_left_out", r->n_disturbed);
-    json_put_u64(b, "diagnosed", r->diagnosed.n);
-    controller_put_times(b, "diagnosed_ms", r->diagnosed.ms, r->diagnosed.n);
-    json_put_u64(b, "decided", r->decided.n);
-    controller_put_times(b, "decided_ms", r->decided.ms, r->decided.n);
-    json_put_u64(b, "returned", r->back.n);
-    controller_put_times(b, "back_ms", r->back.ms, r->back.n);
+    json_put_u64(b, "attempts", r->n_attempts);
+    json_put_u64(b, "loads_left_out", r->n_attempts - r->n_trials);
+    json_put_u64(b, "loads_that_count", r->n_trials);
+    report_times(b, r, ms);
+    put_trials(b, r);
     json_put_double(b, "longest_vacate_ms", counters.vacate_ms);
     json_put_u64(b, "switches", counters.n_switches);
+    if (o->speaks)
+        printf("%" PRIu32 " loads of %" PRIu32 " that were wanted count, %" PRIu32
+               " were left out for want of quiet; longest vacate %.2f ms, %" PRIu64
+               " switches\n",
+               r->n_trials, o->loads, r->n_attempts - r->n_trials, counters.vacate_ms,
+               counters.n_switches);
     return controller_write(o, b, err);
 }
 
@@ -210,11 +266,9 @@ static cygnet_status open_react(struct react *r, const struct controller_options
     trainer_options_init(t);
     t->workload = o->workload;
     t->is_normal = true;
-    r->diagnosed.ms = calloc(o->loads, sizeof(double));
-    r->decided.ms = calloc(o->loads, sizeof(double));
-    r->back.ms = calloc(o->loads, sizeof(double));
+    r->trials = calloc(o->loads, sizeof(*r->trials));
     st = trainer_open(&r->trainer, t, err);
-    if (st == CYGNET_OK && (!r->diagnosed.ms || !r->decided.ms || !r->back.ms))
+    if (st == CYGNET_OK && !r->trials)
         st = complain(err, CYGNET_ENOMEM, 0, "out of memory for loads");
     if (st == CYGNET_OK)
         st = trainer_warm_up(&r->trainer);
@@ -225,17 +279,19 @@ static cygnet_status open_react(struct react *r, const struct controller_options
 
 cygnet_status controller_react(const struct controller_options *o, cygnet_error *err)
 {
+    double *ms = calloc((size_t)o->loads + 1, sizeof(*ms));
     struct react r = {.n_threads = 0};
     cygnet_status st = open_react(&r, o, err);
 
+    if (st == CYGNET_OK && !ms)
+        st = complain(err, CYGNET_ENOMEM, 0, "out of memory for loads");
     if (st == CYGNET_OK)
         st = load_often(&r, err);
     if (st == CYGNET_OK)
-        st = report(&r, err);
+        st = report(&r, ms, err);
     (void)child_end(&r.load, st != CYGNET_OK);
     trainer_close(&r.trainer);
-    free(r.diagnosed.ms);
-    free(r.decided.ms);
-    free(r.back.ms);
+    free(r.trials);
+    free(ms);
     return st;
 }

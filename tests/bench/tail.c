@@ -159,3 +159,77 @@ cygnet_status tail_compare(struct tail_ratio *out, struct tail *tail, double q,
     return is_sorted ? CYGNET_OK
                      : complain(err, CYGNET_ENOMEM, 0, "out of memory for a bootstrap");
 }
+
+static double draw_sums(struct rng *rng, const double *a, const double *b, size_t n)
+{
+    double sum_a = 0.0, sum_b = 0.0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t at = rng_below(rng, n);
+
+        sum_a += a[at];
+        sum_b += b[at];
+    }
+    return sum_a / sum_b;
+}
+
+cygnet_status tail_sums(struct tail_ratio *out, const double *a, const double *b,
+                        size_t n, cygnet_error *err)
+{
+    double *ratios = calloc(N_DRAWS, sizeof(*ratios));
+    double sum_a = 0.0, sum_b = 0.0;
+    struct rng rng;
+
+    *out = (struct tail_ratio){(double)NAN, (double)NAN, (double)NAN};
+    if (!ratios)
+        return complain(err, CYGNET_ENOMEM, 0, "out of memory for a bootstrap");
+    for (size_t i = 0; i < n; i++) {
+        sum_a += a[i];
+        sum_b += b[i];
+    }
+    out->ratio = sum_a / sum_b;
+    rng_init(&rng, 0, "bootstrap", 0);
+    for (size_t i = 0; i < N_DRAWS && n > 1; i++)
+        ratios[i] = draw_sums(&rng, a, b, n);
+    if (n > 1) {
+        out->low = tail_quantile(ratios, N_DRAWS, 0.025);
+        out->high = tail_quantile(ratios, N_DRAWS, 0.975);
+    }
+    free(ratios);
+    return CYGNET_OK;
+}
+
+static void bootstrap_median(struct tail_middle *out, const double *values, size_t n,
+                             double *drawn, double *medians)
+{
+    struct rng rng;
+
+    rng_init(&rng, 0, "bootstrap", 0);
+    for (size_t i = 0; i < N_DRAWS; i++) {
+        for (size_t j = 0; j < n; j++)
+            drawn[j] = values[rng_below(&rng, n)];
+        medians[i] = tail_quantile(drawn, n, 0.5);
+    }
+    out->low = tail_quantile(medians, N_DRAWS, 0.025);
+    out->high = tail_quantile(medians, N_DRAWS, 0.975);
+}
+
+cygnet_status tail_median(struct tail_middle *out, const double *values, size_t n,
+                          cygnet_error *err)
+{
+    double *drawn = calloc(n + 1, sizeof(*drawn));
+    double *medians = calloc(N_DRAWS, sizeof(*medians));
+    bool has_memory = drawn && medians;
+
+    *out = (struct tail_middle){(double)NAN, (double)NAN, (double)NAN};
+    if (has_memory && n > 0) {
+        memcpy(drawn, values, n * sizeof(*drawn));
+        out->median = tail_quantile(drawn, n, 0.5);
+    }
+    if (has_memory && n > 1)
+        bootstrap_median(out, values, n, drawn, medians);
+    free(drawn);
+    free(medians);
+    return has_memory ? CYGNET_OK
+                      : complain(err, CYGNET_ENOMEM, 0, "out of memory for a bootstrap");
+}

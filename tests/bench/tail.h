@@ -42,4 +42,22 @@ struct tail_ratio {
 cygnet_status tail_compare(struct tail_ratio *out, struct tail *tail, double q,
                            cygnet_error *err);
 
+/* The sum of `a` over that of `b`, which were measured in pairs, and the 95 % interval of
+ * a bootstrap that draws whole pairs. As tail_compare.
+ * Errors: ENOMEM. */
+cygnet_status tail_sums(struct tail_ratio *out, const double *a, const double *b,
+                        size_t n, cygnet_error *err);
+
+/* NaN: not known. */
+struct tail_middle {
+    double median;
+    double low, high;
+};
+
+/* The median of values and the 95 % interval of a bootstrap over them (2,000 draws, the
+ * percentile method). The interval is NaN with fewer than two.
+ * Errors: ENOMEM. */
+cygnet_status tail_median(struct tail_middle *out, const double *values, size_t n,
+                          cygnet_error *err);
+
 #endif

@@ -1,6 +1,8 @@
 /* Quantiles and the bootstrap over pairs, on values made by hand. */
 #include "tests/bench/tail.h"
 
+#include "base/rng.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -119,6 +121,82 @@ static void test_without_values_nothing_is_known(void **state)
     assert_true(isnan(r.ratio) && isnan(r.low) && isnan(r.high));
 }
 
+/* ---- Sums --------------------------------------------------------------------- */
+
+static void test_sums_are_compared_in_pairs(void **state)
+{
+    double a[20], b[20];
+    struct tail_ratio r;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) { /* fast and slow times, the same for both */
+        b[i] = i % 2 ? 100 : 10;
+        a[i] = 0.9 * b[i];
+    }
+    assert_int_equal(tail_sums(&r, a, b, 20, NULL), CYGNET_OK);
+    assert_true(fabs(r.ratio - 0.9) < 1e-12);
+    assert_true(fabs(r.low - 0.9) < 1e-12 && fabs(r.high - 0.9) < 1e-12);
+    a[1] = 190; /* one pair that was otherwise makes it wide */
+    assert_int_equal(tail_sums(&r, a, b, 20, NULL), CYGNET_OK);
+    assert_true(r.low < 0.91 && r.high > 1.05 && r.ratio > r.low && r.ratio < r.high);
+    assert_int_equal(tail_sums(&r, a, b, 1, NULL), CYGNET_OK);
+    assert_true(r.ratio == 0.9 && isnan(r.low) && isnan(r.high));
+}
+
+/* ---- Medians ----------------------------------------------------------------- */
+
+static struct tail_middle median_of(const double *values, size_t n)
+{
+    struct tail_middle out;
+
+    assert_int_equal(tail_median(&out, values, n, NULL), CYGNET_OK);
+    return out;
+}
+
+static void test_a_median_of_nothing_is_not_known_and_of_one_has_no_interval(void **state)
+{
+    const double one = 3;
+    struct tail_middle m = median_of(NULL, 0);
+
+    (void)state;
+    assert_true(isnan(m.median) && isnan(m.low) && isnan(m.high));
+    m = median_of(&one, 1);
+    assert_true(m.median == 3 && isnan(m.low) && isnan(m.high));
+}
+
+static void test_wild_values_move_no_median(void **state)
+{
+    double values[200];
+    struct tail_middle m;
+
+    (void)state;
+    for (int i = 0; i < 200; i++)
+        values[i] = i < 40 ? 1e6 : 2;
+    m = median_of(values, 200);
+    assert_true(m.median == 2 && m.low == 2 && m.high == 2);
+}
+
+/* Of 100 samples of 50 values, about 95 intervals hold the true median. */
+static void test_intervals_of_medians_hold_the_true_one(void **state)
+{
+    int held = 0;
+    struct rng rng;
+
+    (void)state;
+    rng_init(&rng, 7, "coverage", 0);
+    for (int sample = 0; sample < 100; sample++) {
+        double values[50];
+        struct tail_middle m;
+
+        for (int i = 0; i < 50; i++)
+            values[i] = rng_normal(&rng) + (rng_uniform(&rng) < 0.1 ? 30 : 0);
+        m = median_of(values, 50);
+        assert_true(m.low <= m.median && m.median <= m.high);
+        held += m.low <= 0.14 && m.high >= 0.14; /* Phi(0.14) is 0.5 / 0.9 */
+    }
+    assert_in_range(held, 88, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +207,11 @@ int main(void)
         cmocka_unit_test(test_one_pair_has_no_interval),
         cmocka_unit_test(test_a_pair_without_values_does_not_spoil_the_interval),
         cmocka_unit_test(test_without_values_nothing_is_known),
+        cmocka_unit_test(test_sums_are_compared_in_pairs),
+        cmocka_unit_test(
+            test_a_median_of_nothing_is_not_known_and_of_one_has_no_interval),
+        cmocka_unit_test(test_wild_values_move_no_median),
+        cmocka_unit_test(test_intervals_of_medians_hold_the_true_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,18 @@ static cygnet_status stay_on(uint32_t core, cygnet_error *err)
                     strerror(errno));
 }
 
+static cygnet_status make_workload(struct trainer *t, cygnet_error *err)
+{
+    const struct trainer_options *o = t->options;
+    struct nn_executor *executor = swan_executor(t->swan);
+
+    if (o->shared)
+        return CYGNET_OK;
+    if (o->wrap)
+        executor = o->wrap(executor, o->user);
+    return workload_init(&t->own, &o->workload, executor, err);
+}
+
 cygnet_status trainer_open(struct trainer *t, const struct trainer_options *options,
                            cygnet_error *err)
 {
@@ -68,6 +80,7 @@ cygnet_status trainer_open(struct trainer *t, const struct trainer_options *opti
     cygnet_status st = read_policy(&swan.policy, options->policy, err);
 
     *t = (struct trainer){.options = options, .err = err};
+    t->workload = options->shared ? options->shared : &t->own;
     t->record.batch = options->workload.batch;
     bytes_init(&t->profile, PROFILE_MAX_BYTES, NULL);
     if (st == CYGNET_OK)
@@ -75,13 +88,13 @@ cygnet_status trainer_open(struct trainer *t, const struct trainer_options *opti
     if (st == CYGNET_OK)
         st = swan_create(&t->swan, &swan, err);
     if (st == CYGNET_OK)
-        st = workload_init(&t->workload, &options->workload, swan_executor(t->swan), err);
+        st = make_workload(t, err);
     return st;
 }
 
 void trainer_close(struct trainer *t)
 {
-    workload_clear(&t->workload);
+    workload_clear(&t->own);
     swan_destroy(t->swan);
     bytes_clear(&t->profile);
     record_clear(&t->record);
@@ -93,7 +106,7 @@ static void step(void *arg)
     double loss;
 
     if (t->status == CYGNET_OK)
-        t->status = workload_step(&t->workload, &loss, t->err);
+        t->status = workload_step(t->workload, &loss, t->err);
 }
 
 cygnet_status trainer_warm_up(struct trainer *t)

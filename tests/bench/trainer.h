@@ -13,7 +13,11 @@ enum { ANY_CORE = 65535, TRAINER_WARM_UP = 3 /* steps */ };
  * threads    most of them; 0: as many as there are cores
  * core       that the whole process stays on; ANY_CORE: none
  * is_normal  threads at the usual priority, not SCHED_IDLE
- * is_placed  threads are held on their cores */
+ * is_placed  threads are held on their cores
+ * shared     NULL, or what is trained: on an executor that leads to this trainer's
+ *            whenever it trains. Borrowed; workload names it all the same
+ * wrap       NULL, or makes the executor that the workload is created on; not with a
+ *            shared one */
 struct trainer_options {
     struct workload_options workload;
     const char *policy;
@@ -22,15 +26,20 @@ struct trainer_options {
     uint32_t core;
     bool is_normal;
     bool is_placed;
+    struct workload *shared;
+    struct nn_executor *(*wrap)(struct nn_executor *inner, void *user);
+    void *user;
 };
 
-/* profile  what the engine has learnt in earlier trainings
+/* own      trained unless a workload is shared
+ * profile  what the engine has learnt in earlier trainings
  * record   steps of the present or last training
  * status   of the first step that failed; err says why */
 struct trainer {
     const struct trainer_options *options;
     struct swan *swan;
-    struct workload workload;
+    struct workload own;
+    struct workload *workload;
     struct bytes profile;
     struct record record;
     cygnet_status status;

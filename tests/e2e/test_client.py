@@ -77,6 +77,51 @@ def test_json_lines_tell_a_round_from_start_to_end(coordinator, client):
     assert last["bytes_up"] > 0 and last["loss_last"] > 0
 
 
+def read_model(path):
+    """{name: (dtype, raw bytes)} of a safetensors file."""
+    raw = path.read_bytes()
+    (n,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + n])
+    header.pop("__metadata__", None)
+    at = 8 + n
+    return {
+        name: (e["dtype"], raw[at + e["data_offsets"][0] : at + e["data_offsets"][1]])
+        for name, e in header.items()
+    }
+
+
+BATCH_NORMS = [
+    "--model", "ds_cnn:channels=8,layers=1", "--classes", "10", "--input", "1x8x8",
+    "--population", "test", "--seed", "3", "--eval", "digits", "--rounds", "3",
+    "--participants", "2", "--epochs", "1", "--batch", "16", "--lr", "0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", ["none", "int8", "weights"])
+def test_a_model_with_batch_norms_is_trained(start_coordinator, client, tmp_path, codec):
+    out = tmp_path / "model.safetensors"
+    server = start_coordinator(
+        *BATCH_NORMS, "--codec", codec, "--out-model", out, "--exit-when-finished",
+        defaults=False,
+    )  # fmt: skip
+    clients = [client(server, i, 2, "--until-done", "--log", "json") for i in range(2)]
+    steps = 0
+    for process in clients:
+        assert process.wait() == 0, process.stderr
+        events = [json.loads(line) for line in process.stdout.splitlines()]
+        done = [e for e in events if e["outcome"] == "completed"]
+        assert done and all(e["step"] == done[0]["step"] for e in done)
+        steps = done[0]["step"]
+    assert server.process.wait() == 0
+    model = read_model(out)
+    dtype, count = model["bn1.num_batches_tracked"]
+    assert dtype == "I64"
+    assert struct.unpack("<q", count)[0] == 3 * steps
+    dtype, variances = model["bn1.running_var"]
+    assert dtype == "F32"
+    assert all(v >= 0 for v in struct.unpack(f"<{len(variances) // 4}f", variances))
+
+
 @pytest.mark.parametrize("policy", ["swan", "greedy", "fixed", "efficient"])
 def test_what_the_engine_learns_is_kept(coordinator, client, tmp_path, policy):
     server = coordinator("--rounds", "2", "--participants", "1")
@@ -89,6 +134,20 @@ def test_what_the_engine_learns_is_kept(coordinator, client, tmp_path, policy):
     assert sum(e.get("n", 0) for e in profile["entries"]) > 0
     explain = json.loads((state / "explain").read_text())
     assert explain["policy"] == policy and explain["why"]
+
+
+@pytest.mark.parametrize(
+    "own, expected",
+    [((), "efficient"), (("--policy", "greedy"), "greedy"), (("--policy", "swan"), "swan")],
+)
+def test_a_task_chooses_the_policy_unless_the_client_does(
+    coordinator, client, tmp_path, own, expected
+):
+    server = coordinator("--rounds", "1", "--participants", "1", "--policy", "efficient")
+    process = client(server, 0, 1, "--until-done", *own)
+    assert process.wait() == 0
+    explain = json.loads((tmp_path / "client-0" / "explain").read_text())
+    assert explain["policy"] == expected
 
 
 def power_model(program, folder, watts):
@@ -146,6 +205,21 @@ def test_a_round_s_energy_budget_ends_its_training(
         server, 0, 1, "--max-round-mj", "2000",
         "--power-model", power_model(program, tmp_path, 100),
     )  # fmt: skip
+    assert process.wait() == 0
+    assert "the energy budget of the round is spent" in process.stdout
+
+
+def test_a_task_s_energy_budget_ends_its_training(
+    coordinator, client, program, tmp_path
+):
+    server = coordinator(
+        "--rounds", "1", "--participants", "1", "--epochs", "3000",
+        "--max-round-mj", "2000",
+    )  # fmt: skip
+    model = power_model(program, tmp_path, 100)
+    process = client(
+        server, 0, 1, "--power-model", model, "--max-round-mj", "1000000000"
+    )
     assert process.wait() == 0
     assert "the energy budget of the round is spent" in process.stdout
 
@@ -288,13 +362,27 @@ def test_a_bad_power_model_is_one_line(program, tmp_path, text, message):
         (["--energy", "battery"], '--energy: "battery" is not plugged or loan'),
         (["--max-round-mj", "-1"], '--max-round-mj: "-1" is not a whole number'),
         (["--battery-mwh", "0"], '--battery-mwh: "0" is not a whole number in 1..1000000'),
+        (["--steps", "3"], "need --model"),
+        (["--model", "lenet5", "--steps", "3", "--epochs", "1"], "exclude each other"),
         (["extra"], 'unknown option "extra"'),
     ],
 )
 def test_a_bad_command_line_is_one_line(program, options, message):
+    if "model" in "".join(options) or "model" in message:
+        options = ["--server", "https://x", "--population", "p", *options]
     done = run_client(program, *options)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_job_that_cannot_be_is_one_line(program, tmp_path):
+    done = run_client(
+        program, "--server", "https://127.0.0.1:1", "--population", "test",
+        "--state-dir", tmp_path / "state", "--model", "perceptron9000",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "job: " in done.stderr and "perceptron9000" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_help_says_what_there_is(program):

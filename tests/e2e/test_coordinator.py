@@ -90,6 +90,15 @@ def test_check_in_answers_with_a_complete_task(start_coordinator):
     assert task["update"]["codec"] == "none"
     assert task["eligibility"]["charging"] == "ignored"
     assert task["requires"] == []
+    assert "execution" not in task
+
+
+def test_tasks_say_how_they_are_to_be_executed(start_coordinator):
+    coordinator = start_coordinator(
+        *ONE, "--policy", "fixed", "--policy-threads", "3", "--max-round-mj", "5000"
+    )
+    task = check_in(coordinator, 1)["task"]
+    assert task["execution"] == {"policy": "fixed", "threads": 3, "max_round_mj": 5000}
 
 
 def test_a_round_closes_and_the_run_finishes(start_coordinator):
@@ -681,6 +690,9 @@ def run_refused(program, tmp_path, *options):
         (["--epochs", "1", "--steps", "1"], "exclude"),
         (["--max-clients", "5"], "--max-clients"),
         (["--max-examples-weight", "2147483649"], "--max-examples-weight"),
+        (["--policy", "bold"], "--policy"),
+        (["--policy", "swan", "--policy-threads", "2"], "--policy-threads"),
+        (["--max-round-mj", "9007199254740992"], "--max-round-mj"),
         (["--nonsense"], "unknown option"),
         (["--seed"], "needs a value"),
         (["--listen", "nowhere"], "--listen"),

@@ -72,6 +72,19 @@ def leftovers(tmp_path):
     return [p for p in tmp_path.iterdir() if p.name.startswith("cygnet-fleet-")]
 
 
+def test_clients_follow_the_policy_of_the_tasks(fleet, tmp_path):
+    run = fleet("--clients", "2", "--rounds", "1000", "--policy", "efficient",
+                "--max-round-mj", "900000000")  # fmt: skip
+    pattern = "cygnet-fleet-*/client-*/explain"
+    wait_for(lambda: len(list(tmp_path.glob(pattern))) == 2, 60, "two explanations")
+    coordinator = children(run)[child(run, "cygnet-coordinator")]
+    assert "--max-round-mj=900000000" in coordinator
+    for path in tmp_path.glob(pattern):
+        assert json.loads(path.read_text())["policy"] == "efficient"
+    run.send_signal(signal.SIGTERM)
+    assert finish(run)[0] == 4
+
+
 def test_the_same_seed_gives_the_same_model_and_a_full_summary(fleet, tmp_path):
     summaries = []
     for name in ("a", "b"):
@@ -187,6 +200,7 @@ def test_a_target_accuracy_ends_the_run_early(fleet, tmp_path):
         (["--clients", "0"], 2, '--clients: "0" is not a whole number in 1..1000'),
         (["--alpha", "1", "--partition", "iid"], 2, "exclude each other"),
         (["--participants", "4", "--clients", "3"], 2, "more than the 3 clients"),
+        (["--policy", "bold"], 2, "is not swan, greedy, fixed or efficient"),
         (["--model", "nonesuch"], 1, "nonesuch"),
         (["--data", "idx:/nonesuch"], 1, "/nonesuch: has no {train,t10k}-"),
         (["--data", "nonesuch"], 1, "is not digits, idx:DIR or cifar10:DIR"),

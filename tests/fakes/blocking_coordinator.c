@@ -42,12 +42,10 @@ static cygnet_status fetch(cygnet_coordinator *c, cygnet_tensors **weights,
 }
 
 static cygnet_status upload(cygnet_coordinator *c, cygnet_receipt *receipt,
-                            const cygnet_task *task, const void *update, size_t len,
-                            cygnet_progress progress, void *user, const cygnet_stop *stop,
-                            cygnet_error *err)
+                            const cygnet_task *task, const cygnet_upload *what,
+                            const cygnet_stop *stop, cygnet_error *err)
 {
-    (void)c, (void)receipt, (void)task, (void)update, (void)len;
-    (void)progress, (void)user, (void)stop;
+    (void)c, (void)receipt, (void)task, (void)what, (void)stop;
     return refuse(err, CYGNET_EPROTOCOL, "nothing was handed out");
 }
 

@@ -163,20 +163,20 @@ static cygnet_receipt count(struct fake_coordinator *fake, const cygnet_task *ta
 }
 
 static cygnet_status upload(cygnet_coordinator *c, cygnet_receipt *receipt,
-                            const cygnet_task *task, const void *update, size_t len,
-                            cygnet_progress progress, void *user, const cygnet_stop *stop,
-                            cygnet_error *err)
+                            const cygnet_task *task, const cygnet_upload *what,
+                            const cygnet_stop *stop, cygnet_error *err)
 {
     struct fake_coordinator *fake = self(c);
     int n = fake->upload.n_calls;
     cygnet_status st = begin(fake, &fake->upload, stop, err);
 
+    fake->last_metrics = *what->metrics;
     if (st != CYGNET_OK && !(fake->upload.lost && st != CYGNET_ECANCELLED))
         return st;
-    progress(len, user);
+    what->progress(what->len, what->user);
     *receipt = n < FAKE_SCRIPT ? fake->receipts[n] : CYGNET_RECEIPT_ACCEPTED;
     if (*receipt == CYGNET_RECEIPT_ACCEPTED)
-        *receipt = count(fake, task, update, len, err);
+        *receipt = count(fake, task, what->update, what->len, err);
     else
         (void)fail(err, CYGNET_EREFUSED, 422, "fake: not wanted");
     return end(fake, st, err);
@@ -202,11 +202,14 @@ static cygnet_status report(cygnet_coordinator *c, const cygnet_task *task,
     struct fake_coordinator *fake = self(c);
     cygnet_status st = begin(fake, &fake->report, stop, err);
 
-    if (st != CYGNET_OK)
+    if (st != CYGNET_OK && !(fake->report.lost && st != CYGNET_ECANCELLED))
         return st;
     fake->last_report = *what;
     (void)snprintf(fake->last_reason, sizeof(fake->last_reason), "%s", what->reason);
-    fake->reported[index_of(task)]++;
+    if (what->outcome == CYGNET_OUTCOME_EVALUATED)
+        fake->evaluated[index_of(task)]++;
+    else
+        fake->reported[index_of(task)]++;
     return end(fake, st, err);
 }
 

@@ -28,7 +28,8 @@ struct fake_script {
  * dies_after  number of calls after which it is dead; 0: never
  * on_call     called at the start of each call; may be NULL
  * on_death    called when it dies; may be NULL
- * accepted    by token: how many contributions were counted */
+ * accepted    by token: how many contributions were counted
+ * evaluated   by token: how many results were received */
 struct fake_coordinator {
     cygnet_coordinator coordinator;
     struct fake_clock *clock;
@@ -52,8 +53,10 @@ struct fake_coordinator {
     int accepted[FAKE_TOKENS];
     uint64_t update_sum[FAKE_TOKENS];
     int reported[FAKE_TOKENS];
+    int evaluated[FAKE_TOKENS];
     cygnet_update_info last_update;
     cygnet_round_report last_report;
+    cygnet_round_report last_metrics; /* of an upload */
     char last_reason[CYGNET_ERROR_MESSAGE_BYTES];
     char last_client_id[64];
     cygnet_check_in last_hello; /* its lists are in last_abilities */

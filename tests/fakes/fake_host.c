@@ -3,6 +3,7 @@
 #include "base/rng.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static int data_open(void **cursor, cygnet_dataset_info *info, const char *collection,
@@ -10,8 +11,8 @@ static int data_open(void **cursor, cygnet_dataset_info *info, const char *colle
 {
     struct fake_host *fake = user;
 
-    (void)collection;
     (void)selector;
+    (void)snprintf(fake->collection, sizeof(fake->collection), "%s", collection);
     fake->n_opens++;
     if (fake->open_code != 0)
         return fake->open_code;
@@ -37,6 +38,13 @@ static int64_t write_row(const struct fake_host *fake, float *x, uint64_t index)
     if ((int64_t)index == fake->nan_at)
         x[0] = (float)NAN;
     return (int64_t)index == fake->bad_label_at ? (int64_t)fake->n_classes : label;
+}
+
+int64_t fake_host_label(const struct fake_host *fake, uint64_t index)
+{
+    float x[64];
+
+    return write_row(fake, x, index);
 }
 
 static int data_read(void *cursor, const uint64_t *indices, const cygnet_batch *batch,

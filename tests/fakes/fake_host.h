@@ -17,6 +17,7 @@
  * ms_per_read  how far the clock moves in each read
  * on_read      called in each read; may be NULL
  * on_phase     called in each event; may be NULL
+ * collection   that was opened last
  * phases       of the events, repetitions left out */
 struct fake_host {
     cygnet_host host;
@@ -39,11 +40,15 @@ struct fake_host {
     int n_opens;
     int n_reads;
     int n_looks;
+    char collection[129];
     cygnet_phase phases[FAKE_HOST_MAX_PHASES];
     int n_phases;
 };
 
 /* Charging, idle, unmetered, 20 examples of 6 inputs and 3 classes. */
 void fake_host_init(struct fake_host *fake, struct fake_clock *clock);
+
+/* Of an example; n_inputs is at most 64. */
+int64_t fake_host_label(const struct fake_host *fake, uint64_t index);
 
 #endif

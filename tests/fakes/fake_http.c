@@ -49,6 +49,7 @@ static void record(struct fake_http *fake, const cygnet_http_request *request)
     to->max_body = request->max_body;
     to->timeout_ms = request->timeout_ms;
     to->stall_ms = request->stall_ms;
+    to->version = request->version;
 }
 
 static cygnet_status give_body(const struct fake_http *fake,
@@ -87,13 +88,15 @@ static cygnet_status perform(cygnet_http *http, int *http_status,
     record(fake, request);
     if (fake->n_requests > fake->n_replies)
         fake->serve(fake, &fake->requests[fake->n_requests - 1]);
-    if (sink->sent && request->body_len > 0)
+    if (sink->sent && !reply->unsent)
         sink->sent(request->body_len, sink->user);
     *http_status = reply->status;
     for (uint32_t i = 0; st == CYGNET_OK && i < reply->n_headers; i++)
         st = sink->header(reply->headers[i].name, reply->headers[i].value, sink->user);
     if (st == CYGNET_OK)
         st = give_body(fake, reply, request, sink, err);
+    for (uint32_t i = 0; st == CYGNET_OK && sink->trailer && i < reply->n_trailers; i++)
+        st = sink->trailer(reply->trailers[i].name, reply->trailers[i].value, sink->user);
     if (st == CYGNET_OK && reply->fail_with != CYGNET_OK)
         st = fail(err, reply->fail_with, 0, "the exchange broke");
     return st;
@@ -145,6 +148,12 @@ void fake_reply_header(struct fake_reply *reply, const char *name, const char *v
 {
     insist(reply->n_headers < FAKE_HTTP_HEADERS, "too many reply headers");
     put_header(&reply->headers[reply->n_headers++], name, value);
+}
+
+void fake_reply_trailer(struct fake_reply *reply, const char *name, const char *value)
+{
+    insist(reply->n_trailers < FAKE_HTTP_HEADERS, "too many reply trailers");
+    put_header(&reply->trailers[reply->n_trailers++], name, value);
 }
 
 const char *fake_request_header(const struct fake_request *request, const char *name)

@@ -5,6 +5,7 @@
 #define TESTS_FAKE_HTTP_H
 
 #include <cygnet/sys/http.h>
+#include <stdbool.h>
 
 #define FAKE_HTTP_MAX 32    /* replies and requests */
 #define FAKE_HTTP_HEADERS 8 /* of one message */
@@ -16,15 +17,20 @@ struct fake_header {
 };
 
 /* status     HTTP status of the answer
- * fail_with  not OK: the exchange ends so, after `cut_after` bytes of the body */
+ * fail_with  not OK: the exchange ends so, after `cut_after` bytes of the body
+ * trailers   arrive behind the body, also before the exchange ends with fail_with
+ * unsent     the exchange fails before a byte of the request has left */
 struct fake_reply {
     int status;
     struct fake_header headers[FAKE_HTTP_HEADERS];
     uint32_t n_headers;
+    struct fake_header trailers[FAKE_HTTP_HEADERS];
+    uint32_t n_trailers;
     char *body;
     size_t body_len;
     cygnet_status fail_with;
     size_t cut_after;
+    bool unsent;
 };
 
 struct fake_request {
@@ -37,6 +43,7 @@ struct fake_request {
     uint64_t max_body;
     int64_t timeout_ms;
     int64_t stall_ms;
+    cygnet_http_version version;
 };
 
 /* serve  asked for a reply (which it queues) to a request that none is queued for;
@@ -66,6 +73,7 @@ struct fake_reply *fake_http_reply_bytes(struct fake_http *fake, int status,
 void fake_http_fail(struct fake_http *fake, cygnet_status status);
 
 void fake_reply_header(struct fake_reply *reply, const char *name, const char *value);
+void fake_reply_trailer(struct fake_reply *reply, const char *name, const char *value);
 
 /* The value of a request's header; NULL when it was not sent. */
 const char *fake_request_header(const struct fake_request *request, const char *name);

@@ -32,6 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     insist(strlen(task->weights_sha256) == CYGNET_SHA256_HEX);
     insist(task->n_classes >= 2 && task->n_input_dims <= 4);
     insist(task->batch >= 1 && (task->epochs > 0 || task->steps > 0));
+    insist(task->policy <= CYGNET_POLICY_EFFICIENT && task->n_threads <= 64);
+    insist(task->max_round_mj <= NATIVE_MAX_INTEGER);
     insist(task->lr >= 0.0f && task->momentum >= 0.0f && task->momentum < 1.0f);
     return 0;
 }

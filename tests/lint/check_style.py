@@ -28,7 +28,6 @@ BANNED = (
 # Kernels take outputs, inputs, parameters and sizes; tables of kernels as well.
 KERNELS = re.compile(r"engine/nn/(kernel)[^/]*$|engine/nn/[^/]*kernels?[^/]*$")
 MANY_PARAMETERS = {
-    "upload": "as cygnet/sys/coordinator.h has it",
     "on_request": "as libmicrohttpd has it",
     "json_read_u64": "the allowed range, and what the message speaks of",
     "json_read_u32": "as json_read_u64",

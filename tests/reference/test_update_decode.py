@@ -25,6 +25,14 @@ def model():
     }
 
 
+COUNTS = "bn.num_batches_tracked"
+
+
+def weights():
+    """The local weights, with a count; the global ones are 0 but for a count of 40."""
+    return {**model(), COUNTS: ([], [43])}
+
+
 def int8_values():
     raw = (GOLDEN / "int8.f32").read_bytes()
     flat = list(struct.unpack(f"<{len(raw) // 4}f", raw))
@@ -35,10 +43,10 @@ def int8_values():
     return out
 
 
-def check(number, codec, expected):
-    name = f"{number} - the reference decoder reads codec {codec}"
+def check(number, file, expected):
+    name = f"{number} - the reference decoder reads {file}"
     try:
-        raw = (GOLDEN / f"{codec}.safetensors").read_bytes()
+        raw = (GOLDEN / f"{file}.safetensors").read_bytes()
         update, tensors = update_decode.decode(raw)
     except update_decode.Missing as missing:
         print(f"ok {name} # SKIP {missing}")
@@ -50,6 +58,9 @@ def check(number, codec, expected):
         print(f"# got {tensors}")
 
 
-print("1..2")
+print("1..5")
 check(1, "none", model())
 check(2, "int8", int8_values())
+check(3, "weights", weights())
+check(4, "none_counts", {**model(), COUNTS: ([], [3])})
+check(5, "int8_counts", {**int8_values(), COUNTS: ([], [3])})

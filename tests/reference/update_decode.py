@@ -18,13 +18,17 @@ class Missing(Exception):
     """A package that this codec needs is not installed."""
 
 
+def plain(name, dtype, shape, data):
+    """A tensor that is stored as it is; integers are, in every codec."""
+    if dtype == "I64":
+        return shape, list(struct.unpack(f"<{len(data) // 8}q", data))
+    if dtype != "F32":
+        raise ValueError(f"{name}: {dtype}")
+    return shape, list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
 def decode_none(tensors, _codec):
-    out = {}
-    for name, (dtype, shape, data) in tensors.items():
-        if dtype != "F32":
-            raise ValueError(f"{name}: {dtype}")
-        out[name] = (shape, list(struct.unpack(f"<{len(data) // 4}f", data)))
-    return out
+    return {name: plain(name, *tensor) for name, tensor in tensors.items()}
 
 
 def decode_int8(tensors, codec):
@@ -34,7 +38,10 @@ def decode_int8(tensors, codec):
     except ImportError as error:
         raise Missing("python3 numpy/zstandard is not installed") from error
     out = {}
-    for name, (_dtype, _shape, data) in tensors.items():
+    for name, (dtype, stored_shape, data) in tensors.items():
+        if dtype == "I64":
+            out[name] = plain(name, dtype, stored_shape, data)
+            continue
         entry = codec["tensors"][name]
         shape, size = entry["shape"], entry["size"]
         count = 1
@@ -51,19 +58,24 @@ def decode_int8(tensors, codec):
     return out
 
 
-CODECS = {"none": ([], decode_none), "int8": (["int8", "zstd"], decode_int8)}
+CODECS = {
+    "none": ("delta", [], decode_none),
+    "int8": ("delta", ["int8", "zstd"], decode_int8),
+    "weights": ("weights", [], decode_none),
+}
 
 
 def decode(raw):
-    """(what the sender says, {name: (shape, [values])}) of a container."""
+    """(what the sender says, {name: (shape, [values])}) of a container. The values are
+    local weights where it says kind "weights", else local - global."""
     metadata, tensors = safetensors_read.read(raw)
     update = json.loads(metadata["cygnet_update"])
     codec = json.loads(metadata["cygnet_codec"])
-    if update["version"] != 1 or update["kind"] != "delta" or codec["version"] != 1:
-        raise ValueError("unknown version or kind")
-    stages, function = CODECS[codec["name"]]
-    if codec["stages"] != stages:
-        raise ValueError("unknown stages")
+    if update["version"] != 1 or codec["version"] != 1:
+        raise ValueError("unknown version")
+    kind, stages, function = CODECS[codec["name"]]
+    if update["kind"] != kind or codec["stages"] != stages:
+        raise ValueError("unknown kind or stages")
     return update, function(tensors, codec)
 
 

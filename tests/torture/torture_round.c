@@ -15,20 +15,28 @@
 
 #define LONG_ENOUGH 100000
 
-/* A bench whose participant and messages use a counting allocator. */
+#define EVALUATE "evaluate" /* instead of a codec: the task is an evaluation */
+
+/* A bench whose participant and messages use a counting allocator.
+ * wanted  how a round without trouble ends */
 struct rack {
     struct bench *b;
     struct fake_alloc alloc;
+    cygnet_outcome wanted;
 };
 
 static void rack_init(struct rack *rack, const char *codec)
 {
+    bool evaluates = strcmp(codec, EVALUATE) == 0;
+
     rack->b = bench_create();
     assert_non_null(rack->b);
     fake_alloc_init(&rack->alloc);
     rack->b->config.alloc = &rack->alloc.alloc;
     rack->b->coordinator.weights_alloc = &rack->alloc.alloc;
     memcpy(rack->b->coordinator.task.codec, codec, strlen(codec) + 1);
+    rack->b->coordinator.task.kind = evaluates ? CYGNET_TASK_EVALUATE : CYGNET_TASK_TRAIN;
+    rack->wanted = evaluates ? CYGNET_OUTCOME_EVALUATED : CYGNET_OUTCOME_COMPLETED;
 }
 
 static void rack_clear(struct rack *rack)
@@ -39,17 +47,27 @@ static void rack_clear(struct rack *rack)
     bench_destroy(rack->b);
 }
 
+static int total_counted(const struct bench *b)
+{
+    int sum = fake_coordinator_total_accepted(&b->coordinator);
+
+    for (int t = 0; t < FAKE_TOKENS; t++)
+        sum += b->coordinator.evaluated[t];
+    return sum;
+}
+
 static void assert_counted_at_most_once(const struct rack *rack)
 {
     for (int t = 0; t < FAKE_TOKENS; t++)
-        assert_true(rack->b->coordinator.accepted[t] <= 1);
+        assert_true(
+            rack->b->coordinator.accepted[t] + rack->b->coordinator.evaluated[t] <= 1);
 }
 
 /* A new process on the same store; no more trouble. */
 static void assert_next_process_completes(struct rack *rack)
 {
     struct bench *b = rack->b;
-    int before = fake_coordinator_total_accepted(&b->coordinator);
+    int before = total_counted(b);
     cygnet_status st;
 
     rack->alloc.fail_at = 0;
@@ -58,13 +76,12 @@ static void assert_next_process_completes(struct rack *rack)
     fake_clock_advance(&b->clock, 1000);
     assert_int_equal(bench_restart(b), CYGNET_OK);
     st = bench_run(b);
-    if (st != CYGNET_OK || b->report.outcome != CYGNET_OUTCOME_COMPLETED)
+    if (st != CYGNET_OK || b->report.outcome != rack->wanted)
         print_error("next run: %s, outcome %d, %s\n", cygnet_status_name(st),
                     (int)b->report.outcome, b->err.message);
     assert_int_equal(st, CYGNET_OK);
-    assert_int_equal(b->report.outcome, CYGNET_OUTCOME_COMPLETED);
-    assert_true(fake_coordinator_total_accepted(&b->coordinator) >= before);
-    assert_true(fake_coordinator_total_accepted(&b->coordinator) >= 1);
+    assert_int_equal(b->report.outcome, rack->wanted);
+    assert_true(total_counted(b) >= before && total_counted(b) >= 1);
     assert_counted_at_most_once(rack);
 }
 
@@ -116,14 +133,20 @@ static void test_each_refused_allocation_is_survived_with_int8(void **state)
     refuse_each_allocation("int8");
 }
 
-static void fail_each_operation(cygnet_status status)
+static void test_each_refused_allocation_of_an_evaluation_is_survived(void **state)
+{
+    (void)state;
+    refuse_each_allocation(EVALUATE);
+}
+
+static void fail_each_operation(cygnet_status status, const char *codec)
 {
     for (int k = 1; k < LONG_ENOUGH; k++) {
         struct rack rack;
         cygnet_status st;
         bool reached;
 
-        rack_init(&rack, "none");
+        rack_init(&rack, codec);
         rack.b->store.fail_at = k;
         rack.b->store.fail_with = status;
         st = troubled_run(&rack);
@@ -133,7 +156,7 @@ static void fail_each_operation(cygnet_status status)
         if (rack.b->p) { /* the same process goes on as well */
             fake_clock_advance(&rack.b->clock, 1000);
             assert_int_equal(bench_run(rack.b), CYGNET_OK);
-            assert_int_equal(rack.b->report.outcome, CYGNET_OUTCOME_COMPLETED);
+            assert_int_equal(rack.b->report.outcome, rack.wanted);
         }
         assert_next_process_completes(&rack);
         rack_clear(&rack);
@@ -146,13 +169,15 @@ static void fail_each_operation(cygnet_status status)
 static void test_a_full_disk_at_each_operation_is_survived(void **state)
 {
     (void)state;
-    fail_each_operation(CYGNET_ENOSPC);
+    fail_each_operation(CYGNET_ENOSPC, "none");
+    fail_each_operation(CYGNET_ENOSPC, EVALUATE);
 }
 
 static void test_a_broken_disk_at_each_operation_is_survived(void **state)
 {
     (void)state;
-    fail_each_operation(CYGNET_ESTORAGE);
+    fail_each_operation(CYGNET_ESTORAGE, "none");
+    fail_each_operation(CYGNET_ESTORAGE, EVALUATE);
 }
 
 /* A store that is dead from its k-th operation on takes the network with it. */
@@ -164,13 +189,13 @@ static void die_with_store(void *user)
         b->coordinator.dead = 1;
 }
 
-static void kill_after_each_operation(cygnet_delivery delivery)
+static void kill_after_each_operation(cygnet_delivery delivery, const char *codec)
 {
     for (int k = 1; k < LONG_ENOUGH; k++) {
         struct rack rack;
         bool reached;
 
-        rack_init(&rack, "int8");
+        rack_init(&rack, codec);
         rack.b->coordinator.coordinator.delivery = delivery;
         rack.b->coordinator.on_call = die_with_store;
         rack.b->coordinator.user = rack.b;
@@ -188,13 +213,14 @@ static void kill_after_each_operation(cygnet_delivery delivery)
 static void test_a_kill_after_each_operation_never_counts_twice(void **state)
 {
     (void)state;
-    kill_after_each_operation(CYGNET_DELIVERY_IDEMPOTENT);
+    kill_after_each_operation(CYGNET_DELIVERY_IDEMPOTENT, "int8");
 }
 
 static void test_a_kill_after_each_operation_never_sends_twice(void **state)
 {
     (void)state;
-    kill_after_each_operation(CYGNET_DELIVERY_AT_MOST_ONCE);
+    kill_after_each_operation(CYGNET_DELIVERY_AT_MOST_ONCE, "weights");
+    kill_after_each_operation(CYGNET_DELIVERY_AT_MOST_ONCE, EVALUATE);
 }
 
 /* The process is killed before the answer arrives: the store ends with it. */
@@ -205,13 +231,13 @@ static void die_with_coordinator(void *user)
     b->store.dies_after = b->store.n_ops;
 }
 
-static void kill_after_each_message(cygnet_delivery delivery)
+static void kill_after_each_message(cygnet_delivery delivery, const char *codec)
 {
     for (int k = 1; k < LONG_ENOUGH; k++) {
         struct rack rack;
         bool reached;
 
-        rack_init(&rack, "none");
+        rack_init(&rack, codec);
         rack.b->coordinator.coordinator.delivery = delivery;
         rack.b->coordinator.dies_after = k;
         rack.b->coordinator.task.deadline_s = 20;
@@ -230,13 +256,14 @@ static void kill_after_each_message(cygnet_delivery delivery)
 static void test_a_lost_answer_to_each_message_never_counts_twice(void **state)
 {
     (void)state;
-    kill_after_each_message(CYGNET_DELIVERY_IDEMPOTENT);
+    kill_after_each_message(CYGNET_DELIVERY_IDEMPOTENT, "none");
 }
 
 static void test_a_lost_answer_to_each_message_never_sends_twice(void **state)
 {
     (void)state;
-    kill_after_each_message(CYGNET_DELIVERY_AT_MOST_ONCE);
+    kill_after_each_message(CYGNET_DELIVERY_AT_MOST_ONCE, "weights");
+    kill_after_each_message(CYGNET_DELIVERY_AT_MOST_ONCE, EVALUATE);
 }
 
 int main(void)
@@ -244,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_refused_allocation_is_survived),
         cmocka_unit_test(test_each_refused_allocation_is_survived_with_int8),
+        cmocka_unit_test(test_each_refused_allocation_of_an_evaluation_is_survived),
         cmocka_unit_test(test_a_full_disk_at_each_operation_is_survived),
         cmocka_unit_test(test_a_broken_disk_at_each_operation_is_survived),
         cmocka_unit_test(test_a_kill_after_each_operation_never_counts_twice),

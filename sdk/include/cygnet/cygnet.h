@@ -143,7 +143,8 @@ typedef enum cygnet_outcome {
     CYGNET_OUTCOME_ABORTED = 5,      /* given up on purpose; the message says why */
     CYGNET_OUTCOME_INTERRUPTED = 6,  /* cancelled, or stopped qualifying */
     CYGNET_OUTCOME_FAILED = 7,       /* an error; see status and message */
-    CYGNET_OUTCOME_FINISHED = 8      /* the population's training is over */
+    CYGNET_OUTCOME_FINISHED = 8,     /* the population's training is over */
+    CYGNET_OUTCOME_EVALUATED = 9     /* the weights were evaluated, and told how good */
 } cygnet_outcome;
 
 /* The state of the round, for events and as the report of a run. Enough to draw
@@ -151,7 +152,8 @@ typedef enum cygnet_outcome {
  *
  * next_check_in_ms  wall time before which the coordinator does not want to
  *                   hear from us again; 0: at once
- * loss_first/last   mean loss over the first and the last epoch; NaN: unknown */
+ * loss_first/last   mean loss over the first and the last epoch; NaN: unknown. Of an
+ *                   evaluation both are its mean loss */
 typedef struct cygnet_report {
     uint32_t struct_size;
     cygnet_phase phase;
@@ -186,7 +188,8 @@ typedef enum cygnet_log_level {
  * total_uj       energy since some moment, in uJ; only ever grows; -1: not known
  * power_uw       power at present, in uW; -1: not known
  * resolution_uj  step of total_uj; 0: exact
- * period_ms      how often the figure changes; 0: not known, found by watching */
+ * period_ms      how often the figure changes; 0, or beyond an hour: not known, found by
+ *                watching */
 typedef struct cygnet_energy_figure {
     uint32_t struct_size;
     int64_t total_uj;
@@ -288,6 +291,42 @@ typedef struct cygnet_client cygnet_client;
 struct cygnet_http;
 struct cygnet_coordinator;
 
+/* What a coordinator that hands out weights and little else leaves to be agreed on
+ * beforehand. cygnet_job_init sets the defaults, FedScale's own where it has any.
+ *
+ * architecture   zoo name with arguments (docs/models.md); required
+ * n_classes      default 10
+ * input          one example; n_input_dims 0 (default): the architecture's own
+ * epochs         passes over the data; used when steps is 0 (default 1)
+ * steps          optimiser steps; 0: by epochs (default 20)
+ * batch          examples of a step; 1 to 65536 (default 30)
+ * momentum, weight_decay   of SGD (default 0.9 and 5e-4)
+ * deadline_s     how long a round may take from check-in (default 3600)
+ * max_examples   train on at most so many; 0 (default): all
+ * collection     of the examples to train on, for data_open (default "")
+ * evaluate_collection  of those to evaluate with (default "test")
+ * seed           of shuffling (default 0) */
+typedef struct cygnet_job {
+    uint32_t struct_size;
+    const char *architecture;
+    uint32_t n_classes;
+    uint32_t n_input_dims;
+    uint32_t input[4];
+    uint32_t epochs;
+    uint32_t steps;
+    uint32_t batch;
+    float momentum;
+    float weight_decay;
+    uint32_t deadline_s;
+    uint64_t max_examples;
+    const char *collection;
+    const char *evaluate_collection;
+    uint64_t seed;
+} cygnet_job;
+
+/* Sets struct_size and every default; architecture is NULL. */
+CYGNET_API void cygnet_job_init(cygnet_job *job);
+
 /* How to build a client. cygnet_options_init sets every default.
  *
  * server_url     "https://host[:port][/prefix]"; required, but with `coordinator`
@@ -317,8 +356,10 @@ struct cygnet_coordinator;
  * coordinator    an own dialect (<cygnet/sys/coordinator.h>); borrowed; NULL:
  *                the native one at server_url
  * allocator      NULL: malloc
- * policy         who chooses the cores that train (default: CYGNET_POLICY_SWAN); with
- *                CYGNET_POLICY_FIXED it is the n_threads most capable ones
+ * policy         who chooses the cores that train; with CYGNET_POLICY_FIXED it is the
+ *                n_threads most capable ones. Default: CYGNET_POLICY_TASK, each task
+ *                may say and CYGNET_POLICY_SWAN is for those that do not; any other
+ *                goes before what tasks say
  * full_priority  1: training threads compete with everybody else's; 0 (default): they
  *                give way (SCHED_IDLE)
  * energy_mode    CYGNET_ENERGY_LOAN: where `charging` is required, a device on its
@@ -332,12 +373,14 @@ struct cygnet_coordinator;
  *                does) at its highest frequency; idle_w: of the device with nothing
  *                running; spread: relative uncertainty. NULL (default): no model
  * max_round_mj   most energy that training of one round may take, in mJ, as far as it
- *                is known; 0 (default): no limit
+ *                is known; a task may only allow less; 0 (default): no limit
  * battery_mwh    the battery's capacity, for CYGNET_ENERGY_LOAN where the system does
  *                not tell it (its level is device_state's then); at most 1000000;
  *                0 (default): what the system tells
  * gauge_unit_ua  what one of the battery gauge's current_now is, in uA: 1000 on phones
- *                that count in mA; at most 1000000; 0 (default): 1 */
+ *                that count in mA; at most 1000000; 0 (default): 1
+ * job            what the tasks of a coordinator that sends weights only are made of;
+ *                copied; NULL (default): the coordinator says it all */
 typedef struct cygnet_options {
     uint32_t struct_size;
     const char *server_url;
@@ -366,6 +409,7 @@ typedef struct cygnet_options {
     uint64_t max_round_mj;
     uint32_t battery_mwh;
     uint32_t gauge_unit_ua;
+    const cygnet_job *job;
 } cygnet_options;
 
 /* Sets struct_size and every default. */

@@ -20,7 +20,8 @@ extern "C" {
  * round        the round it belongs to
  * examples     training examples it saw (its weight in FedAvg)
  * steps        optimiser steps it took
- * codec        name of the codec, for instance "none" or "int8" */
+ * codec        name of the codec, for instance "none" or "int8"; with "weights" the
+ *              container has the local weights, and what is decoded is still deltas */
 typedef struct cygnet_update_info {
     uint32_t struct_size;
     uint64_t round;
@@ -29,16 +30,17 @@ typedef struct cygnet_update_info {
     char codec[32];
 } cygnet_update_info;
 
-/* Decodes an update: float32 deltas (local weights - global weights) with the
- * names, shapes and order of `global`, against which it is checked.
+/* Decodes an update: deltas (local weights - global weights) with the names, types,
+ * shapes and order of `global`, against which it is checked: float32, and int64 for
+ * what counts (num_batches_tracked).
  *
  * out        receives the deltas; destroy with cygnet_tensors_destroy
  * info       filled on success; may be NULL
  * data, len  the container's bytes
  * global     the round's global weights: names and shapes that must match
  * Errors: EFORMAT, ESHAPE (a tensor is missing, extra, or of another shape),
- * ENUMERIC (NaN or infinity), EUNSUPPORTED (codec), ELIMIT, ENOMEM. On failure
- * *out is NULL. Never allocates more than a small multiple of `global`. */
+ * ENUMERIC (NaN or infinity), EUNSUPPORTED (codec; a type in `global`), ELIMIT, ENOMEM.
+ * On failure *out is NULL. Never allocates more than a small multiple of `global`. */
 CYGNET_API cygnet_status cygnet_update_decode(cygnet_tensors **out,
                                               cygnet_update_info *info, const void *data,
                                               size_t len, const cygnet_tensors *global,

@@ -229,6 +229,111 @@ static void test_updates_beyond_the_bounds_are_refused(void **state)
     expect_refused(0.0f, AGGREGATE_MAX_EXAMPLES + 1, CYGNET_ELIMIT);
 }
 
+/* ---- Batch norms ----------------------------------------------------------- */
+
+static cygnet_tensors *make_norm(float variance, int64_t count)
+{
+    cygnet_tensor *t;
+    cygnet_tensors *list;
+
+    assert_int_equal(cygnet_tensors_create(&list, 4096, NULL, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(&t, list, "bn.running_var", CYGNET_F32, NULL, 0,
+                                        NULL),
+                     CYGNET_OK);
+    memcpy(t->data, &variance, sizeof(variance));
+    assert_int_equal(cygnet_tensors_add(&t, list, "bn.num_batches_tracked", CYGNET_I64,
+                                        NULL, 0, NULL),
+                     CYGNET_OK);
+    memcpy(t->data, &count, sizeof(count));
+    return list;
+}
+
+struct norm {
+    float variance;
+    int64_t count;
+    uint64_t examples;
+};
+
+/* What {0.5, 40} becomes with two updates. */
+static struct norm average(struct norm a, struct norm b, double server_lr)
+{
+    cygnet_tensors *global = make_norm(0.5f, 40);
+    cygnet_tensors *out = NULL;
+    struct aggregate *sum = NULL;
+    struct norm result = {0};
+
+    assert_int_equal(aggregate_create(&sum, global, NULL), CYGNET_OK);
+    for (int i = 0; i < 2; i++) {
+        const struct norm *n = i ? &b : &a;
+        cygnet_tensors *deltas = make_norm(n->variance, n->count);
+
+        assert_int_equal(aggregate_check(deltas, global, n->examples, NULL), CYGNET_OK);
+        assert_int_equal(aggregate_add(sum, deltas, n->examples, NULL), CYGNET_OK);
+        cygnet_tensors_destroy(deltas);
+    }
+    assert_int_equal(aggregate_apply(&out, sum, global, server_lr, NULL), CYGNET_OK);
+    assert_int_equal(cygnet_tensors_at(out, 1)->dtype, CYGNET_I64);
+    memcpy(&result.variance, cygnet_tensors_at(out, 0)->data, sizeof(float));
+    memcpy(&result.count, cygnet_tensors_at(out, 1)->data, sizeof(int64_t));
+    cygnet_tensors_destroy(out);
+    aggregate_destroy(sum);
+    cygnet_tensors_destroy(global);
+    return result;
+}
+
+static void test_counts_move_by_their_mean_rounded_to_the_nearest(void **state)
+{
+    (void)state;
+    assert_int_equal(average((struct norm){0, 3, 1}, (struct norm){0, 5, 3}, 1.0).count,
+                     44); /* 4.5 */
+    assert_int_equal(average((struct norm){0, 3, 1}, (struct norm){0, 4, 1}, 1.0).count,
+                     44); /* 3.5 */
+    assert_int_equal(average((struct norm){0, 4, 1}, (struct norm){0, 3, 1}, 1.0).count,
+                     44);
+    assert_int_equal(average((struct norm){0, 3, 1}, (struct norm){0, 4, 3}, 1.0).count,
+                     44); /* 3.75 */
+    assert_int_equal(average((struct norm){0, 8, 1}, (struct norm){0, 8, 3}, 0.5).count,
+                     44);
+    assert_true(average((struct norm){0, AGGREGATE_MAX_COUNT, AGGREGATE_MAX_EXAMPLES},
+                        (struct norm){0, AGGREGATE_MAX_COUNT, AGGREGATE_MAX_EXAMPLES},
+                        1.0)
+                    .count == AGGREGATE_MAX_COUNT + 40);
+}
+
+static void test_counts_and_variances_do_not_fall_below_zero(void **state)
+{
+    struct norm low =
+        average((struct norm){-0.75f, -50, 1}, (struct norm){-0.75f, -50, 1}, 1.0);
+    struct norm high =
+        average((struct norm){-0.25f, -30, 1}, (struct norm){-0.25f, -30, 1}, 1.0);
+
+    (void)state;
+    assert_true(low.variance == 0.0f && low.count == 0);
+    assert_true(high.variance == 0.25f && high.count == 10);
+}
+
+static void test_a_count_out_of_bounds_or_of_another_type_is_refused(void **state)
+{
+    cygnet_tensors *global = make_norm(0.5f, 40);
+    cygnet_tensors *far = make_norm(0.0f, AGGREGATE_MAX_COUNT + 1);
+    cygnet_tensors *other;
+    cygnet_error err;
+
+    (void)state;
+    assert_int_equal(aggregate_check(far, global, 1, &err), CYGNET_ELIMIT);
+    assert_non_null(strstr(err.message, "bn.num_batches_tracked"));
+    assert_int_equal(cygnet_tensors_create(&other, 4096, NULL, NULL), CYGNET_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cygnet_tensors_add(NULL, other,
+                                            cygnet_tensors_at(global, (size_t)i)->name,
+                                            CYGNET_F32, NULL, 0, NULL),
+                         CYGNET_OK);
+    assert_int_equal(aggregate_check(other, global, 1, &err), CYGNET_ESHAPE);
+    cygnet_tensors_destroy(other);
+    cygnet_tensors_destroy(far);
+    cygnet_tensors_destroy(global);
+}
+
 static void test_nothing_cannot_be_averaged(void **state)
 {
     cygnet_tensors *global = make_uniform(0.0f);
@@ -252,6 +357,9 @@ int main(void)
         cmocka_unit_test(test_the_largest_updates_do_not_overflow),
         cmocka_unit_test(test_any_order_of_arrival_gives_the_same_bits),
         cmocka_unit_test(test_updates_beyond_the_bounds_are_refused),
+        cmocka_unit_test(test_counts_move_by_their_mean_rounded_to_the_nearest),
+        cmocka_unit_test(test_counts_and_variances_do_not_fall_below_zero),
+        cmocka_unit_test(test_a_count_out_of_bounds_or_of_another_type_is_refused),
         cmocka_unit_test(test_nothing_cannot_be_averaged),
     };
     return cmocka_run_group_tests_name("coordinator aggregate", tests, NULL, NULL);

@@ -18,7 +18,8 @@
 #define RAPL "sys/class/powercap/"
 #define RANGE_UJ INT64_C(262143328850) /* 2^32 - 1 units of 61 uJ */
 
-/* figure  what the host's meter shows; code: what its hook answers */
+/* figure  what the host's meter shows; code: what its hook answers; n_asked: how often
+ *         it was asked */
 struct bench {
     struct tree tree;
     struct soc soc;
@@ -27,6 +28,7 @@ struct bench {
     struct energy_meter meter;
     struct energy_figure figure;
     int code;
+    int n_asked;
 };
 
 /* cmocka's set-up and tear-down; *state is the bench. The meter is not made yet. */

@@ -253,6 +253,47 @@ static void test_a_clock_that_goes_back_is_noticed(void **state)
     assert_unknown(since(b, &from, 7000), "the clock went back");
 }
 
+/* A night at 5 mW is neither idling nor training of the seconds around it. */
+static void test_a_device_that_slept_makes_a_hole(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    put_package(b, "intel-rapl:0", "package-0", 0);
+    energy_meter_init(&b->meter, &b->options);
+    energy_meter_mark(&from, &b->meter, 0);
+    assert_true(energy_mark_holds(&from, &b->meter));
+    count(b, "intel-rapl:0", 150000000);
+    energy_meter_slept(&b->meter, 30001000);
+    assert_false(energy_mark_holds(&from, &b->meter));
+    assert_unknown(since(b, &from, 30001000), "the device has slept on the way");
+    assert_false(energy_mark_holds(&from, &b->meter));
+    energy_meter_mark(&from, &b->meter, 30001000);
+    count(b, "intel-rapl:0", 151000000);
+    assert_known(since(b, &from, 30002000), ENERGY_RAPL, 1000);
+    assert_true(energy_mark_holds(&from, &b->meter));
+}
+
+static void test_a_mark_holds_while_one_source_is_there(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    put_package(b, "intel-rapl:0", "package-0", 0);
+    b->options.hook = read_figure;
+    b->figure.total_uj = 0;
+    energy_meter_init(&b->meter, &b->options);
+    energy_meter_mark(&from, &b->meter, 0);
+    b->code = 1;
+    energy_meter_sample(&b->meter, 1000);
+    b->code = 0;
+    energy_meter_sample(&b->meter, 2000);
+    assert_true(energy_mark_holds(&from, &b->meter));
+    tree_remove(&b->tree, RAPL "intel-rapl:0/energy_uj");
+    energy_meter_sample(&b->meter, 3000);
+    assert_false(energy_mark_holds(&from, &b->meter));
+}
+
 static void test_garbage_in_any_file_is_never_believed(void **state)
 {
     static const char *const files[] = {RAPL "intel-rapl:0/energy_uj",
@@ -393,6 +434,8 @@ int main(void)
         ENERGY_TEST(test_a_counter_of_a_virtual_machine_stands_still),
         ENERGY_TEST(test_two_milliseconds_are_too_short_for_a_counter),
         ENERGY_TEST(test_a_clock_that_goes_back_is_noticed),
+        ENERGY_TEST(test_a_device_that_slept_makes_a_hole),
+        ENERGY_TEST(test_a_mark_holds_while_one_source_is_there),
         ENERGY_TEST(test_garbage_in_any_file_is_never_believed),
         ENERGY_TEST(test_marginal_energy_is_beyond_the_baseline),
         ENERGY_TEST(test_without_a_baseline_marginal_energy_is_unknown),

@@ -66,6 +66,38 @@ static void test_a_host_that_shows_nothing_is_unknown(void **state)
                    "the host's meter shows neither energy nor power");
 }
 
+/* A gauge behind a slow bus is no faster while it fails. */
+static void test_a_source_that_fails_is_not_asked_more_often(void **state)
+{
+    struct bench *b = *state;
+
+    b->options.hook = read_figure;
+    b->code = 7;
+    energy_meter_init(&b->meter, &b->options);
+    for (int64_t ms = 0; ms <= 5000; ms += 20)
+        energy_meter_sample(&b->meter, ms);
+    assert_in_range(b->n_asked, 15, 25);
+}
+
+static void test_a_period_beyond_all_reason_is_no_period(void **state)
+{
+    static const int64_t periods[] = {INT64_MAX, INT64_MAX / 4, INT64_MIN};
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    b->options.hook = read_figure;
+    b->figure = (struct energy_figure){.total_uj = -1, .power_uw = 1000000};
+    for (size_t i = 0; i < sizeof(periods) / sizeof(periods[0]); i++) {
+        b->figure.period_ms = periods[i];
+        energy_meter_init(&b->meter, &b->options);
+        energy_meter_mark(&from, &b->meter, 0);
+        assert_unknown(since(b, &from, 4000),
+                       "the figure changed 0 times in 4000 ms: too slow");
+        assert_unknown(since(b, &from, 10000),
+                       "nobody has looked at the power for 6000 ms");
+    }
+}
+
 static void test_a_host_s_counter_that_goes_back_makes_a_hole(void **state)
 {
     struct bench *b = *state;
@@ -290,6 +322,21 @@ static cygnet_status read_model(struct bench *b, const char *text, cygnet_error 
     return st;
 }
 
+static void test_the_model_s_cores_do_not_train_while_the_device_sleeps(void **state)
+{
+    struct bench *b = *state;
+    struct energy_mark from;
+
+    b->model.core_w[0] = 2;
+    use_model(b);
+    energy_meter_load(&b->meter, (uint8_t[SOC_MAX_CLUSTERS]){1}, 0);
+    energy_meter_mark(&from, &b->meter, 0);
+    energy_meter_slept(&b->meter, 3600000);
+    assert_unknown(marginal_since(b, &from, 3601000), "the device has slept on the way");
+    energy_meter_mark(&from, &b->meter, 3601000);
+    assert_known(marginal_since(b, &from, 3602000), ENERGY_MODEL, 2000);
+}
+
 static void test_a_model_is_read_from_a_profile(void **state)
 {
     struct bench *b = *state;
@@ -339,6 +386,8 @@ int main(void)
         ENERGY_TEST(test_a_failing_host_leaves_it_to_the_counters),
         ENERGY_TEST(test_a_failing_host_alone_is_unknown_with_its_code),
         ENERGY_TEST(test_a_host_that_shows_nothing_is_unknown),
+        ENERGY_TEST(test_a_source_that_fails_is_not_asked_more_often),
+        ENERGY_TEST(test_a_period_beyond_all_reason_is_no_period),
         ENERGY_TEST(test_a_host_s_counter_that_goes_back_makes_a_hole),
         ENERGY_TEST(test_a_host_s_power_is_summed_up),
         ENERGY_TEST(test_a_power_that_swings_is_less_sure),
@@ -351,6 +400,7 @@ int main(void)
         ENERGY_TEST(test_a_model_without_idle_or_spread_says_what_it_can),
         ENERGY_TEST(test_steps_of_no_core_are_unknown),
         ENERGY_TEST(test_the_model_goes_on_after_the_clock_went_back),
+        ENERGY_TEST(test_the_model_s_cores_do_not_train_while_the_device_sleeps),
         ENERGY_TEST(test_a_model_is_read_from_a_profile),
         ENERGY_TEST(test_a_wrong_model_is_refused_and_says_where),
     };

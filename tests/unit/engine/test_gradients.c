@@ -1,189 +1,15 @@
 /* Derived gradients against central differences, in double. The loss is a whole
  * graph's, so lowering, memory plan and in-place choices are under test too. */
-#include "fixture.h"
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
+#include "slopes.h"
 
 enum { BATCH = 5 };
-
-/* Step of the differences. Truncation is of order H^2 = 1e-10 times the third
- * derivative, rounding of order DBL_EPSILON * loss / H = 5e-11; both are far below
- * the bound for losses and gradients of order 1. */
-#define H 1e-5
-#define BOUND 1e-8
-
-struct setup {
-    cygnet_model *model;
-    real *x;
-    int64_t y[BATCH];
-    size_t n_x;
-};
-
-static void begin(struct setup *s, struct graph *graph)
-{
-    struct program *p;
-
-    s->model = make_graph_model(graph, BATCH, kernels_reference());
-    p = &s->model->program;
-    s->n_x = BATCH * tensor_elements(s->model, (size_t)s->model->graph.input);
-    s->x = malloc(s->n_x * sizeof(*s->x));
-    assert_non_null(s->x);
-    hash_fill(s->x, FIXTURE_SEED, "x", s->n_x, 1.0);
-    hash_fill_labels(s->y, FIXTURE_SEED, BATCH, s->model->n_classes);
-    p->buffers[p->of[s->model->graph.input].value].data = s->x;
-    p->buffers[p->of[s->model->graph.labels].value].data = s->y;
-}
-
-static void end(struct setup *s)
-{
-    free(s->x);
-    cygnet_model_destroy(s->model);
-}
-
-static struct step step_of(const struct setup *s)
-{
-    return (struct step){.program = &s->model->program,
-                         .kernels = &s->model->kernels,
-                         .n = BATCH,
-                         .total = BATCH};
-}
-
-static void run(const struct setup *s, size_t begin, size_t end)
-{
-    struct step step = step_of(s);
-    const struct call_list list = {begin, end};
-
-    assert_int_equal(program_run(&step, &list, s->model->executor, NULL, NULL),
-                     CYGNET_OK);
-}
-
-static void run_list(const struct setup *s, const struct call_list *list)
-{
-    run(s, list->begin, list->end);
-}
-
-static double loss_of(struct setup *s)
-{
-    const real *loss;
-    double sum = 0;
-
-    run_list(s, &s->model->program.forward);
-    loss = model_value(s->model, (size_t)s->model->graph.loss);
-    for (size_t i = 0; i < BATCH; i++)
-        sum += (double)loss[i];
-    return sum / BATCH;
-}
-
-static double slope_at(struct setup *s, real *value)
-{
-    real was = *value;
-    double above, below;
-
-    *value = was + (real)H;
-    above = loss_of(s);
-    *value = was - (real)H;
-    below = loss_of(s);
-    *value = was;
-    return (above - below) / (2 * H);
-}
-
-static void check_slope(double slope, double derived, const char *name)
-{
-    if (!(fabs(slope - derived) <= BOUND))
-        fail_msg("%s: derived %.12g, difference %.12g", name, derived, slope);
-}
-
-static real *allocate(size_t n)
-{
-    real *values = malloc(n * sizeof(*values));
-
-    assert_non_null(values);
-    return values;
-}
-
-static void check_parameter(struct setup *s, size_t tensor)
-{
-    size_t n = tensor_elements(s->model, tensor);
-    real *derived = allocate(n), *values = allocate(n), *moved = allocate(n);
-
-    model_read_gradient(derived, s->model, tensor);
-    model_read_state(values, s->model, tensor);
-    for (size_t i = 0; i < n; i++) {
-        double losses[2];
-
-        for (int side = 0; side < 2; side++) {
-            memcpy(moved, values, n * sizeof(*moved));
-            moved[i] += side == 0 ? (real)H : -(real)H;
-            model_write_state(s->model, tensor, moved);
-            losses[side] = loss_of(s);
-        }
-        check_slope((losses[0] - losses[1]) / (2 * H), (double)derived[i],
-                    s->model->graph.tensors[tensor].name);
-    }
-    model_write_state(s->model, tensor, values);
-    free(derived);
-    free(values);
-    free(moved);
-}
-
-static bool has_norm(const struct graph *g)
-{
-    for (size_t i = 0; i < g->n_nodes; i++) {
-        if (g->nodes[i].kind == OP_BATCH_NORM2D)
-            return true;
-    }
-    return false;
-}
-
-/* The input's gradient, which is there after its last call; a norm's goes through what
- * is found at the end. Then the rest of the list. */
-static void run_backward(struct setup *s, real *dx)
-{
-    const struct program *p = &s->model->program;
-    size_t input = (size_t)s->model->graph.input;
-    size_t end = p->buffers[p->of[input].grad].last + 1;
-    struct step step = step_of(s);
-
-    if (has_norm(&s->model->graph))
-        end = p->backward.end;
-    run(s, p->backward.begin, end);
-    read_activation_gradient(dx, s->model, &step, input);
-    run(s, end, p->backward.end);
-}
-
-/* Every element of the input, if it has a gradient, and of every parameter. */
-static void check_all(struct setup *s)
-{
-    const struct graph *g = &s->model->graph;
-    bool has_dx = g->tensors[g->input].needs_grad;
-    real *dx = allocate(s->n_x);
-
-    assert_true(model_bind_gradients(s->model));
-    run_list(s, &s->model->program.forward);
-    if (has_dx)
-        run_backward(s, dx);
-    else
-        run_list(s, &s->model->program.backward);
-    for (size_t t = 0; t < g->n_tensors; t++) {
-        if (g->tensors[t].kind == TENSOR_PARAMETER)
-            check_parameter(s, t);
-    }
-    for (size_t i = 0; has_dx && i < s->n_x; i++)
-        check_slope(slope_at(s, &s->x[i]), (double)dx[i], "x");
-    free(dx);
-}
 
 static void check_op(const char *kind, const size_t *params)
 {
     struct graph graph;
-    struct setup s;
 
     build_op_graph(&graph, kind, params);
-    begin(&s, &graph);
-    check_all(&s);
-    end(&s);
+    check_slopes(&graph, BATCH);
 }
 
 static void test_linear_gradient_is_the_slope(void **state)
@@ -255,7 +81,6 @@ static void test_in_place_chain_gradient_is_the_slope(void **state)
                                       .groups = 1};
     const struct pool2d_shape pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2};
     struct graph graph;
-    struct setup s;
     int t;
 
     (void)state;
@@ -266,9 +91,7 @@ static void test_in_place_chain_gradient_is_the_slope(void **state)
     t = graph_flatten(&graph, "flatten", graph_max_pool2d(&graph, "pool", t, &pool));
     t = graph_linear(&graph, "fc", graph_relu(&graph, "again", t), 4);
     assert_true(graph_cross_entropy(&graph, t) >= 0);
-    begin(&s, &graph);
-    check_all(&s);
-    end(&s);
+    check_slopes(&graph, BATCH);
 }
 
 /* A convolution under a max pool.
@@ -288,7 +111,6 @@ static void check_pooled(const struct pooled_case *c)
 {
     struct conv2d_shape conv = c->conv;
     struct graph graph;
-    struct setup s;
     int t;
 
     conv.dilation_h = conv.dilation_w = conv.groups = 1;
@@ -303,9 +125,7 @@ static void check_pooled(const struct pooled_case *c)
         t = graph_relu(&graph, "relu", graph_batch_norm2d(&graph, "norm", t));
     t = graph_linear(&graph, "fc", graph_flatten(&graph, "flatten", t), 3);
     assert_true(graph_cross_entropy(&graph, t) >= 0);
-    begin(&s, &graph);
-    check_all(&s);
-    end(&s);
+    check_slopes(&graph, BATCH);
 }
 
 static void test_convolution_under_a_pool_gradient_is_the_slope(void **state)
@@ -353,6 +173,16 @@ static void test_convolution_under_a_pool_gradient_is_the_slope(void **state)
          .pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2},
          .act = ACT_RELU,
          .normed = true},
+        {.image = {3, {2, 20, 1}}, /* windows of padding, which ends behind them */
+         .conv = {.c_out = 3,
+                  .k_h = 3,
+                  .k_w = 1,
+                  .stride_h = 1,
+                  .stride_w = 6,
+                  .pad_h = 1,
+                  .pad_w = 2},
+         .pool = {.k_h = 2, .k_w = 1, .stride_h = 2, .stride_w = 1},
+         .act = ACT_N_KINDS},
     };
 
     (void)state;
@@ -375,7 +205,6 @@ static void test_residual_gradient_is_the_slope(void **state)
                                       .dilation_w = 1,
                                       .groups = 4};
     struct graph graph;
-    struct setup s;
     int t, side;
 
     (void)state;
@@ -397,9 +226,7 @@ static void test_residual_gradient_is_the_slope(void **state)
     t = graph_dropout(&graph, "dropout", t, 0.5);
     t = graph_flatten(&graph, "flatten", graph_avg_pool2d(&graph, "pool", t, 2, 3));
     assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, 3)) >= 0);
-    begin(&s, &graph);
-    check_all(&s);
-    end(&s);
+    check_slopes(&graph, BATCH);
 }
 
 /* The same weights in two layers: their gradient is a sum. */
@@ -411,7 +238,6 @@ static void test_shared_weights_gradient_is_the_slope(void **state)
                                   .n_taps = 1};
     union op_params params = {.linear = {6, 6}};
     struct graph graph;
-    struct setup s;
     int t, w, b;
 
     (void)state;
@@ -425,9 +251,118 @@ static void test_shared_weights_gradient_is_the_slope(void **state)
     t = graph_relu(&graph, "relu", t);
     t = graph_node(&graph, OP_LINEAR, "two", &params, (const int[]){t, w, b}, 3);
     assert_true(graph_cross_entropy(&graph, t) >= 0);
-    begin(&s, &graph);
-    check_all(&s);
-    end(&s);
+    check_slopes(&graph, BATCH);
+}
+
+/* What stands behind a function of which 0 is not 0, and is read from a copy. */
+enum behind { BEHIND_LINEAR, BEHIND_POINTWISE, BEHIND_FEW, BEHIND_POOLED, N_BEHIND };
+
+static struct conv2d_shape square(size_t c_out, size_t kernel)
+{
+    return (struct conv2d_shape){.c_out = c_out,
+                                 .k_h = kernel,
+                                 .k_w = kernel,
+                                 .stride_h = 1,
+                                 .stride_w = 1,
+                                 .pad_h = kernel / 2,
+                                 .pad_w = kernel / 2,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1,
+                                 .groups = 1};
+}
+
+static int add_behind(struct graph *graph, int t, enum behind behind)
+{
+    const struct pool2d_shape pool = {.k_h = 2, .k_w = 2, .stride_h = 2, .stride_w = 2};
+    struct conv2d_shape pointwise = square(5, 1), window = square(4, 3);
+
+    if (behind == BEHIND_POINTWISE || behind == BEHIND_FEW)
+        return graph_conv2d(graph, "behind", t, &pointwise);
+    if (behind == BEHIND_POOLED)
+        return graph_max_pool2d(graph, "pool", graph_conv2d(graph, "behind", t, &window),
+                                &pool);
+    return t;
+}
+
+/* The sums reach where a hard function is flat. */
+static int add_first(struct graph *graph, enum behind behind)
+{
+    size_t side = behind == BEHIND_FEW ? 2 : 8;
+    struct conv2d_shape shape = square(3, 1);
+    int t;
+
+    if (behind == BEHIND_LINEAR) {
+        t = graph_input(graph, &(struct shape){1, {6}});
+        graph->tensors[t].needs_grad = true;
+        t = graph_linear(graph, "first", t, 5);
+    } else {
+        t = graph_input(graph, &(struct shape){3, {2, side, side}});
+        graph->tensors[t].needs_grad = true;
+        t = graph_conv2d(graph, "first", t, &shape);
+    }
+    t = graph_add(graph, "twice", t, t);
+    return graph_add(graph, "four times", t, t);
+}
+
+static void check_behind(enum activation act, enum behind behind, bool normed)
+{
+    struct graph graph;
+    int t;
+
+    graph_init(&graph, NULL);
+    t = add_first(&graph, behind);
+    if (normed && behind != BEHIND_LINEAR)
+        t = graph_batch_norm2d(&graph, "norm", t);
+    t = add_behind(&graph, graph_activate(&graph, "act", t, act), behind);
+    if (behind != BEHIND_LINEAR)
+        t = graph_flatten(&graph, "flatten", t);
+    assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, 3)) >= 0);
+    check_slopes(&graph, BATCH);
+}
+
+static void test_behind_a_function_of_another_zero_gradient_is_the_slope(void **state)
+{
+    static const enum activation acts[] = {ACT_SIGMOID, ACT_HARDSIGMOID};
+
+    (void)state;
+    for (size_t i = 0; i < (size_t)2 * N_BEHIND * 2; i++)
+        check_behind(acts[i / 2 / N_BEHIND], i / 2 % N_BEHIND, i % 2 == 1);
+}
+
+/* Tiles of few rows, of which the last ones lie in the padding with all that they see. */
+static void check_tiles(size_t kernel, size_t stride, size_t pad)
+{
+    const struct conv2d_shape conv = {.c_out = 512,
+                                      .k_h = kernel,
+                                      .k_w = kernel,
+                                      .stride_h = stride,
+                                      .stride_w = stride,
+                                      .pad_h = pad,
+                                      .pad_w = 1,
+                                      .dilation_h = 1,
+                                      .dilation_w = 1,
+                                      .groups = 512};
+    struct graph graph;
+    int t;
+
+    graph_init(&graph, NULL);
+    t = graph_input(&graph, &(struct shape){3, {512, 15, 18}});
+    graph.tensors[t].needs_grad = true;
+    t = graph_conv2d(&graph, "conv", t, &conv);
+    t = graph_flatten(&graph, "flatten", graph_avg_pool2d(&graph, "pool", t, 2, 1));
+    assert_true(graph_cross_entropy(&graph, graph_linear(&graph, "fc", t, 3)) >= 0);
+    check_slopes_along(&graph, 2);
+}
+
+static void test_depthwise_gradient_beyond_the_image_is_the_slope(void **state)
+{
+    (void)state;
+    check_tiles(3, 1, 1);
+    check_tiles(3, 1, 2);
+    check_tiles(3, 1, 5);
+    check_tiles(3, 2, 6);
+    check_tiles(1, 3, 7);
+    check_tiles(4, 3, 0);
 }
 
 int main(void)
@@ -443,6 +378,8 @@ int main(void)
         cmocka_unit_test(test_cross_entropy_gradient_is_the_slope),
         cmocka_unit_test(test_in_place_chain_gradient_is_the_slope),
         cmocka_unit_test(test_convolution_under_a_pool_gradient_is_the_slope),
+        cmocka_unit_test(test_behind_a_function_of_another_zero_gradient_is_the_slope),
+        cmocka_unit_test(test_depthwise_gradient_beyond_the_image_is_the_slope),
         cmocka_unit_test(test_residual_gradient_is_the_slope),
         cmocka_unit_test(test_shared_weights_gradient_is_the_slope),
     };

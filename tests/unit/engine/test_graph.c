@@ -95,6 +95,18 @@ static void test_activations_keep_the_shape_and_their_kind(void **state)
     }
 }
 
+/* Two images of as many values would not meet value by value. */
+static void test_add_refuses_flattened_images(void **state)
+{
+    int flat = graph_flatten(&graph, "flatten", image(3, 4, 5));
+    int one = graph_linear(&graph, "fc", flat, 60);
+
+    (void)state;
+    check_shape(graph_add(&graph, "sum", one, one), 1, 60, 0, 0);
+    check_refused(graph_add(&graph, "sum", one, graph_relu(&graph, "relu", flat)), "sum",
+                  "before");
+}
+
 /* ---- Channels ------------------------------------------------------------ */
 
 static void test_concat_adds_channels_up(void **state)
@@ -318,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_GRAPH(test_activations_keep_the_shape_and_their_kind),
+        WITH_GRAPH(test_add_refuses_flattened_images),
         WITH_GRAPH(test_concat_adds_channels_up),
         WITH_GRAPH(test_slice_takes_channels_that_are_there),
         WITH_GRAPH(test_channel_shuffle_wants_whole_groups),

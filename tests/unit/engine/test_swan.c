@@ -208,6 +208,69 @@ static void test_the_engine_explains_its_choice(void **state)
     swan_destroy(swan);
 }
 
+/* What explain says of the policy of a training that asks for one. */
+static void check_asked(cygnet_policy own, cygnet_policy asked, const char *expected)
+{
+    struct swan *swan = make_engine(own, 1, PLACEMENT_MASK);
+    struct swan_training training = a_training();
+    struct json *document;
+    struct bytes text;
+
+    training.policy = asked;
+    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
+    swan_end(swan);
+    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
+                                NULL),
+                     CYGNET_OK);
+    assert_string_equal(json_text(json_member(document, "policy"), ""), expected);
+    json_destroy(document);
+    bytes_clear(&text);
+    swan_destroy(swan);
+}
+
+static void test_a_training_chooses_the_policy_where_it_may(void **state)
+{
+    (void)state;
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_SWAN, "swan");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_GREEDY, "greedy");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_FIXED, "fixed");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_EFFICIENT, "efficient");
+    check_asked(CYGNET_POLICY_TASK, CYGNET_POLICY_TASK, "swan");
+    check_asked(CYGNET_POLICY_TASK, (cygnet_policy)77, "swan");
+    check_asked(CYGNET_POLICY_SWAN, CYGNET_POLICY_GREEDY, "swan");
+    check_asked(CYGNET_POLICY_FIXED, CYGNET_POLICY_EFFICIENT, "fixed");
+}
+
+static uint32_t threads_in_use(struct swan *swan, uint32_t asked)
+{
+    struct swan_training training = a_training();
+    struct swan_peek peek;
+
+    training.policy = CYGNET_POLICY_FIXED;
+    training.n_threads = asked;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    swan_peek(&peek, swan);
+    swan_end(swan);
+    return peek.n_threads;
+}
+
+static void test_a_training_fixes_threads_up_to_the_most(void **state)
+{
+    struct swan *swan = make_engine(CYGNET_POLICY_TASK, 2, PLACEMENT_MASK);
+    uint32_t most = (uint32_t)swan_executor(swan)->n_workers;
+
+    (void)state;
+    assert_int_equal(threads_in_use(swan, 1), 1);
+    assert_int_equal(threads_in_use(swan, 0), most);
+    assert_int_equal(threads_in_use(swan, 1000), most);
+    swan_destroy(swan);
+    swan = make_engine(CYGNET_POLICY_FIXED, 2, PLACEMENT_MASK);
+    assert_int_equal(threads_in_use(swan, 1), most);
+    swan_destroy(swan);
+}
+
 static void test_one_training_at_a_time(void **state)
 {
     struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 0, PLACEMENT_MASK);
@@ -282,15 +345,21 @@ static struct energy_model a_model(void)
     return model;
 }
 
-static struct swan *make_powered_engine(cygnet_policy policy)
+static struct swan *make_metered_engine(cygnet_policy policy, energy_hook *hook)
 {
     const struct energy_model model = a_model();
     struct swan_options options = {.root = "/", .policy = policy, .engine = "test"};
     struct swan *swan;
 
     options.energy.model = &model;
+    options.energy.hook = hook;
     assert_int_equal(swan_create(&swan, &options, NULL), CYGNET_OK);
     return swan;
+}
+
+static struct swan *make_powered_engine(cygnet_policy policy)
+{
+    return make_metered_engine(policy, NULL);
 }
 
 static void step(struct swan *swan, struct lesson *l, uint64_t n_steps)
@@ -352,6 +421,48 @@ static void test_without_a_baseline_nothing_will_be_known(void **state)
     swan_destroy(swan);
 }
 
+static double thread_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* Works for a while, and then has nothing to say. */
+static int take_time(struct energy_figure *out, void *user)
+{
+    double began_ms = thread_ms();
+
+    (void)out;
+    (void)user;
+    while (thread_ms() < began_ms + 2)
+        continue;
+    return 1;
+}
+
+/* Looks come while a step's end is being measured. */
+static void test_a_slow_meter_does_not_turn_the_clock_back(void **state)
+{
+    struct swan *swan = make_metered_engine(CYGNET_POLICY_SWAN, take_time);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct swan_training training = a_training();
+    struct lesson l = {.model = model};
+    struct swan_draw draw;
+
+    (void)state;
+    training.mj_left = 1e12; /* counted after each step, in a second look */
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    for (int i = 0; i < 10; i++) {
+        step(swan, &l, 10);
+        swan_look_at_draw(&draw, swan);
+        if (isnan(draw.drawn_mj))
+            fail_msg("after %d steps: %s", 10 * (i + 1), draw.why);
+    }
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
 static void test_a_spent_budget_is_said(void **state)
 {
     struct swan *swan = make_powered_engine(CYGNET_POLICY_SWAN);
@@ -403,11 +514,14 @@ int main(void)
         cmocka_unit_test(test_the_caller_is_left_alone),
         cmocka_unit_test(test_what_was_measured_is_kept_for_the_same_model),
         cmocka_unit_test(test_the_engine_explains_its_choice),
+        cmocka_unit_test(test_a_training_chooses_the_policy_where_it_may),
+        cmocka_unit_test(test_a_training_fixes_threads_up_to_the_most),
         cmocka_unit_test(test_one_training_at_a_time),
         cmocka_unit_test(test_looks_are_spread_over_time),
         cmocka_unit_test(test_a_hot_device_pauses),
         cmocka_unit_test(test_what_is_drawn_can_be_booked_and_settled),
         cmocka_unit_test(test_without_a_baseline_nothing_will_be_known),
+        cmocka_unit_test(test_a_slow_meter_does_not_turn_the_clock_back),
         cmocka_unit_test(test_a_spent_budget_is_said),
         cmocka_unit_test(test_a_peek_tells_what_is_going_on),
     };

@@ -136,8 +136,8 @@ static void test_only_codecs_of_this_build_are_taken(void **state)
     (void)state;
     assert_int_equal(option_codec("--codec", "int8", &err), CYGNET_OK);
     assert_int_equal(option_codec("--codec", "int9", &err), CYGNET_EINVAL);
-    assert_string_equal(err.message,
-                        "--codec: \"int9\" is not a codec; known are none, int8");
+    assert_string_equal(
+        err.message, "--codec: \"int9\" is not a codec; known are none, int8, weights");
 }
 
 int main(void)

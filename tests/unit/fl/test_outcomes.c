@@ -97,7 +97,7 @@ static void test_the_check_in_tells_what_this_build_can_do(void **state)
                         "resnet18,resnet34,resnet50,mobilenet_v2,ds_cnn,"
                         "mobilenet_v3_small,shufflenet_v2_x0_5,shufflenet_v2_x1_0,"
                         "shufflenet_v2_x1_5,shufflenet_v2_x2_0,squeezenet1_1,"
-                        "char_lstm,gru,;none,int8,");
+                        "char_lstm,gru,;none,int8,weights,");
 }
 
 static void test_training_learns_and_epochs_are_told_apart(void **state)
@@ -305,6 +305,22 @@ static void test_at_most_once_never_sends_twice(void **state)
     b->coordinator.upload.lost = 1;
     assert_ended(b, CYGNET_ENETWORK, CYGNET_OUTCOME_FAILED);
     assert_int_equal(b->coordinator.upload.n_calls, 1);
+    assert_non_null(strstr(b->report.message, "whether it was received is not known"));
+    assert_int_equal(b->coordinator.last_report.outcome, CYGNET_OUTCOME_ABORTED);
+    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_COMPLETED);
+    assert_int_equal(b->coordinator.accepted[1], 1);
+    assert_int_equal(b->coordinator.accepted[2], 1);
+}
+
+static void test_what_was_refused_before_its_first_byte_was_not_received(void **state)
+{
+    struct bench *b = *state;
+
+    b->coordinator.coordinator.delivery = CYGNET_DELIVERY_AT_MOST_ONCE;
+    b->coordinator.upload.status[0] = CYGNET_ESHAPE;
+    assert_ended(b, CYGNET_ESHAPE, CYGNET_OUTCOME_FAILED);
+    assert_null(strstr(b->report.message, "not known"));
+    assert_string_equal(b->report.message, "fake: as scripted");
 }
 
 static void test_a_permanent_fetch_error_aborts_the_round(void **state)
@@ -395,16 +411,16 @@ static void test_weights_of_another_model_are_a_shape_error(void **state)
     assert_reusable(b);
 }
 
-static void test_integer_weights_are_unsupported(void **state)
+static void test_weights_of_a_narrow_type_are_unsupported(void **state)
 {
     struct bench *b = *state;
     cygnet_tensors *list;
 
     assert_int_equal(cygnet_tensors_create(&list, 4096, NULL, NULL), CYGNET_OK);
-    assert_int_equal(cygnet_tensors_add(NULL, list, "steps", CYGNET_I64, NULL, 0, NULL),
+    assert_int_equal(cygnet_tensors_add(NULL, list, "steps", CYGNET_I32, NULL, 0, NULL),
                      CYGNET_OK);
     b->coordinator.weights = list;
-    assert_aborted_for(b, CYGNET_EUNSUPPORTED, "\"steps\" is I64");
+    assert_aborted_for(b, CYGNET_EUNSUPPORTED, "\"steps\" is I32");
     cygnet_tensors_destroy(list);
 }
 
@@ -433,6 +449,7 @@ int main(void)
         TEST(test_a_lost_answer_to_an_upload_counts_once),
         TEST(test_upload_is_given_up_at_the_deadline),
         TEST(test_at_most_once_never_sends_twice),
+        TEST(test_what_was_refused_before_its_first_byte_was_not_received),
         TEST(test_a_permanent_fetch_error_aborts_the_round),
         TEST(test_a_report_that_fails_does_not_spoil_the_round),
         TEST(test_an_unknown_codec_is_refused_before_training),
@@ -442,7 +459,7 @@ int main(void)
         TEST(test_an_update_over_the_task_s_limit_is_not_sent),
         TEST(test_weights_of_another_shape_name_the_tensor),
         TEST(test_weights_of_another_model_are_a_shape_error),
-        TEST(test_integer_weights_are_unsupported),
+        TEST(test_weights_of_a_narrow_type_are_unsupported),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,6 +210,18 @@ static void test_a_kill_in_upload_never_repeats_at_most_once(void **state)
     assert_int_equal(b->coordinator.reported[1], 1);
 }
 
+static void test_an_upload_cancelled_is_never_repeated_at_most_once(void **state)
+{
+    struct bench *b = *state;
+    struct moment m;
+
+    b->coordinator.coordinator.delivery = CYGNET_DELIVERY_AT_MOST_ONCE;
+    run_to(&m, b, CYGNET_PHASE_UPLOADING, true);
+    assert_completes(b, 2);
+    assert_int_equal(b->coordinator.accepted[1], 0);
+    assert_int_equal(b->coordinator.reported[1], 1);
+}
+
 static void test_a_kill_after_the_receipt_sends_nothing_again(void **state)
 {
     struct bench *b = *state;
@@ -361,6 +373,7 @@ int main(void)
         TEST(test_a_kill_after_encoding_only_uploads),
         TEST(test_a_kill_in_upload_repeats_it_when_that_is_harmless),
         TEST(test_a_kill_in_upload_never_repeats_at_most_once),
+        TEST(test_an_upload_cancelled_is_never_repeated_at_most_once),
         TEST(test_a_kill_after_the_receipt_sends_nothing_again),
         TEST(test_a_task_whose_deadline_passed_meanwhile_is_aborted),
         TEST(test_a_damaged_record_is_refused_and_kept),

@@ -1,4 +1,6 @@
 /* Small rules: eligibility, retries, the saved record. */
+#include "base/bytes.h"
+#include "base/crypto.h"
 #include "fl/eligibility.h"
 #include "fl/journal.h"
 #include "fl/retry.h"
@@ -179,6 +181,9 @@ static struct round_record some_record(void)
     record.task.seed = UINT64_MAX - 3;
     record.task.lr = 0.25f;
     record.task.min_battery_percent = -1;
+    record.task.policy = CYGNET_POLICY_EFFICIENT;
+    record.task.n_threads = 3;
+    record.task.max_round_mj = UINT64_MAX - 4;
     record.next_check_in_ms = INT64_MIN + 5;
     record.utility = 81.25;
     record.last_utility = 0.5;
@@ -200,6 +205,36 @@ static void test_a_record_comes_back_as_it_was_written(void **state)
     assert_int_equal(read.next_check_in_ms, record.next_check_in_ms);
     assert_memory_equal(&read.utility, &record.utility, sizeof(double));
     assert_memory_equal(&read.last_utility, &record.last_utility, sizeof(double));
+    memory_store_clear(&store);
+}
+
+/* As an earlier version wrote it: without the fields that came last. */
+static void shorten(struct memory_file *file, size_t n_bytes)
+{
+    size_t body = file->len - SHA256_BYTES - n_bytes;
+
+    store_u32le(file->data + 8, (uint32_t)(body - 12));
+    assert_int_equal(sha256(file->data + body, file->data, body, NULL), CYGNET_OK);
+    file->len = body + SHA256_BYTES;
+}
+
+static void test_a_record_of_an_earlier_version_lacks_what_came_later(void **state)
+{
+    struct round_record record = some_record(), read;
+    struct memory_store store;
+
+    (void)state;
+    memory_store_init(&store);
+    assert_int_equal(journal_save(&record, &store.store, NULL, NULL), CYGNET_OK);
+    shorten(memory_store_find(&store, JOURNAL_FILE),
+            (4 + 4 + 8) + (4 + 6 * 8)); /* execution, evaluation */
+    assert_int_equal(journal_load(&read, &store.store, NULL, NULL), CYGNET_OK);
+    assert_memory_equal(&read.last_utility, &record.last_utility, sizeof(double));
+    assert_string_equal(read.task.token, record.task.token);
+    assert_int_equal(read.task.policy, CYGNET_POLICY_SWAN);
+    assert_int_equal(read.task.n_threads, 0);
+    assert_int_equal(read.task.max_round_mj, 0);
+    assert_int_equal(read.task.kind, CYGNET_TASK_TRAIN);
     memory_store_clear(&store);
 }
 
@@ -253,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_the_server_s_wait_is_never_undercut),
         cmocka_unit_test(test_only_network_server_and_time_are_transient),
         cmocka_unit_test(test_a_record_comes_back_as_it_was_written),
+        cmocka_unit_test(test_a_record_of_an_earlier_version_lacks_what_came_later),
         cmocka_unit_test(test_every_damaged_byte_of_a_record_is_noticed),
         cmocka_unit_test(test_every_truncation_of_a_record_is_noticed),
     };

@@ -412,6 +412,32 @@ static void test_what_cannot_be_booked_is_not_drawn(void **state)
     assert_debt(&power, 30 * power.most_mj);
 }
 
+/* The meter's word is more than what was booked, and cannot be written at once. */
+static void test_what_was_drawn_beyond_the_booking_is_owed_later(void **state)
+{
+    const cygnet_device_state unplugged = {.charging = CYGNET_FALSE,
+                                           .battery_percent = -1};
+    struct bench *b = *state;
+    struct power power;
+
+    make(&power, b);
+    supply_see(&power.supply, &unplugged);
+    supply_begin(&power.supply);
+    for (uint64_t i = 0; i < 30; i++) {
+        assert_true(supply_step(&power.supply, i));
+        b->host.n_reads++;
+    }
+    assert_debt(&power, 30 * power.most_mj);
+    power.step_mj = 12 * JOULE;
+    fail_store(&power);
+    supply_end(&power.supply);
+    assert_debt(&power, 30 * power.most_mj);
+    supply_see(&power.supply, &unplugged);
+    assert_debt(&power, 30 * power.step_mj);
+    supply_see(&power.supply, &unplugged);
+    assert_debt(&power, 30 * power.step_mj); /* once */
+}
+
 static void test_a_spent_budget_ends_training_with_what_was_learnt(void **state)
 {
     struct bench *b = *state;
@@ -560,6 +586,7 @@ int main(void)
         TEST(test_a_trial_books_all_until_the_meter_has_spoken),
         TEST(test_a_trial_that_the_meter_leaves_open_ends),
         TEST(test_what_cannot_be_booked_is_not_drawn),
+        TEST(test_what_was_drawn_beyond_the_booking_is_owed_later),
         TEST(test_a_spent_budget_ends_training_with_what_was_learnt),
         TEST(test_before_training_the_meter_sees_the_device_idle),
         TEST(test_no_time_to_see_the_device_idle_is_no_reason_to_wait),

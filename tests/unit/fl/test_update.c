@@ -69,6 +69,31 @@ static int teardown(void **state)
     return 0;
 }
 
+#define COUNT "bn.num_batches_tracked"
+
+static void add_count(cygnet_tensors *list, int64_t value)
+{
+    cygnet_tensor *t;
+
+    assert_int_equal(cygnet_tensors_add(&t, list, COUNT, CYGNET_I64, NULL, 0, NULL),
+                     CYGNET_OK);
+    memcpy(t->data, &value, sizeof(value));
+}
+
+static void set_count(cygnet_tensors *list, int64_t value)
+{
+    memcpy(cygnet_tensors_find(list, COUNT)->data, &value, sizeof(value));
+}
+
+static int64_t count_of(const cygnet_tensors *list)
+{
+    int64_t value;
+
+    assert_int_equal(cygnet_tensors_find(list, COUNT)->dtype, CYGNET_I64);
+    memcpy(&value, cygnet_tensors_find(list, COUNT)->data, sizeof(value));
+    return value;
+}
+
 static cygnet_status encode(struct pair *p, const char *codec, uint64_t seed)
 {
     const struct update_content content = {.local = p->local,
@@ -196,6 +221,67 @@ static void test_int8_of_no_change_is_no_change(void **state)
     cygnet_tensors_destroy(deltas);
 }
 
+static void test_counts_are_exact_in_every_codec(void **state)
+{
+    /* Beyond float's 2^24 and double's 2^53. */
+    static const int64_t global[] = {40, 0, (INT64_C(1) << 60) + 1, 5, INT64_MIN};
+    static const int64_t delta[] = {3, (INT64_C(1) << 55) + 1, 1, -5, INT64_MAX};
+    struct pair *p = *state;
+    const char *codec;
+
+    add_count(p->global, 0);
+    add_count(p->local, 0);
+    for (size_t i = 0; i < sizeof(delta) / sizeof(delta[0]); i++) {
+        set_count(p->global, global[i]);
+        set_count(p->local, global[i] + delta[i]);
+        for (uint32_t c = 0; (codec = cygnet_update_codec_name(c)) != NULL; c++) {
+            cygnet_tensors *deltas;
+
+            assert_int_equal(encode(p, codec, 1), CYGNET_OK);
+            deltas = decode(p, NULL);
+            assert_true(count_of(deltas) == delta[i]);
+            cygnet_tensors_destroy(deltas);
+        }
+    }
+}
+
+static void test_a_change_of_a_count_that_does_not_fit_is_refused(void **state)
+{
+    struct pair *p = *state;
+
+    add_count(p->global, -1);
+    add_count(p->local, INT64_MAX);
+    assert_int_equal(encode(p, "none", 1), CYGNET_ENUMERIC);
+    assert_non_null(strstr(p->err.message, COUNT));
+    set_count(p->global, 1);
+    set_count(p->local, INT64_MIN);
+    assert_int_equal(encode(p, "int8", 1), CYGNET_ENUMERIC);
+}
+
+static void test_weights_travel_whole_and_decode_to_their_change(void **state)
+{
+    struct pair *p = *state;
+    cygnet_update_info info = {.struct_size = sizeof(info)};
+    cygnet_tensors *deltas;
+    float *global;
+
+    global = cygnet_tensors_find(p->global, "fc.bias")->data;
+    global[1] = 8.0f;
+    assert_int_equal(encode(p, "weights", 1), CYGNET_OK);
+    assert_memory_equal(cygnet_tensors_find(p->update.container, "fc.bias")->data,
+                        cygnet_tensors_find(p->local, "fc.bias")->data,
+                        4 * sizeof(float));
+    deltas = decode(p, &info);
+    assert_string_equal(info.codec, "weights");
+    assert_true(((float *)cygnet_tensors_find(deltas, "fc.bias")->data)[1] ==
+                0.25f + 0.0625f * 7.0f - 8.0f);
+    cygnet_tensors_destroy(deltas);
+
+    ((float *)cygnet_tensors_find(p->local, "scale")->data)[0] = (float)NAN;
+    assert_int_equal(encode(p, "weights", 1), CYGNET_ENUMERIC);
+    assert_non_null(strstr(p->err.message, "scale"));
+}
+
 /* ---- Golden vectors -------------------------------------------------------- */
 
 static size_t read_golden(unsigned char *out, size_t size, const char *name)
@@ -224,6 +310,26 @@ static void test_none_makes_the_golden_bytes(void **state)
     assert_int_equal(encode(p, "none", 12345), CYGNET_OK);
     assert_int_equal(p->update.len, len);
     assert_memory_equal(p->update.data, golden, len);
+}
+
+static void assert_golden(struct pair *p, const char *codec, const char *file)
+{
+    static unsigned char golden[8192];
+    size_t len = read_golden(golden, sizeof(golden), file);
+
+    assert_int_equal(encode(p, codec, 12345), CYGNET_OK);
+    assert_int_equal(p->update.len, len);
+    assert_memory_equal(p->update.data, golden, len);
+}
+
+static void test_counts_and_weights_make_the_golden_bytes(void **state)
+{
+    struct pair *p = *state;
+
+    add_count(p->global, 40);
+    add_count(p->local, 43);
+    assert_golden(p, "none", "none_counts.safetensors");
+    assert_golden(p, "weights", "weights.safetensors");
 }
 
 /* zstd's output may differ between its versions; what it holds may not. The expected
@@ -258,11 +364,11 @@ static void test_encoding_names_what_it_cannot_carry(void **state)
                                         NULL),
                      CYGNET_OK);
     assert_int_equal(encode(p, "none", 1), CYGNET_ESHAPE);
-    assert_int_equal(cygnet_tensors_add(&t, p->global, "count", CYGNET_I64, NULL, 0,
+    assert_int_equal(cygnet_tensors_add(&t, p->global, "count", CYGNET_I32, NULL, 0,
                                         NULL),
                      CYGNET_OK);
     assert_int_equal(encode(p, "none", 1), CYGNET_EUNSUPPORTED);
-    assert_non_null(strstr(p->err.message, "\"count\" is I64"));
+    assert_non_null(strstr(p->err.message, "\"count\" is I32"));
 }
 
 static void test_a_change_that_is_not_finite_is_not_encoded(void **state)
@@ -315,6 +421,8 @@ static void test_metadata_that_is_not_understood_is_refused(void **state)
         {"cygnet_update",
          "{\"version\":1,\"kind\":\"delta\",\"round\":1,\"examples\":-1,\"steps\":1}",
          CYGNET_EFORMAT},
+        {"cygnet_codec", "{\"version\":1,\"name\":\"weights\",\"stages\":[]}",
+         CYGNET_EUNSUPPORTED}, /* of a container of deltas */
         {"cygnet_codec", "{\"version\":1,\"name\":\"rot13\",\"stages\":[]}",
          CYGNET_EUNSUPPORTED},
         {"cygnet_codec", "{\"version\":9,\"name\":\"none\",\"stages\":[]}",
@@ -378,6 +486,25 @@ static void test_values_that_are_not_finite_are_refused(void **state)
     assert_non_null(strstr(p->err.message, "fc.weight"));
 }
 
+static void test_a_count_of_another_type_is_refused(void **state)
+{
+    struct pair *p = *state;
+    cygnet_tensors *counting = p->global;
+
+    add_count(counting, 40);
+    p->global = make_model(0.0f, 0.0f);
+    assert_int_equal(cygnet_tensors_add(NULL, p->global, COUNT, CYGNET_F32, NULL, 0,
+                                        NULL),
+                     CYGNET_OK);
+    assert_int_equal(cygnet_tensors_add(NULL, p->local, COUNT, CYGNET_F32, NULL, 0, NULL),
+                     CYGNET_OK);
+    assert_int_equal(encode(p, "none", 1), CYGNET_OK);
+    cygnet_tensors_destroy(p->global);
+    p->global = counting;
+    assert_int_equal(decode_list(p, p->update.container), CYGNET_ESHAPE);
+    assert_non_null(strstr(p->err.message, "is F32, not I64"));
+}
+
 static void test_an_int8_payload_that_lies_is_refused(void **state)
 {
     struct pair *p = *state;
@@ -421,7 +548,11 @@ int main(void)
         TEST(test_int8_is_never_off_by_more_than_a_scale),
         TEST(test_int8_is_unbiased),
         TEST(test_int8_of_no_change_is_no_change),
+        TEST(test_counts_are_exact_in_every_codec),
+        TEST(test_a_change_of_a_count_that_does_not_fit_is_refused),
+        TEST(test_weights_travel_whole_and_decode_to_their_change),
         TEST(test_none_makes_the_golden_bytes),
+        TEST(test_counts_and_weights_make_the_golden_bytes),
         TEST(test_int8_makes_the_golden_values),
         TEST(test_encoding_names_what_it_cannot_carry),
         TEST(test_a_change_that_is_not_finite_is_not_encoded),
@@ -429,6 +560,7 @@ int main(void)
         TEST(test_a_container_without_metadata_is_refused),
         TEST(test_missing_extra_and_misshapen_tensors_are_named),
         TEST(test_values_that_are_not_finite_are_refused),
+        TEST(test_a_count_of_another_type_is_refused),
         TEST(test_an_int8_payload_that_lies_is_refused),
         TEST(test_every_truncation_is_refused),
     };

@@ -176,13 +176,45 @@ static void counted_release(void *ptr, void *user)
     free(ptr);
 }
 
+static void test_a_job_whose_model_cannot_be_built_is_named(void **state)
+{
+    struct bench *b = *state;
+    cygnet_job job;
+
+    cygnet_job_init(&job);
+    b->options.job = &job;
+    job.architecture = "perceptron9000";
+    assert_int_equal(cygnet_client_create(&b->client, &b->options, &b->err),
+                     CYGNET_EINVAL);
+    assert_non_null(strstr(b->err.message, "job: "));
+    assert_non_null(strstr(b->err.message, "perceptron9000"));
+    job.architecture = "lenet5";
+    job.n_input_dims = 3;
+    job.input[0] = job.input[1] = job.input[2] = 1;
+    assert_int_equal(cygnet_client_create(&b->client, &b->options, &b->err),
+                     CYGNET_EINVAL);
+    assert_int_equal(strncmp(b->err.message, "job: ", 5), 0);
+    assert_null(b->client);
+    job.n_input_dims = 0;
+    b->options.max_model_bytes = 1000;
+    assert_int_equal(cygnet_client_create(&b->client, &b->options, &b->err),
+                     CYGNET_EINVAL);
+    assert_non_null(strstr(b->err.message, "max_model_bytes is 1000"));
+    b->options.max_model_bytes = 1 << 20;
+    create(b);
+}
+
 static void test_each_refused_allocation_ends_create_without_a_leak(void **state)
 {
     struct bench *b = *state;
     struct counter counter = {0, 0, 0};
     cygnet_allocator alloc = {counted_resize, counted_release, &counter};
     cygnet_status st = CYGNET_ENOMEM;
+    cygnet_job job;
 
+    cygnet_job_init(&job);
+    job.architecture = "lenet5";
+    b->options.job = &job;
     b->options.coordinator = NULL; /* the whole of it: curl, dialect, both stores */
     b->options.allocator = &alloc;
     for (long k = 1; st != CYGNET_OK; k++) {
@@ -490,6 +522,7 @@ int main(void)
         BENCH_TEST(test_damaged_state_is_refused_and_left_alone),
         BENCH_TEST(test_null_arguments_are_refused),
         BENCH_TEST(test_an_unreadable_ca_file_is_named),
+        BENCH_TEST(test_a_job_whose_model_cannot_be_built_is_named),
         BENCH_TEST(test_each_refused_allocation_ends_create_without_a_leak),
         BENCH_TEST(test_cancel_before_a_run_ends_that_run_and_no_other),
         BENCH_TEST(test_cancel_ends_a_blocked_check_in),

@@ -2,6 +2,7 @@
 #include "sdk/options.h"
 
 #include "base/sized.h"
+#include "sdk/job.h"
 #include "tests/unit/sdk/sdk_test.h"
 
 #include <cygnet/sys/coordinator.h>
@@ -92,7 +93,7 @@ static void test_init_sets_the_documented_defaults(void **state)
     assert_int_equal(options.unmetered, CYGNET_REQUIRED);
     assert_int_equal(options.min_battery_percent, 0);
     assert_int_equal(options.n_threads, 0);
-    assert_int_equal(options.policy, CYGNET_POLICY_SWAN);
+    assert_int_equal(options.policy, CYGNET_POLICY_TASK);
     assert_int_equal(options.full_priority, 0);
     assert_int_equal(options.energy_mode, CYGNET_ENERGY_PLUGGED);
     assert_null(options.power_model);
@@ -105,6 +106,7 @@ static void test_init_sets_the_documented_defaults(void **state)
     assert_int_equal(options.allow_loopback_http, 0);
     assert_null(options.server_url);
     assert_null(options.state_dir);
+    assert_null(options.job);
 
     memset(&report, 0xff, sizeof(report));
     cygnet_report_init(&report);
@@ -219,7 +221,7 @@ static void test_numbers_out_of_range_are_named(void **state)
     b->given.allow_loopback_http = 2;
     assert_refused(b, "allow_loopback_http");
     b->given.allow_loopback_http = 0;
-    b->given.policy = (cygnet_policy)4;
+    b->given.policy = (cygnet_policy)5;
     assert_refused(b, "policy");
     b->given.policy = CYGNET_POLICY_EFFICIENT;
     b->given.full_priority = -1;
@@ -254,6 +256,79 @@ static void test_energy_options_out_of_range_are_named(void **state)
     assert_int_equal(adopt(b), CYGNET_OK);
     assert_string_equal(b->options.power_model, endless + 1);
     assert_ptr_not_equal(b->options.power_model, endless + 1);
+}
+
+static void test_a_job_is_copied_with_its_strings(void **state)
+{
+    struct bench *b = *state;
+    char architecture[] = "lenet5", collection[] = "mine";
+    cygnet_task task;
+    cygnet_job job;
+
+    cygnet_job_init(&job);
+    job.architecture = architecture;
+    job.collection = collection;
+    job.max_examples = 7;
+    b->given.job = &job;
+    assert_int_equal(adopt(b), CYGNET_OK);
+    memset(architecture, 'x', 3);
+    memset(collection, 'x', 3);
+    memset(&job, 0xff, sizeof(job));
+    assert_string_equal(b->options.job->architecture, "lenet5");
+
+    job_fill_task(&task, b->options.job, CYGNET_TASK_TRAIN);
+    assert_string_equal(task.architecture, "lenet5");
+    assert_string_equal(task.collection, "mine");
+    assert_string_equal(task.codec, "weights");
+    assert_int_equal(task.steps, 20);
+    assert_int_equal(task.batch, 30);
+    assert_int_equal(task.max_examples, 7);
+    assert_true(task.momentum == 0.9f && task.weight_decay == 5e-4f && task.lr == 0.0f);
+    job_fill_task(&task, b->options.job, CYGNET_TASK_EVALUATE);
+    assert_int_equal(task.kind, CYGNET_TASK_EVALUATE);
+    assert_string_equal(task.collection, "test");
+    assert_int_equal(task.max_examples, 0);
+}
+
+static void test_a_job_out_of_range_is_named(void **state)
+{
+    struct bench *b = *state;
+    cygnet_job job, good;
+
+    cygnet_job_init(&job);
+    b->given.job = &job;
+    assert_refused(b, "job.architecture");
+    job.architecture = "lenet5";
+    good = job;
+    job.struct_size = 0;
+    assert_refused(b, "job");
+    job = good;
+    job.batch = 0;
+    assert_refused(b, "job.batch");
+    job = good;
+    job.steps = job.epochs = 0;
+    assert_refused(b, "job.epochs");
+    job = good;
+    job.n_input_dims = 5;
+    assert_refused(b, "job.n_input_dims");
+    job.n_input_dims = 1;
+    assert_refused(b, "job.input");
+    job = good;
+    job.n_classes = 0;
+    assert_refused(b, "job.n_classes");
+    job = good;
+    job.momentum = 1.0f;
+    assert_refused(b, "job.momentum");
+    job = good;
+    job.weight_decay = (float)NAN;
+    assert_refused(b, "job.weight_decay");
+    job = good;
+    job.deadline_s = 0;
+    assert_refused(b, "job.deadline_s");
+    job = good;
+    job.collection = NULL;
+    assert_refused(b, "job.collection");
+    assert_int_equal((b->given.job = &good, adopt(b)), CYGNET_OK);
 }
 
 static void test_hooks_without_a_default_are_needed(void **state)
@@ -377,6 +452,8 @@ int main(void)
         BENCH_TEST(test_bad_requirements_are_named),
         BENCH_TEST(test_numbers_out_of_range_are_named),
         BENCH_TEST(test_energy_options_out_of_range_are_named),
+        BENCH_TEST(test_a_job_is_copied_with_its_strings),
+        BENCH_TEST(test_a_job_out_of_range_is_named),
         BENCH_TEST(test_hooks_without_a_default_are_needed),
         BENCH_TEST(test_own_parts_must_be_whole),
         BENCH_TEST(test_an_older_shorter_struct_gets_defaults_for_its_missing_tail),

@@ -3,11 +3,12 @@
  *
  *   http_probe [--ca FILE] [--loopback] [--method M] [--body N] [--max-body N]
  *              [--stall-ms N] [--timeout-ms N] [--cancel-ms N] [--slow-resolver]
- *              [--times N] URL */
+ *              [--times N] [--http2] [--no-http2] [--anywhere] URL */
 #include "base/clock.h"
 #include "base/stop.h"
 #include "transport/transport.h"
 
+#include <curl/curl.h>
 #include <dlfcn.h>
 #include <getopt.h>
 #include <netdb.h>
@@ -22,7 +23,8 @@
 
 struct probe {
     const char *ca;
-    int loopback;
+    enum url_plain plain;
+    cygnet_http_version version;
     const char *method;
     size_t body;
     uint64_t max_body;
@@ -35,6 +37,8 @@ struct probe {
     uint64_t n_body;
     uint64_t n_headers;
     uint64_t n_sent;
+    uint64_t n_trailers;
+    int connected; /* sent was called */
 };
 
 static atomic_bool slow_resolver;
@@ -56,6 +60,22 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     return real(node, service, hints, out);
 }
 
+static bool no_http2;
+
+/* A libcurl that is built without HTTP/2. */
+curl_version_info_data *curl_version_info(CURLversion age)
+{
+    static curl_version_info_data info;
+    curl_version_info_data *(*real)(CURLversion);
+    void *symbol = dlsym(RTLD_NEXT, "curl_version_info");
+
+    memcpy(&real, &symbol, sizeof(real));
+    info = *real(age);
+    if (no_http2)
+        info.features &= ~CURL_VERSION_HTTP2;
+    return &info;
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -74,6 +94,16 @@ static cygnet_status on_header(const char *name, const char *value, void *user)
     return CYGNET_OK;
 }
 
+static cygnet_status on_trailer(const char *name, const char *value, void *user)
+{
+    struct probe *p = user;
+
+    (void)name;
+    (void)value;
+    p->n_trailers++;
+    return CYGNET_OK;
+}
+
 static cygnet_status on_body(int status, const void *data, size_t len, void *user)
 {
     struct probe *p = user;
@@ -89,6 +119,7 @@ static void on_sent(uint64_t n, void *user)
     struct probe *p = user;
 
     p->n_sent = n;
+    p->connected = 1;
 }
 
 static void *cancel(void *user)
@@ -113,10 +144,16 @@ static cygnet_status run(struct probe *p, cygnet_http *http, const char *url,
         .max_body = p->max_body,
         .timeout_ms = p->timeout_ms,
         .stall_ms = p->stall_ms,
+        .version = p->version,
     };
-    cygnet_http_sink sink = {on_header, on_body, on_sent, p};
+    cygnet_http_sink sink = {.header = on_header,
+                             .body = on_body,
+                             .sent = on_sent,
+                             .user = p,
+                             .trailer = on_trailer};
 
-    p->n_body = p->n_headers = p->n_sent = 0;
+    p->n_body = p->n_headers = p->n_sent = p->n_trailers = 0;
+    p->connected = 0;
     return http->perform(http, http_status, &request, &sink, &p->stop, err);
 }
 
@@ -128,7 +165,7 @@ static int probe(struct probe *p, const char *url)
     int http_status = 0;
     int64_t late_ms;
     void *body = p->body ? calloc(1, p->body) : NULL;
-    cygnet_status st = curl_http_create(&http, p->ca, p->loopback, NULL, &err);
+    cygnet_status st = curl_http_create(&http, p->ca, p->plain, NULL, &err);
 
     if (p->cancel_ms == 0) {
         p->stopped_at_ms = now_ms();
@@ -145,9 +182,11 @@ static int probe(struct probe *p, const char *url)
     curl_http_destroy(http);
     free(body);
     (void)printf("{\"status\": \"%s\", \"http\": %d, \"body\": %llu, \"headers\": %llu, "
-                 "\"sent\": %llu, \"late_ms\": %lld, \"destroyed_ms\": %lld}\n%s\n",
+                 "\"sent\": %llu, \"trailers\": %llu, \"connected\": %d, \"late_ms\": "
+                 "%lld, \"destroyed_ms\": %lld}\n%s\n",
                  cygnet_status_name(st), http_status, (unsigned long long)p->n_body,
                  (unsigned long long)p->n_headers, (unsigned long long)p->n_sent,
+                 (unsigned long long)p->n_trailers, p->connected,
                  (long long)(p->cancel_ms >= 0 ? late_ms : 0),
                  (long long)(p->cancel_ms >= 0 ? now_ms() - p->stopped_at_ms : 0),
                  st == CYGNET_OK ? "" : err.message);
@@ -164,7 +203,16 @@ static int take(struct probe *p, int option)
         p->ca = optarg;
         break;
     case 'l':
-        p->loopback = 1;
+        p->plain = URL_PLAIN_LOOPBACK;
+        break;
+    case 'a':
+        p->plain = URL_PLAIN_ANYWHERE;
+        break;
+    case '2':
+        p->version = CYGNET_HTTP_2;
+        break;
+    case '1':
+        no_http2 = true;
         break;
     case 'm':
         p->method = optarg;
@@ -207,6 +255,9 @@ int main(int argc, char **argv)
                                             {"timeout-ms", required_argument, NULL, 't'},
                                             {"cancel-ms", required_argument, NULL, 'k'},
                                             {"slow-resolver", no_argument, NULL, 'r'},
+                                            {"http2", no_argument, NULL, '2'},
+                                            {"no-http2", no_argument, NULL, '1'},
+                                            {"anywhere", no_argument, NULL, 'a'},
                                             {"times", required_argument, NULL, 'n'},
                                             {NULL, 0, NULL, 0}};
     struct probe p = {.method = "GET",

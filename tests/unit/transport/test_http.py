@@ -176,6 +176,9 @@ class Server:
             c.sendall(b"5\r\nhello\r\n0\r\n")
             while not self.ended.is_set():
                 c.sendall(b"X-Trailer: more\r\n" * 100)
+        elif path == "/trailers":
+            c.sendall(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+            c.sendall(b"5\r\nhello\r\n0\r\nX-One: 1\r\nX-Two: 2\r\n\r\n")
         elif path == "/endless-redirect":
             c.sendall(b"HTTP/1.1 302 X\r\nLocation: /ok\r\nConnection: close\r\n\r\n")
             while not self.ended.is_set():
@@ -322,6 +325,41 @@ def test_a_peer_that_speaks_no_tls_is_a_tls_error(certs):
         url = f"https://127.0.0.1:{plain.getsockname()[1]}/"
         got = probe(url, "--ca", certs / "ca.pem")
     assert got["status"] == "ETLS"
+
+
+# ---- HTTP/2 and trailers ---------------------------------------------------
+# Its frames are tested in test_grpc.py.
+
+
+def test_trailers_are_handed_out(certs, serve):
+    got = secure(certs, serve("good"), "/trailers")
+    assert (got["status"], got["body"], got["trailers"]) == ("OK", 5, 2)
+    assert got["headers"] == 1
+
+
+def test_a_server_without_http2_is_refused_when_it_is_needed(certs, serve):
+    got = secure(certs, serve("good"), "/ok", "--http2")
+    assert got["status"] == "EPROTOCOL"
+    assert "speaks HTTP/1.1 where HTTP/2 is needed" in got["message"]
+
+
+def test_a_libcurl_without_http2_says_so_before_connecting(certs, serve):
+    server = serve("good")
+    got = secure(certs, server, "/ok", "--http2", "--no-http2")
+    assert (got["status"], got["connected"]) == ("EUNSUPPORTED", 0)
+    assert "built without HTTP/2" in got["message"]
+    assert server.requests == []
+    assert secure(certs, server, "/ok", "--no-http2")["status"] == "OK"
+
+
+def test_it_is_known_whether_a_request_may_have_left(certs, serve):
+    assert secure(certs, serve("unknown"))["connected"] == 0
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    got = probe(f"https://127.0.0.1:{port}/ok")
+    assert (got["status"], got["connected"]) == ("ENETWORK", 0)
+    got = secure(certs, serve("good"), "/slam", "--method", "POST", "--body", 10)
+    assert (got["status"], got["connected"]) == ("ENETWORK", 1)
 
 
 # ---- Plain http ------------------------------------------------------------

@@ -48,8 +48,10 @@ static cygnet_status check_in(struct bench *b, cygnet_answer *answer)
 
 static cygnet_status upload(struct bench *b, cygnet_receipt *receipt)
 {
-    return b->coordinator->upload(b->coordinator, receipt, &b->task, "abc", 3, NULL, NULL,
-                                  NULL, &b->err);
+    const cygnet_upload what = {.struct_size = sizeof(what), .update = "abc", .len = 3};
+
+    return b->coordinator->upload(b->coordinator, receipt, &b->task, &what, NULL,
+                                  &b->err);
 }
 
 /* ---- What is sent -------------------------------------------------------- */

@@ -60,6 +60,9 @@ static void test_a_minimal_task_gets_the_documented_defaults(void **state)
     assert_int_equal(task->max_update_bytes, 0);
     assert_int_equal(task->charging, CYGNET_IGNORED);
     assert_int_equal(task->min_battery_percent, 0);
+    assert_int_equal(task->policy, CYGNET_POLICY_SWAN);
+    assert_int_equal(task->n_threads, 0);
+    assert_int_equal(task->max_round_mj, 0);
     assert_true(task->momentum == 0.0f && task->weight_decay == 0.0f);
     assert_true(task->lr == 0.5f);
     assert_string_equal(task->unsupported, "");
@@ -77,7 +80,8 @@ static void test_a_full_task_is_read_member_by_member(void **state)
         "\"name\":\"sgd\",\"lr\":0.25,\"momentum\":0.5,\"weight_decay\":0.125}},"
         "\"update\":{\"codec\":\"int8\",\"max_bytes\":1048576},\"eligibility\":{"
         "\"charging\":\"required\",\"idle\":\"preferred\",\"unmetered\":\"ignored\","
-        "\"min_battery_percent\":20},\"requires\":[]}}";
+        "\"min_battery_percent\":20},\"execution\":{\"policy\":\"fixed\","
+        "\"threads\":3,\"max_round_mj\":5000},\"requires\":[]}}";
     cygnet_answer answer;
     const cygnet_task *task = &answer.task;
 
@@ -105,6 +109,9 @@ static void test_a_full_task_is_read_member_by_member(void **state)
     assert_int_equal(task->idle, CYGNET_PREFERRED);
     assert_int_equal(task->unmetered, CYGNET_IGNORED);
     assert_int_equal(task->min_battery_percent, 20);
+    assert_int_equal(task->policy, CYGNET_POLICY_FIXED);
+    assert_int_equal(task->n_threads, 3);
+    assert_int_equal(task->max_round_mj, 5000);
 }
 
 /* One change to the minimal task, and a word that the error must hold (NULL: the
@@ -122,6 +129,7 @@ struct change {
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define INPUT(value) "\"classes\":10", "\"classes\":10,\"input\":" value
 #define OF_TASK(member) "\"deadline_s\":60", "\"deadline_s\":60," member
+#define OF_EXECUTION(member) OF_TASK("\"execution\":{" member "}")
 #define OF_TRAINING(member) "\"batch\":32", "\"batch\":32," member
 #define OF_SGD(member) "\"lr\":0.5", "\"lr\":0.5," member
 
@@ -224,6 +232,20 @@ static const struct change changes[] = {
     {OF_TASK("\"eligibility\":{\"unmetered\":\"REQUIRED\"}"), "unmetered"},
     {OF_TASK("\"eligibility\":{\"min_battery_percent\":100}"), NULL},
     {OF_TASK("\"eligibility\":{\"min_battery_percent\":101}"), "min_battery_percent"},
+    {OF_TASK("\"execution\":{}"), NULL},
+    {OF_TASK("\"execution\":null"), NULL},
+    {OF_TASK("\"execution\":\"efficient\""), "execution"},
+    {OF_EXECUTION("\"policy\":\"" A64 "\""), NULL},
+    {OF_EXECUTION("\"policy\":\"" A64 "a\""), "policy"},
+    {OF_EXECUTION("\"policy\":\"a\\nb\""), "policy"},
+    {OF_EXECUTION("\"policy\":3"), "policy"},
+    {OF_EXECUTION("\"threads\":64"), NULL},
+    {OF_EXECUTION("\"threads\":65"), "threads"},
+    {OF_EXECUTION("\"threads\":-1"), "threads"},
+    {OF_EXECUTION("\"max_round_mj\":9007199254740991"), NULL},
+    {OF_EXECUTION("\"max_round_mj\":9007199254740992"), "max_round_mj"},
+    {OF_EXECUTION("\"max_round_mj\":0.5"), "max_round_mj"},
+    {OF_TASK("\"requires\":[\"execution\",7]"), "requires"},
     {OF_TASK("\"requires\":[7]"), "requires"},
     {OF_TASK("\"requires\":[\"\"]"), "requires"},
     {OF_TASK("\"requires\":[\"" A64 "a\"]"), "requires"},
@@ -262,6 +284,59 @@ static void test_an_unknown_requirement_comes_back_with_the_token(void **state)
     assert_string_equal(answer.task.unsupported, "secure_aggregation");
     assert_string_equal(answer.task.token, "t");
     free(text);
+}
+
+#define POLICY(name) "\"execution\":{\"policy\":\"" name "\"}"
+
+static void test_policies_are_known_by_name_and_others_ignored(void **state)
+{
+    static const struct {
+        const char *member;
+        cygnet_policy policy;
+    } rows[] = {{POLICY("swan"), CYGNET_POLICY_SWAN},
+                {POLICY("greedy"), CYGNET_POLICY_GREEDY},
+                {POLICY("fixed"), CYGNET_POLICY_FIXED},
+                {POLICY("efficient"), CYGNET_POLICY_EFFICIENT},
+                {POLICY("task"), CYGNET_POLICY_SWAN},
+                {POLICY("Greedy"), CYGNET_POLICY_SWAN},
+                {POLICY("of_a_later_version"), CYGNET_POLICY_SWAN}};
+    cygnet_answer answer;
+    char change[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char *text;
+
+        (void)snprintf(change, sizeof(change), "\"deadline_s\":60,%s", rows[i].member);
+        text = with("\"deadline_s\":60", change);
+        assert_int_equal(parse(&answer, text, NULL), CYGNET_OK);
+        assert_int_equal(answer.task.policy, rows[i].policy);
+        assert_string_equal(answer.task.unsupported, "");
+        free(text);
+    }
+}
+
+static void check_required(const char *from, const char *to, const char *unsupported)
+{
+    cygnet_answer answer;
+    char *text = with(from, to);
+
+    assert_int_equal(parse(&answer, text, NULL), CYGNET_OK);
+    assert_string_equal(answer.task.unsupported, unsupported);
+    free(text);
+}
+
+static void test_an_execution_that_is_required_must_be_known(void **state)
+{
+    (void)state;
+    check_required(OF_TASK("\"requires\":[\"execution\"]"), "");
+    check_required(OF_TASK(POLICY("greedy") ",\"requires\":[\"execution\"]"), "");
+    check_required(OF_TASK(POLICY("new") ",\"requires\":[\"execution\"]"), "policy new");
+    check_required(OF_TASK(POLICY("new") ",\"requires\":[\"execution\",\"dp\"]"),
+                   "policy new");
+    check_required(OF_TASK(POLICY("new") ",\"requires\":[\"dp\"]"), "dp");
+    check_required(OF_TASK(POLICY("greedy") ",\"requires\":[\"execution\",\"dp\"]"),
+                   "dp");
 }
 
 static void test_another_optimizer_is_declined_by_name(void **state)
@@ -356,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_a_full_task_is_read_member_by_member),
         cmocka_unit_test(test_every_limit_of_the_task_table_holds),
         cmocka_unit_test(test_an_unknown_requirement_comes_back_with_the_token),
+        cmocka_unit_test(test_policies_are_known_by_name_and_others_ignored),
+        cmocka_unit_test(test_an_execution_that_is_required_must_be_known),
         cmocka_unit_test(test_another_optimizer_is_declined_by_name),
         cmocka_unit_test(test_a_retry_window_is_read),
         cmocka_unit_test(test_what_is_no_answer_is_refused_in_one_line),

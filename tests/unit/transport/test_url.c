@@ -136,19 +136,31 @@ static void test_only_true_loopback_counts_as_loopback(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
         assert_int_equal(url_parse(&url, yes[i], NULL), 0);
-        assert_int_equal(url_check_allowed(&url, 1, NULL), CYGNET_OK);
-        assert_int_equal(url_check_allowed(&url, 0, NULL), CYGNET_EINVAL);
+        assert_int_equal(url_check_allowed(&url, URL_PLAIN_LOOPBACK, NULL), CYGNET_OK);
+        assert_int_equal(url_check_allowed(&url, URL_PLAIN_REFUSED, NULL), CYGNET_EINVAL);
     }
     for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
         assert_int_equal(url_parse(&url, no[i], NULL), 0);
-        if (url_check_allowed(&url, 1, NULL) != CYGNET_EINVAL)
+        if (url_check_allowed(&url, URL_PLAIN_LOOPBACK, NULL) != CYGNET_EINVAL)
             fail_msg("%s passed for loopback", no[i]);
     }
+}
+
+static void test_plain_http_leads_anywhere_when_that_is_allowed(void **state)
+{
+    struct url url;
+
+    (void)state;
+    assert_int_equal(url_parse(&url, "http://job.example:50051/", NULL), 0);
+    assert_int_equal(url_check_allowed(&url, URL_PLAIN_REFUSED, NULL), CYGNET_EINVAL);
+    assert_int_equal(url_check_allowed(&url, URL_PLAIN_LOOPBACK, NULL), CYGNET_EINVAL);
+    assert_int_equal(url_check_allowed(&url, URL_PLAIN_ANYWHERE, NULL), CYGNET_OK);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain_http_leads_anywhere_when_that_is_allowed),
         cmocka_unit_test(test_a_url_is_taken_apart),
         cmocka_unit_test(test_ports_default_by_scheme),
         cmocka_unit_test(test_what_could_be_read_in_two_ways_is_refused),

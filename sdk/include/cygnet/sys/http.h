@@ -23,6 +23,15 @@ typedef struct cygnet_http_header {
     const char *value;
 } cygnet_http_header;
 
+/* Which HTTP a request needs.
+ *
+ * CYGNET_HTTP_2  HTTP/2 or nothing: agreed upon in the TLS handshake (ALPN), and
+ *                begun with prior knowledge in cleartext */
+typedef enum cygnet_http_version {
+    CYGNET_HTTP_ANY = 0, /* whatever the stack likes */
+    CYGNET_HTTP_2 = 2
+} cygnet_http_version;
+
 /* One exchange. All pointers are borrowed for the call.
  *
  * method      "GET", "PUT", "POST", "HEAD", "PATCH"
@@ -31,7 +40,10 @@ typedef struct cygnet_http_header {
  * body        n_body bytes; NULL with 0 for none
  * max_body    answer bodies beyond this end the exchange with ELIMIT
  * timeout_ms  for the whole exchange; 0: none
- * stall_ms    no byte either way for so long ends it with ETIMEOUT; 0: none */
+ * stall_ms    no byte either way for so long ends it with ETIMEOUT; 0: none
+ * version     one that the stack cannot do is EUNSUPPORTED before anything is sent,
+ *             one that the server does not speak EPROTOCOL; the request goes out at
+ *             most once when it is CYGNET_HTTP_2 */
 typedef struct cygnet_http_request {
     uint32_t struct_size;
     const char *method;
@@ -43,20 +55,25 @@ typedef struct cygnet_http_request {
     uint64_t max_body;
     int64_t timeout_ms;
     int64_t stall_ms;
+    cygnet_http_version version;
 } cygnet_http_request;
 
 /* Where the answer goes. Called on the performing thread, in this order: header
- * for each header line, then body for each piece. A non-OK return ends the
- * exchange and is what perform answers.
+ * for each header line, then body for each piece, then trailer for each header line
+ * behind the body. A non-OK return ends the exchange and is what perform answers.
  *
- * header  name in lower case, value trimmed; at most CYGNET_HTTP_MAX_HEADERS
- * body    status is the final HTTP status
- * sent    progress of the request body; may be NULL */
+ * header   name in lower case, value trimmed; at most CYGNET_HTTP_MAX_HEADERS
+ * body     status is the final HTTP status
+ * sent     progress of the request body, in a total; may be NULL. First with 0 (or
+ *          more) before a byte of the request leaves: an exchange that fails without
+ *          it has sent nothing
+ * trailer  as header, together with which it counts; may be NULL */
 typedef struct cygnet_http_sink {
     cygnet_status (*header)(const char *name, const char *value, void *user);
     cygnet_status (*body)(int http_status, const void *data, size_t len, void *user);
     void (*sent)(uint64_t body_bytes, void *user);
     void *user;
+    cygnet_status (*trailer)(const char *name, const char *value, void *user);
 } cygnet_http_sink;
 
 /* An HTTP stack. `perform` gets the stack itself.
