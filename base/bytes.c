@@ -109,6 +109,18 @@ const char *bytes_text(struct bytes *bytes)
     return (const char *)bytes->data;
 }
 
+cygnet_status bytes_give(char **out, struct bytes *bytes, cygnet_error *err)
+{
+    if (!grow(bytes, bytes->len + 1))
+        return fail(err, CYGNET_ENOMEM, 0, "out of memory for a text of %zu bytes",
+                    bytes->len);
+    bytes->data[bytes->len] = 0;
+    *out = (char *)bytes->data;
+    bytes->data = NULL;
+    bytes_clear(bytes);
+    return CYGNET_OK;
+}
+
 void bytes_reset(struct bytes *bytes)
 {
     bytes->len = 0;

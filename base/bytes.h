@@ -34,6 +34,11 @@ cygnet_status bytes_reserve(uint8_t **out, struct bytes *bytes, size_t len,
  * change. NULL when there is no room for the NUL. */
 const char *bytes_text(struct bytes *bytes);
 
+/* Hands the content over as a NUL-terminated string, which the caller frees with the
+ * buffer's allocator; the buffer is then empty. On failure it stays, and *out too.
+ * Errors: ENOMEM. */
+cygnet_status bytes_give(char **out, struct bytes *bytes, cygnet_error *err);
+
 /* Forgets the content, keeps the memory. */
 void bytes_reset(struct bytes *bytes);
 

@@ -98,4 +98,7 @@ void json_put_null(struct json_builder *b, const char *key);
 cygnet_status json_build_finish(struct json_builder *b, struct bytes *out,
                                 cygnet_error *err);
 
+/* Frees the builder and what it has built. */
+void json_build_discard(struct json_builder *b);
+
 #endif

@@ -163,9 +163,14 @@ cygnet_status json_build_finish(struct json_builder *b, struct bytes *out,
 {
     cygnet_status st = finish(b, out, err);
 
-    if (b) {
-        cJSON_Delete(b->root);
-        cJSON_free(b);
-    }
+    json_build_discard(b);
     return st;
+}
+
+void json_build_discard(struct json_builder *b)
+{
+    if (!b)
+        return;
+    cJSON_Delete(b->root);
+    cJSON_free(b);
 }

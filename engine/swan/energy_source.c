@@ -1,6 +1,8 @@
 /* Names of the sources of energy. */
 #include "engine/swan/energy_source.h"
 
+#include <string.h>
+
 const char *energy_source_name(enum energy_source source)
 {
     switch (source) {
@@ -16,4 +18,15 @@ const char *energy_source_name(enum energy_source source)
         break;
     }
     return "unknown";
+}
+
+bool energy_source_parse(enum energy_source *out, const char *name)
+{
+    for (enum energy_source s = ENERGY_UNKNOWN; s <= ENERGY_MODEL; s++) {
+        if (strcmp(energy_source_name(s), name) == 0) {
+            *out = s;
+            return true;
+        }
+    }
+    return false;
 }

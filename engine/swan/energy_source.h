@@ -2,6 +2,8 @@
 #ifndef ENGINE_SWAN_ENERGY_SOURCE_H
 #define ENGINE_SWAN_ENERGY_SOURCE_H
 
+#include <stdbool.h>
+
 /* The best first. Unknown is legal and is never taken for zero. */
 enum energy_source {
     ENERGY_UNKNOWN = 0,
@@ -13,5 +15,8 @@ enum energy_source {
 
 /* "host", "rapl", "battery", "model", "unknown". */
 const char *energy_source_name(enum energy_source source);
+
+/* The source of that name. False: there is none, *out is not written. */
+bool energy_source_parse(enum energy_source *out, const char *name);
 
 #endif

@@ -4,9 +4,9 @@
  * The logarithms of the values are taken as the model's plus noise, normal or with heavy
  * tails (Student's t), so that a single wild value moves little; the parameters,
  * logarithms too, have normal priors. Found by iteratively reweighted, damped
- * Gauss-Newton steps; the covariance is the inverse of the last step's matrix (Laplace's
- * approximation). Source: Gelman et al., "Bayesian Data Analysis", 3rd ed., ch. 4
- * and 17.5. */
+ * Gauss-Newton steps; the covariance is the inverse of their matrix at the mode, without
+ * the damping (Laplace's approximation, with the weights held fixed). Source: Gelman et
+ * al., "Bayesian Data Analysis", 3rd ed., ch. 4 and 17.5. */
 #ifndef ENGINE_SWAN_MAP_FIT_H
 #define ENGINE_SWAN_MAP_FIT_H
 
@@ -25,8 +25,9 @@ struct fit_point {
 typedef double fit_model(double gradient[FIT_MAX_PARAMS], const struct fit_point *at,
                          size_t n_clusters, const struct choice *choice);
 
-/* What was observed: the logarithm of a value, the standard deviation of that, and the
- * degrees of freedom of its noise: FIT_WILD where it may be wild, FIT_NORMAL. */
+/* What was observed: the logarithm of a value, the scale of its noise (the standard
+ * deviation where that is normal) and the noise's degrees of freedom: FIT_WILD where it
+ * may be wild, else FIT_NORMAL. */
 #define FIT_WILD 4.0
 #define FIT_NORMAL 1e6
 struct fit_row {

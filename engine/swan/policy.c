@@ -332,8 +332,7 @@ static void mask_cool(bool out[CHOICE_MAX], const struct view *v)
     for (size_t i = 0; i < v->n; i++)
         out[i] = v->kept[i] && i <= highest;
     coolest = view_least(v, v->watts, out);
-    if (coolest < 0)
-        coolest = view_least(v, v->watts, v->kept);
+    assert(coolest >= 0); /* what is usable is kept, or pruned by something cheaper */
     for (size_t i = 0; i < v->n; i++)
         out[i] = (out[i] && v->watts[i] <= allowed) || i == (size_t)coolest;
 }

@@ -9,6 +9,11 @@
 
 #define POLICY_WHY_BYTES 256
 
+/* What is to spare: so much more for each step that is left, and so many steps more, for
+ * a step that is disturbed unseen takes up to three times as long. */
+#define POLICY_SPARE 1.05
+#define POLICY_SPARE_STEPS 2
+
 /* What disturbs training at the moment, as the controller has diagnosed it. */
 enum disturbance {
     DISTURBANCE_NONE = 0,
@@ -91,13 +96,14 @@ struct policy_decision {
  * one that costs more is taken only when may_upgrade, or when the deadline needs it.
  *
  * Contention: first to free cores that cost no more and are as fast as what is left of
- * the current choice; else one down. Neither when the threads yield and staying is
- * faster, nor when it would miss a deadline (a tenth to spare) that staying meets; a
- * deadline that the current choice misses goes before giving way, and up. Cores known to
- * be wanted are not gone up to. Heat: the best choice below the power that the level
- * allows, never a costlier one; level 1 does not make a deadline miss, level 2 and above
- * may. The budget comes before the deadline. `greedy` and `fixed` ignore all but what is
- * possible, the budget, and level 3. */
+ * the current choice; else one down. Neither when the threads yield and staying is no
+ * slower; nor when that would not meet a deadline with a twentieth and two steps to
+ * spare, and staying meets it or would be slower by at most a tenth. A deadline that the
+ * current choice misses goes before giving way: up, where a tenth is gained by it. Cores
+ * known to be wanted are gone up to for a deadline only. Heat: the best choice below the
+ * power that the level allows, never a costlier one; level 1 does not make a deadline
+ * miss, level 2 and above may. The budget comes before the deadline. `greedy` and `fixed`
+ * ignore all but what is possible, the budget, and level 3. */
 void policy_decide(struct policy_decision *out, const struct policy_input *input);
 
 /* "swan", "greedy", "fixed", "efficient"; not of CYGNET_POLICY_TASK. Static text. */

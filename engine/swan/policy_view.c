@@ -4,11 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* So much more time a step, and so many steps more, are safe: a step that is disturbed
- * unseen takes up to three times as long. */
-#define SPARE 1.05
-#define SPARE_STEPS 2
-
 /* Before anything is measured: what each further thread is assumed to cost all, in steps
  * of one core of the fastest cluster. Too many threads may be several times slower, too
  * few only as much as they are too few, so it is more than most models show. */
@@ -119,7 +114,8 @@ bool view_safely_in_time(const struct view *view, size_t entry)
         ms += 2 * e->spread_ms;
     if (view->in->steps_left == 0)
         return view_in_time(view, ms);
-    return fits_in_time(view, ms, SPARE * (double)view->in->steps_left + SPARE_STEPS);
+    return fits_in_time(view, ms,
+                        POLICY_SPARE * (double)view->in->steps_left + POLICY_SPARE_STEPS);
 }
 
 bool view_affordable(const struct view *view, size_t entry)

@@ -1,5 +1,6 @@
 /* What the policy looks at: the entries whose cores are usable now, their frontier, and
- * the questions that are asked of them. Made for one decision; inside the policy only. */
+ * the questions that are asked of them. Made for one decision; inside the policy and what
+ * explains it only. */
 #ifndef ENGINE_SWAN_POLICY_VIEW_H
 #define ENGINE_SWAN_POLICY_VIEW_H
 

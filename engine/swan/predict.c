@@ -18,8 +18,8 @@
 #define STEP_NOISE 0.04
 #define POWER_NOISE 0.05
 
-/* A median of so many steps is not wild. */
-enum { TAME = 3 };
+/* Of so many steps one may be wild; the faster of two is not, nor a median. */
+enum { TAME = 2 };
 
 /* Parameters: log t_1, log r_2 ... log r_K, log s, log c. */
 static double log_time(double gradient[FIT_MAX_PARAMS], const struct fit_point *at,
@@ -125,7 +125,7 @@ bool predict_fit_power(struct fit *fit, const struct profile *profile,
         const struct profile_entry *e = &profile->entries[i];
         const struct profile_energy *m = &e->measured;
 
-        if (m->n > 0 && m->source == source && m->mean > 0 && e->step_ms > 0)
+        if (profile_energy_is_read(e, source) && e->step_ms > 0)
             rows[n_rows++] =
                 (struct fit_row){&e->choice, log(m->mean / e->step_ms),
                                  hypot(PREDICT_MISFIT, POWER_NOISE / sqrt((double)m->n)),

@@ -128,17 +128,18 @@ static void predict_times(struct profile *profile)
     }
 }
 
-/* A mean that is not above 0 is a reading of noise. */
-static bool energy_is_read(const struct profile_entry *e, enum energy_source source)
+bool profile_energy_is_read(const struct profile_entry *entry, enum energy_source source)
 {
-    return e->measured.n > 0 && e->measured.source == source && e->measured.mean > 0;
+    const struct profile_energy *m = &entry->measured;
+
+    return m->n > 0 && m->source == source && m->mean > 0;
 }
 
 static enum energy_source best_source(const struct profile *profile)
 {
     for (enum energy_source s = ENERGY_HOST; s <= ENERGY_MODEL; s++) {
         for (size_t i = 0; i < profile->n_entries; i++) {
-            if (energy_is_read(&profile->entries[i], s))
+            if (profile_energy_is_read(&profile->entries[i], s))
                 return s;
         }
     }
@@ -152,7 +153,7 @@ static void set_energy(struct profile_entry *e, const struct fit *fit,
     double sd;
 
     e->energy_source = source;
-    e->energy_is_measured = energy_is_read(e, source);
+    e->energy_is_measured = profile_energy_is_read(e, source);
     if (e->energy_is_measured) {
         double n = (double)(m->n < PROFILE_SAMPLES ? m->n : PROFILE_SAMPLES);
 

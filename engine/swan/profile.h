@@ -107,6 +107,10 @@ void profile_add(struct profile *profile, size_t entry, double ms, double mj,
  * have none of it are predicted from those that have. */
 void profile_update(struct profile *profile);
 
+/* Whether the energy of an entry's step was read from that source. A mean that is not
+ * above 0 is a reading of noise, and none. */
+bool profile_energy_is_read(const struct profile_entry *entry, enum energy_source source);
+
 /* Whether step times alone tell the choices apart: true as soon as one is measured. */
 bool profile_has_measurement(const struct profile *profile);
 
@@ -134,7 +138,7 @@ cygnet_status profile_write(struct bytes *out, const struct profile *profile,
  * SoC or engine, of other choices, or of another version of the format), ELIMIT, ENOMEM.
  * After an error *profile is as it was. */
 cygnet_status profile_parse(struct profile *profile, const void *text, size_t len,
-                            cygnet_error *err);
+                            const cygnet_allocator *alloc, cygnet_error *err);
 
 /* The same for a text of any key: what tools print. *out need not be initialised, and
  * makes no sense after an error. */

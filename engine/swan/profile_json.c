@@ -211,15 +211,6 @@ static cygnet_status read_samples(struct profile_entry *e, const struct json *en
                          where, err);
 }
 
-static enum energy_source source_of(const char *name)
-{
-    for (enum energy_source s = ENERGY_HOST; s <= ENERGY_MODEL; s++) {
-        if (strcmp(energy_source_name(s), name) == 0)
-            return s;
-    }
-    return ENERGY_UNKNOWN;
-}
-
 static cygnet_status read_energy(struct profile_energy *out, const struct json *entry,
                                  cygnet_error *err)
 {
@@ -232,8 +223,8 @@ static cygnet_status read_energy(struct profile_energy *out, const struct json *
     if (st != CYGNET_OK || !energy)
         return st;
     st = json_read_string(name, sizeof(name), energy, "source", true, where, err);
-    out->source = source_of(name);
-    if (st == CYGNET_OK && out->source == ENERGY_UNKNOWN)
+    if (st == CYGNET_OK &&
+        (!energy_source_parse(&out->source, name) || out->source == ENERGY_UNKNOWN))
         st = fail(err, CYGNET_EFORMAT, 0, "%s: source: no such one: %s", where, name);
     if (st == CYGNET_OK)
         st = json_read_u64(&out->n, energy, "n", 1, JSON_EXACT_MAX, true, where, err);
@@ -371,9 +362,9 @@ static bool same_choices(const struct profile *a, const struct profile *b)
 }
 
 cygnet_status profile_parse(struct profile *profile, const void *text, size_t len,
-                            cygnet_error *err)
+                            const cygnet_allocator *alloc, cygnet_error *err)
 {
-    struct profile *found = mem_alloc(NULL, sizeof(*found));
+    struct profile *found = mem_alloc(alloc, sizeof(*found));
     cygnet_status st;
 
     if (!found)
@@ -388,6 +379,6 @@ cygnet_status profile_parse(struct profile *profile, const void *text, size_t le
         profile->explored = found->explored;
         profile_update(profile);
     }
-    mem_free(NULL, found);
+    mem_free(alloc, found);
     return st;
 }

@@ -3,29 +3,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "engine/swan/explore.h"
-#include "engine/swan/policy.h"
+#include "engine/swan/policy_why_not.h"
 #include "engine/swan/replay.h"
 
 #include <assert.h>
 #include <cygnet/swan.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { WHY_BYTES = 2 * CHOICE_TEXT_BYTES };
-
-/* Hands the text over, or frees it. */
-static cygnet_status give(char **out, struct bytes *text, cygnet_status st,
-                          cygnet_error *err)
-{
-    if (st == CYGNET_OK && !bytes_text(text))
-        st = fail(err, CYGNET_ENOMEM, 0, "out of memory for a text");
-    if (st == CYGNET_OK)
-        *out = (char *)text->data;
-    else
-        bytes_clear(text);
-    return st;
-}
 
 static void put_choice(struct json_builder *b, const char *key,
                        const struct profile *profile, int32_t entry)
@@ -94,16 +78,16 @@ static cygnet_status write_table(struct bytes *out, const struct profile *profil
 
 /* Reads a stored profile into new memory. */
 static cygnet_status load(struct profile **out, const char *text, size_t len,
-                          cygnet_error *err)
+                          const cygnet_allocator *alloc, cygnet_error *err)
 {
     cygnet_status st;
 
-    *out = mem_alloc(NULL, sizeof(**out));
+    *out = mem_alloc(alloc, sizeof(**out));
     if (!*out)
         return fail(err, CYGNET_ENOMEM, 0, "out of memory for a profile");
     st = profile_read(*out, text, len, err);
     if (st != CYGNET_OK) {
-        mem_free(NULL, *out);
+        mem_free(alloc, *out);
         *out = NULL;
     }
     return st;
@@ -117,14 +101,17 @@ cygnet_status cygnet_swan_profile(char **out, const char *text, size_t len,
     cygnet_status st;
 
     *out = NULL;
-    st = load(&profile, text, len, err);
+    st = load(&profile, text, len, alloc, err);
     if (st != CYGNET_OK)
         return st;
     assert(profile);
     bytes_init(&table, PROFILE_MAX_BYTES, alloc);
     st = write_table(&table, profile, err);
-    mem_free(NULL, profile);
-    return give(out, &table, st, err);
+    mem_free(alloc, profile);
+    if (st == CYGNET_OK)
+        st = bytes_give(out, &table, err);
+    bytes_clear(&table);
+    return st;
 }
 
 /* ---- Explaining ------------------------------------------------------------ */
@@ -136,56 +123,19 @@ void cygnet_swan_question_init(cygnet_swan_question *question)
                                        .seconds_left = -1};
 }
 
-static double more(double value, double than)
-{
-    return 100 * (value / than - 1);
-}
-
-/* Why the policy does not take an entry of the frontier, in a line. */
-static void say_why_not(char out[WHY_BYTES], const struct policy_input *in,
-                        const struct policy_decision *decision, size_t entry)
-{
-    const struct profile_entry *e = &in->profile->entries[entry];
-    const struct profile_entry *used = &in->profile->entries[decision->entry];
-    double seconds = e->step_ms * (double)in->steps_left / 1000;
-
-    if (!choice_is_possible(&e->choice, in->soc))
-        (void)snprintf(out, WHY_BYTES, "its cores may not be used now");
-    else if (!profile_has_measurement(in->profile))
-        (void)snprintf(out, WHY_BYTES, "nothing is measured yet");
-    else if (!isinf(in->ms_left) && seconds > in->ms_left / 1000)
-        (void)snprintf(out, WHY_BYTES, "needs %.3g s, and %.3g s are left", seconds,
-                       in->ms_left / 1000);
-    else if (decision->reason == REASON_LEAST_ENERGY && e->step_mj < used->step_mj &&
-             !isinf(in->ms_left))
-        (void)snprintf(out, WHY_BYTES, "needs %.3g s of %.3g s: not enough to spare",
-                       seconds, in->ms_left / 1000);
-    else if (decision->reason == REASON_LEAST_ENERGY && e->step_mj > used->step_mj)
-        (void)snprintf(out, WHY_BYTES, "takes %.1f %% more energy, in %.1f %% %s time",
-                       more(e->step_mj, used->step_mj),
-                       fabs(more(e->step_ms, used->step_ms)),
-                       e->step_ms > used->step_ms ? "more" : "less");
-    else if (e->step_ms > used->step_ms)
-        (void)snprintf(out, WHY_BYTES, "takes %.1f %% more time",
-                       more(e->step_ms, used->step_ms));
-    else if (entry > (size_t)decision->entry)
-        (void)snprintf(out, WHY_BYTES, "costs the user more and is only %.1f %% faster",
-                       -more(e->step_ms, used->step_ms));
-    else
-        (void)snprintf(out, WHY_BYTES, "the policy \"%s\" has not asked for it",
-                       policy_reason_name(decision->reason));
-}
-
+/* What else the policy had to choose from. */
 static void put_others(struct json_builder *b, const struct policy_input *in,
                        const struct policy_decision *decision)
 {
-    char why_not[WHY_BYTES];
+    char why_not[POLICY_WHY_BYTES];
+    struct view view;
 
+    view_make(&view, in);
     json_open_array(b, "others");
-    for (size_t i = 0; i < in->profile->n_entries && decision->entry >= 0; i++) {
-        if (in->profile->entries[i].pruned_by >= 0 || i == (size_t)decision->entry)
+    for (size_t i = 0; i < view.n && decision->entry >= 0; i++) {
+        if (i == (size_t)decision->entry || !policy_thinks_of(&view, i))
             continue;
-        say_why_not(why_not, in, decision, i);
+        policy_why_not(why_not, &view, decision, i);
         json_open_object(b, NULL);
         put_choice(b, "choice", in->profile, (int32_t)i);
         json_put_string(b, "why_not", why_not);
@@ -264,14 +214,17 @@ cygnet_status cygnet_swan_explain(char **out, const char *text, size_t len,
          question->policy != CYGNET_POLICY_EFFICIENT))
         return fail(err, CYGNET_EINVAL, 0,
                     "question: want an initialised one of swan, greedy or efficient");
-    st = load(&profile, text, len, err);
+    st = load(&profile, text, len, alloc, err);
     if (st != CYGNET_OK)
         return st;
     assert(profile);
     bytes_init(&reply, PROFILE_MAX_BYTES, alloc);
     st = answer(&reply, profile, question, err);
-    mem_free(NULL, profile);
-    return give(out, &reply, st, err);
+    mem_free(alloc, profile);
+    if (st == CYGNET_OK)
+        st = bytes_give(out, &reply, err);
+    bytes_clear(&reply);
+    return st;
 }
 
 cygnet_status cygnet_swan_replay(char **out, const char *trace, size_t len,
@@ -283,5 +236,8 @@ cygnet_status cygnet_swan_replay(char **out, const char *trace, size_t len,
     *out = NULL;
     bytes_init(&reply, REPLAY_MAX_OUT_BYTES, alloc);
     st = replay_run(&reply, trace, len, err);
-    return give(out, &reply, st, err);
+    if (st == CYGNET_OK)
+        st = bytes_give(out, &reply, err);
+    bytes_clear(&reply);
+    return st;
 }

@@ -216,15 +216,22 @@ static cygnet_status read_ran(struct taken *out, const struct replay *r,
     return st;
 }
 
+static cygnet_status read_source(enum energy_source *out, const struct json *step,
+                                 cygnet_error *err)
+{
+    char name[WORD_BYTES] = "unknown";
+    cygnet_status st =
+        json_read_string(name, sizeof(name), step, "source", false, "trace", err);
+
+    if (st == CYGNET_OK && !energy_source_parse(out, name))
+        st = fail(err, CYGNET_EFORMAT, 0, "trace: source: no such one: \"%s\"", name);
+    return st;
+}
+
 static cygnet_status read_taken(struct taken *out, const struct replay *r,
                                 const struct json *step, cygnet_error *err)
 {
-    static const char *const words[] = {
-        [ENERGY_UNKNOWN] = "unknown", [ENERGY_HOST] = "host",   [ENERGY_RAPL] = "rapl",
-        [ENERGY_BATTERY] = "battery", [ENERGY_MODEL] = "model",
-    };
     const char *where = "trace: steps";
-    size_t source = 0;
     cygnet_status st;
 
     *out = (struct taken){.ms = NAN, .mj = NAN};
@@ -233,8 +240,7 @@ static cygnet_status read_taken(struct taken *out, const struct replay *r,
         st = json_read_double(&out->mj, step, "step_mj", -MAX_TIME, MAX_TIME, false,
                               where, err);
     if (st == CYGNET_OK)
-        st = read_word(&source, step, "source", words, 5, err);
-    out->source = (enum energy_source)source;
+        st = read_source(&out->source, step, err);
     if (st == CYGNET_OK)
         st = read_ran(out, r, step, err);
     return st;
@@ -280,7 +286,7 @@ static cygnet_status run_step(struct json_builder *b, struct replay *r,
         profile_add(&r->profile, (size_t)taken.entry, taken.ms, taken.mj, taken.source);
         profile_update(&r->profile);
     }
-    r->input.current = r->decision.entry >= 0 ? r->decision.entry : r->input.current;
+    r->input.current = r->decision.entry;
     return CYGNET_OK;
 }
 
@@ -331,24 +337,21 @@ static cygnet_status run(struct bytes *out, struct replay *r, const struct json 
                          cygnet_error *err)
 {
     struct json_builder *b;
-    struct bytes text;
-    cygnet_status st = start(r, root, err), finished;
+    cygnet_status st = start(r, root, err);
 
     if (st != CYGNET_OK)
         return st;
-    bytes_init(&text, REPLAY_MAX_OUT_BYTES, out->alloc);
     b = json_build();
     json_open_object(b, NULL);
     json_open_array(b, "steps");
     st = run_steps(b, r, root, err);
+    if (st != CYGNET_OK) {
+        json_build_discard(b);
+        return st;
+    }
     json_close(b);
     json_close(b);
-    finished = json_build_finish(b, &text, st == CYGNET_OK ? err : NULL);
-    st = st == CYGNET_OK ? finished : st;
-    if (st == CYGNET_OK)
-        st = bytes_append(out, text.data, text.len, err);
-    bytes_clear(&text);
-    return st;
+    return json_build_finish(b, out, err);
 }
 
 cygnet_status replay_run(struct bytes *out, const void *trace, size_t len,
@@ -360,12 +363,12 @@ cygnet_status replay_run(struct bytes *out, const void *trace, size_t len,
 
     if (st != CYGNET_OK)
         return st;
-    r = mem_calloc(NULL, 1, sizeof(*r));
+    r = mem_calloc(out->alloc, 1, sizeof(*r));
     if (r)
         st = run(out, r, root, err);
     else
         st = fail(err, CYGNET_ENOMEM, 0, "out of memory for a replay");
-    mem_free(NULL, r);
+    mem_free(out->alloc, r);
     json_destroy(root);
     return st;
 }

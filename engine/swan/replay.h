@@ -9,8 +9,8 @@
 #define REPLAY_MAX_STEPS 10000
 #define REPLAY_MAX_OUT_BYTES (8 << 20)
 
-/* Appends the answer. Errors: EFORMAT, ENOTFOUND, ELIMIT, ENOMEM. On failure *out is as
- * it was. */
+/* Appends the answer; memory is *out's allocator's. Errors: EFORMAT, ENOTFOUND, ELIMIT,
+ * ENOMEM. On failure *out is as it was. */
 cygnet_status replay_run(struct bytes *out, const void *trace, size_t len,
                          cygnet_error *err);
 

@@ -1,6 +1,5 @@
 /* The topology as JSON: the public face of soc.h. */
 #include "base/alloc.h"
-#include "base/error.h"
 #include "base/json.h"
 #include "engine/swan/soc.h"
 
@@ -88,12 +87,9 @@ cygnet_status cygnet_swan_soc(char **out, const char *root, const cygnet_allocat
         return st;
     bytes_init(&text, MAX_TEXT_BYTES, alloc);
     st = write_text(&text, &soc, root, err);
-    if (st == CYGNET_OK && !bytes_text(&text))
-        st = fail(err, CYGNET_ENOMEM, 0, "no memory for the text of the SoC");
     if (st == CYGNET_OK)
-        *out = (char *)text.data;
-    else
-        bytes_clear(&text);
+        st = bytes_give(out, &text, err);
+    bytes_clear(&text);
     return st;
 }
 

@@ -158,7 +158,8 @@ static cygnet_status open_profile(struct swan *swan, const struct swan_training 
     memcpy(key.engine, swan->engine, sizeof(key.engine));
     profile_init(&swan->profile, &key, &swan->soc, (uint32_t)swan->executor.n_workers);
     if (training->profile)
-        st = profile_parse(&swan->profile, training->profile, training->profile_len, err);
+        st = profile_parse(&swan->profile, training->profile, training->profile_len,
+                           swan->options.alloc, err);
     return st == CYGNET_ENOMEM ? st : CYGNET_OK;
 }
 

@@ -186,10 +186,12 @@ void swan_decide(struct swan *swan)
 /* Only on a quiet machine. */
 static int32_t entry_to_try(struct swan *swan)
 {
+    struct policy_input in;
+
     if (!swan_reacts(swan) || !controller_is_quiet(&swan->controller))
         return -1;
-    return explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
-                        swan->ms_left);
+    fill_input(&in, swan);
+    return explore_next(&swan->explore, &in);
 }
 
 static void choose(struct swan *swan)

@@ -1,5 +1,6 @@
 /* cygnet-swan profile and explain: a stored profile as a table, and what the policy
  * makes of it. */
+#include "answer.h"
 #include "command.h"
 #include "complain.h"
 #include "options.h"
@@ -16,11 +17,11 @@
 #define CELL_BYTES 64
 
 static const char PROFILE_HELP[] =
-    "usage: cygnet-swan profile PROFILE.json [options]\n"
+    "usage: cygnet-swan profile STATE_DIR [options]\n"
     "\n"
     "Shows what the engine knows of each execution choice: a line a choice, the one "
     "that\n"
-    "costs the device's user least first.\n"
+    "costs the device's user least first. STATE_DIR is a client's, or its file profile.\n"
     "\n"
     "  --json   the same for programs\n"
     "  --help\n"
@@ -77,11 +78,6 @@ static const struct option_row explain_rows[] = {
     {NULL, OPTION_TEXT, 0, 0, 0, NULL},
 };
 
-static bool is_true(const cJSON *object, const char *name)
-{
-    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, name)) != 0;
-}
-
 /* "~12.3", "-" where it is not known. */
 static void format(char out[CELL_BYTES], double value, bool measured)
 {
@@ -95,17 +91,17 @@ static void print_choice(const cJSON *row)
 {
     char ms[CELL_BYTES], spread[CELL_BYTES], mj[CELL_BYTES];
 
-    format(ms, subject_number(row, "step_ms"), is_true(row, "measured"));
-    format(spread, subject_number(row, "spread_ms"), true);
-    format(mj, subject_number(row, "step_mj"), is_true(row, "energy_measured"));
-    printf("%4.0f  %-28s %9s %8s %6.0f %9s  %-8s %s%s\n",
-           subject_number(row, "cost_rank"), subject_text(row, "choice"), ms, spread,
-           subject_number(row, "steps"), mj, subject_text(row, "energy_source"),
-           is_true(row, "kept") ? "kept" : "pruned by ",
-           is_true(row, "kept") ? "" : subject_text(row, "pruned_by"));
+    format(ms, answer_number(row, "step_ms"), answer_is_true(row, "measured"));
+    format(spread, answer_number(row, "spread_ms"), true);
+    format(mj, answer_number(row, "step_mj"), answer_is_true(row, "energy_measured"));
+    printf("%4.0f  %-28s %9s %8s %6.0f %9s  %-8s %s%s\n", answer_number(row, "cost_rank"),
+           answer_text(row, "choice"), ms, spread, answer_number(row, "steps"), mj,
+           answer_text(row, "energy_source"),
+           answer_is_true(row, "kept") ? "kept" : "pruned by ",
+           answer_is_true(row, "kept") ? "" : answer_text(row, "pruned_by"));
 }
 
-static int show_profile(const cJSON *root)
+static void print_profile(const cJSON *root)
 {
     const cJSON *explored = cJSON_GetObjectItemCaseSensitive(root, "explored");
     const cJSON *row;
@@ -115,44 +111,27 @@ static int show_profile(const cJSON *root)
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(root, "choices"))
         print_choice(row);
     printf("\n%s; %.0f steps so far, tries cost %.3g of them\n",
-           is_true(root, "complete") ? "the frontier is measured"
-                                     : "the frontier is not measured yet",
-           subject_number(explored, "steps"), subject_number(explored, "lost"));
-    printf("model %s, SoC %s, engine %s\n", subject_text(root, "model"),
-           subject_text(root, "soc"), subject_text(root, "engine"));
-    return say("");
+           answer_is_true(root, "complete") ? "the frontier is measured"
+                                            : "the frontier is not measured yet",
+           answer_number(explored, "steps"), answer_number(explored, "lost"));
+    printf("model %s, SoC %s, engine %s\n", answer_text(root, "model"),
+           answer_text(root, "soc"), answer_text(root, "engine"));
 }
 
-static int show_explanation(const cJSON *root)
+static void print_explanation(const cJSON *root)
 {
-    double step_mj = subject_number(root, "step_mj");
+    double step_mj = answer_number(root, "step_mj");
     char mj[CELL_BYTES];
     const cJSON *row;
 
-    printf("%s (%s)\n%s\n", subject_text(root, "choice"), subject_text(root, "reason"),
-           subject_text(root, "why"));
-    format(mj, step_mj, is_true(root, "energy_measured"));
+    printf("%s (%s)\n%s\n", answer_text(root, "choice"), answer_text(root, "reason"),
+           answer_text(root, "why"));
+    format(mj, step_mj, answer_is_true(root, "energy_measured"));
     if (!isnan(step_mj))
-        printf("%s mJ a step (%s)\n", mj, subject_text(root, "energy_source"));
+        printf("%s mJ a step (%s)\n", mj, answer_text(root, "energy_source"));
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(root, "others"))
-        printf("  not %-28s %s\n", subject_text(row, "choice"),
-               subject_text(row, "why_not"));
-    return say("");
-}
-
-static int show(const char *command, const char *json, int (*print)(const cJSON *root))
-{
-    cygnet_error err;
-    cJSON *root = cJSON_Parse(json);
-    int status;
-
-    if (!root) {
-        complain(&err, CYGNET_ENOMEM, 0, "no memory for the answer");
-        return give_up(command, 0, &err);
-    }
-    status = print(root);
-    cJSON_Delete(root);
-    return status;
+        printf("  not %-28s %s\n", answer_text(row, "choice"),
+               answer_text(row, "why_not"));
 }
 
 static int answer(const struct subject *subject, const struct profile_options *options,
@@ -161,20 +140,14 @@ static int answer(const struct subject *subject, const struct profile_options *o
     cygnet_error err;
     char *json;
     cygnet_status st;
-    int status;
 
     st = explains ? cygnet_swan_explain(&json, subject->text, subject->len,
                                         &options->question, NULL, &err)
                   : cygnet_swan_profile(&json, subject->text, subject->len, NULL, &err);
     if (st != CYGNET_OK)
         return give_up(command, st == CYGNET_EINVAL, &err);
-    if (options->json)
-        printf("%s\n", json);
-    status = options->json
-                 ? say("")
-                 : show(command, json, explains ? show_explanation : show_profile);
-    cygnet_swan_free(json, NULL);
-    return status;
+    return answer_show(command, json, options->json,
+                       explains ? print_explanation : print_profile);
 }
 
 static int run(int argc, char **argv, bool explains)

@@ -1,4 +1,5 @@
 /* cygnet-swan replay: a line for each step of a trace. */
+#include "answer.h"
 #include "command.h"
 #include "complain.h"
 #include "subject.h"
@@ -33,45 +34,27 @@ static const struct option_row rows[] = {
     {NULL, OPTION_TEXT, 0, 0, 0, NULL},
 };
 
-static void print_steps(const cJSON *steps)
+static void print_steps(const cJSON *root)
 {
     const cJSON *step;
 
-    cJSON_ArrayForEach(step, steps)
+    cJSON_ArrayForEach(step, cJSON_GetObjectItemCaseSensitive(root, "steps"))
     {
-        const char *choice = subject_text(step, "choice");
+        const char *choice = answer_text(step, "choice");
 
-        printf("%10.1f ms  %-28s %-12s  %s\n", subject_number(step, "at_ms"),
-               choice[0] == '-' ? "(pause)" : choice, subject_text(step, "reason"),
-               subject_text(step, "why"));
+        printf("%10.1f ms  %-28s %-12s  %s\n", answer_number(step, "at_ms"),
+               choice[0] == '-' ? "(pause)" : choice, answer_text(step, "reason"),
+               answer_text(step, "why"));
     }
-}
-
-static int show(const char *json, cygnet_error *err)
-{
-    cJSON *root = cJSON_Parse(json);
-
-    if (!root) {
-        complain(err, CYGNET_ENOMEM, 0, "no memory for the decisions");
-        return give_up("replay", 0, err);
-    }
-    print_steps(cJSON_GetObjectItemCaseSensitive(root, "steps"));
-    cJSON_Delete(root);
-    return say("");
 }
 
 static int replay(const struct subject *trace, bool as_json, cygnet_error *err)
 {
     char *json;
-    int status;
 
     if (cygnet_swan_replay(&json, trace->text, trace->len, NULL, err) != CYGNET_OK)
         return give_up("replay", 0, err);
-    if (as_json)
-        printf("%s\n", json);
-    status = as_json ? say("") : show(json, err);
-    cygnet_swan_free(json, NULL);
-    return status;
+    return answer_show("replay", json, as_json, print_steps);
 }
 
 int replay_command(int argc, char **argv)

@@ -1,9 +1,8 @@
 /* cygnet-swan soc: clusters and cores as two tables. */
+#include "answer.h"
 #include "command.h"
 #include "command_line.h"
-#include "complain.h"
 
-#include <cjson/cJSON.h>
 #include <cygnet/swan.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,31 +42,6 @@ static const struct option_row rows[] = {
     {NULL, OPTION_TEXT, 0, 0, 0, NULL},
 };
 
-static const cJSON *member(const cJSON *object, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, name);
-}
-
-/* 0 where it is not known. */
-static double number(const cJSON *object, const char *name)
-{
-    const cJSON *item = member(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : 0.0;
-}
-
-static const char *text(const cJSON *object, const char *name)
-{
-    const char *value = cJSON_GetStringValue(member(object, name));
-
-    return value ? value : "?";
-}
-
-static bool is_true(const cJSON *object, const char *name)
-{
-    return cJSON_IsTrue(member(object, name)) != 0;
-}
-
 static void format_ghz(char out[CELL_BYTES], double khz)
 {
     if (khz > 0.0)
@@ -81,7 +55,7 @@ static void format_cache(char out[CELL_BYTES], double bytes, double n_cpus)
     double kib = bytes / 1024.0;
     int used;
 
-    if (bytes <= 0.0) {
+    if (!(bytes > 0.0)) {
         snprintf(out, CELL_BYTES, "-");
         return;
     }
@@ -111,9 +85,9 @@ static void format_cpus(char out[CPUS_BYTES], const cJSON *cores, const char *cl
     out[0] = '\0';
     cJSON_ArrayForEach(core, cores)
     {
-        unsigned cpu = (unsigned)number(core, "cpu");
+        unsigned cpu = (unsigned)answer_number(core, "cpu");
 
-        if (strcmp(text(core, "cluster"), cluster) != 0)
+        if (strcmp(answer_text(core, "cluster"), cluster) != 0)
             continue;
         if (next > 0 && cpu != next)
             add_range(out, first, next - 1);
@@ -132,22 +106,25 @@ static void print_cluster(const cJSON *cluster, const cJSON *cores)
     char l3[CELL_BYTES];
     char cpus[CPUS_BYTES];
 
-    format_ghz(ghz, number(cluster, "max_khz"));
-    format_cache(l2, number(cluster, "l2_bytes"), number(cluster, "l2_n_cpus"));
-    format_cache(l3, number(cluster, "l3_bytes"), number(cluster, "l3_n_cpus"));
-    format_cpus(cpus, cores, text(cluster, "name"));
-    printf("%-8s %5.0f %5.0f %7.0f %9.0f %8s %13s %13s   %s\n", text(cluster, "name"),
-           number(cluster, "n_physical"), number(cluster, "n_cores"),
-           number(cluster, "n_usable"), number(cluster, "capacity"), ghz, l2, l3, cpus);
+    format_ghz(ghz, answer_number(cluster, "max_khz"));
+    format_cache(l2, answer_number(cluster, "l2_bytes"),
+                 answer_number(cluster, "l2_n_cpus"));
+    format_cache(l3, answer_number(cluster, "l3_bytes"),
+                 answer_number(cluster, "l3_n_cpus"));
+    format_cpus(cpus, cores, answer_text(cluster, "name"));
+    printf("%-8s %5.0f %5.0f %7.0f %9.0f %8s %13s %13s   %s\n",
+           answer_text(cluster, "name"), answer_number(cluster, "n_physical"),
+           answer_number(cluster, "n_cores"), answer_number(cluster, "n_usable"),
+           answer_number(cluster, "capacity"), ghz, l2, l3, cpus);
 }
 
 /* Why a core may not be used: all reasons. */
 static void format_usable(char out[CELL_BYTES], const cJSON *core)
 {
-    snprintf(out, CELL_BYTES, "%s%s%s%s", is_true(core, "usable") ? "yes" : "no:",
-             is_true(core, "online") ? "" : " offline",
-             is_true(core, "allowed") ? "" : " not-allowed",
-             is_true(core, "isolated") ? " isolated" : "");
+    snprintf(out, CELL_BYTES, "%s%s%s%s", answer_is_true(core, "usable") ? "yes" : "no:",
+             answer_is_true(core, "online") ? "" : " offline",
+             answer_is_true(core, "allowed") ? "" : " not-allowed",
+             answer_is_true(core, "isolated") ? " isolated" : "");
 }
 
 static void print_core(const cJSON *core)
@@ -157,13 +134,13 @@ static void print_core(const cJSON *core)
     char now[CELL_BYTES];
     char usable[CELL_BYTES];
 
-    format_ghz(max, number(core, "max_khz"));
-    format_ghz(limit, number(core, "limit_khz"));
-    format_ghz(now, number(core, "khz"));
+    format_ghz(max, answer_number(core, "max_khz"));
+    format_ghz(limit, answer_number(core, "limit_khz"));
+    format_ghz(now, answer_number(core, "khz"));
     format_usable(usable, core);
-    printf("%5.0f  %-8s %5.0f %9.0f %8s %9s %8s   %s\n", number(core, "cpu"),
-           text(core, "cluster"), number(core, "core"), number(core, "capacity"), max,
-           limit, now, usable);
+    printf("%5.0f  %-8s %5.0f %9.0f %8s %9s %8s   %s\n", answer_number(core, "cpu"),
+           answer_text(core, "cluster"), answer_number(core, "core"),
+           answer_number(core, "capacity"), max, limit, now, usable);
 }
 
 /* Says in a line what the words in the last column mean, of those that are there. */
@@ -176,9 +153,9 @@ static void print_reasons(const cJSON *cores)
 
     cJSON_ArrayForEach(core, cores)
     {
-        offline = offline || !is_true(core, "online");
-        barred = barred || !is_true(core, "allowed");
-        isolated = isolated || is_true(core, "isolated");
+        offline = offline || !answer_is_true(core, "online");
+        barred = barred || !answer_is_true(core, "allowed");
+        isolated = isolated || answer_is_true(core, "isolated");
     }
     if (offline || barred || isolated)
         printf("\n");
@@ -192,8 +169,8 @@ static void print_reasons(const cJSON *cores)
 
 static void print_tables(const cJSON *soc)
 {
-    const cJSON *clusters = member(soc, "clusters");
-    const cJSON *cores = member(soc, "cores");
+    const cJSON *clusters = cJSON_GetObjectItemCaseSensitive(soc, "clusters");
+    const cJSON *cores = cJSON_GetObjectItemCaseSensitive(soc, "cores");
     const cJSON *item;
 
     printf("%-8s %5s %5s %7s %9s %8s %13s %13s   %s\n", "cluster", "cores", "CPUs",
@@ -203,20 +180,7 @@ static void print_tables(const cJSON *soc)
            "max GHz", "limit GHz", "now GHz", "usable");
     cJSON_ArrayForEach(item, cores) print_core(item);
     print_reasons(cores);
-    printf("\nfingerprint %s\n", text(soc, "fingerprint"));
-}
-
-static int show(const char *json, cygnet_error *err)
-{
-    cJSON *soc = cJSON_Parse(json);
-
-    if (!soc) {
-        complain(err, CYGNET_ENOMEM, 0, "no memory for the topology");
-        return give_up("soc", 0, err);
-    }
-    print_tables(soc);
-    cJSON_Delete(soc);
-    return say("");
+    printf("\nfingerprint %s\n", answer_text(soc, "fingerprint"));
 }
 
 int soc_command(int argc, char **argv)
@@ -224,7 +188,6 @@ int soc_command(int argc, char **argv)
     struct soc_options options = {.root = "/"};
     cygnet_error err = {.status = CYGNET_OK};
     char *json;
-    int status;
 
     if (command_line_parse(&options, rows, argc, argv, &err) != CYGNET_OK)
         return give_up("soc", 1, &err);
@@ -232,9 +195,5 @@ int soc_command(int argc, char **argv)
         return say(HELP);
     if (cygnet_swan_soc(&json, options.root, NULL, &err) != CYGNET_OK)
         return give_up("soc", 0, &err);
-    if (options.json)
-        printf("%s\n", json);
-    status = options.json ? say("") : show(json, &err);
-    cygnet_swan_free(json, NULL);
-    return status;
+    return answer_show("soc", json, options.json, print_tables);
 }

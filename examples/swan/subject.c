@@ -4,7 +4,6 @@
 #include "complain.h"
 #include "file.h"
 
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -41,19 +40,4 @@ cygnet_status subject_read(struct subject *out, void *options,
     if (st == CYGNET_OK)
         out->text = (char *)data;
     return st;
-}
-
-const char *subject_text(const cJSON *object, const char *name)
-{
-    const char *value =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-
-    return value ? value : "-";
-}
-
-double subject_number(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
 }

@@ -5,7 +5,6 @@
 
 #include "command_line.h"
 
-#include <cjson/cJSON.h>
 #include <cygnet/status.h>
 
 /* text  (len) of the file; free() releases it. NULL: no file was named */
@@ -20,9 +19,5 @@ struct subject {
 cygnet_status subject_read(struct subject *out, void *options,
                            const struct option_row *rows, int argc, char **argv,
                            cygnet_error *err);
-
-/* Members of an answer; "-" and NAN where they are null or absent. */
-const char *subject_text(const cJSON *object, const char *name);
-double subject_number(const cJSON *object, const char *name);
 
 #endif

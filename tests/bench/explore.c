@@ -2,7 +2,6 @@
  * it, on modelled phones. Every figure is modelled. */
 #include "tests/bench/bench.h"
 
-#include "base/store.h"
 #include "examples/common/command_line.h"
 #include "examples/common/complain.h"
 #include "tests/bench/trial.h"
@@ -11,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SEEDS = 100000, MAX_PATH = 4096 };
+enum { MAX_SEEDS = 100000 };
 
 #define ABOVE 0.10
 
@@ -36,12 +35,6 @@ static const struct option_row ROWS[] = {
     {NULL, OPTION_FLAG, 0, 0, 0, NULL},
 };
 
-static const char *const PHONES[] = {"pixel_3",   "galaxy_s10e",
-                                     "oneplus_8", "galaxy_tab_s6",
-                                     "mi_10",     "galaxy_s10e_exynos"};
-static const char *const WORKLOADS[] = {"dense", "depthwise", "shuffle"};
-enum { N_PHONES = 6, N_WORKLOADS = 3 };
-
 /* Of all seeds of one case; the arrays hold a value a seed. */
 struct tally {
     double *regret, *lost, *missing;
@@ -49,42 +42,6 @@ struct tally {
     uint32_t n, n_regret, n_lost, n_missing, n_complete, n_late;
     struct trial_result last;
 };
-
-static cygnet_status read_named(struct bytes *out, const char *folder, const char *name,
-                                cygnet_error *err)
-{
-    char path[MAX_PATH];
-    int n = snprintf(path, sizeof(path), "%s/%s.json", folder, name);
-
-    bytes_init(out, DEVICE_MAX_BYTES, NULL);
-    if (n < 0 || (size_t)n >= sizeof(path))
-        return complain(err, CYGNET_EINVAL, 0, "--devices is too long");
-    return file_read(out, path, err);
-}
-
-static cygnet_status read_device(struct device_model *out, const char *folder,
-                                 const char *name, cygnet_error *err)
-{
-    struct bytes text;
-    cygnet_status st = read_named(&text, folder, name, err);
-
-    if (st == CYGNET_OK)
-        st = device_model_parse(out, text.data, text.len, err);
-    bytes_clear(&text);
-    return st;
-}
-
-static cygnet_status read_workload(struct device_workload *out, const char *folder,
-                                   const char *name, cygnet_error *err)
-{
-    struct bytes text;
-    cygnet_status st = read_named(&text, folder, "workloads", err);
-
-    if (st == CYGNET_OK)
-        st = device_workload_parse(out, name, text.data, text.len, err);
-    bytes_clear(&text);
-    return st;
-}
 
 static void add(struct tally *t, const struct trial_result *r)
 {
@@ -233,10 +190,11 @@ static cygnet_status run_all(FILE *json, const struct explore_options *o,
                           .n_steps = o->steps};
     cygnet_status st = CYGNET_OK;
 
-    for (size_t p = 0; p < N_PHONES && st == CYGNET_OK; p++) {
-        st = read_device(&device, o->devices, PHONES[p], err);
-        for (size_t w = 0; w < N_WORKLOADS && st == CYGNET_OK; w++) {
-            st = read_workload(&workload, o->devices, WORKLOADS[w], err);
+    for (size_t p = 0; p < DEVICE_PHONES && st == CYGNET_OK; p++) {
+        st = device_model_read(&device, o->devices, DEVICE_PHONE_NAMES[p], err);
+        for (size_t w = 0; w < DEVICE_WORKLOADS && st == CYGNET_OK; w++) {
+            st = device_workload_read(&workload, o->devices, DEVICE_WORKLOAD_NAMES[w],
+                                      err);
             if (st == CYGNET_OK && p == 0 && w == 0)
                 print_heading(o->seeds);
             trial.seed = (uint64_t)p << 32;

@@ -21,7 +21,7 @@ struct state {
     struct rng rng;
     double deadline_ms;
     int32_t oracle;
-    int32_t current;
+    int32_t current; /* what the policy said last in this round; -1: nothing yet */
 };
 
 /* No cluster becomes faster than the one above it. */
@@ -43,20 +43,24 @@ static double true_ms(const struct state *s, int32_t entry)
     return s->truth.entries[entry].step_ms;
 }
 
-static int32_t decide(const struct state *s, const struct profile *profile,
-                      int32_t current, uint64_t steps_left, double ms_left)
+static struct policy_input input_of(const struct state *s, const struct profile *profile,
+                                    uint64_t steps_left, double ms_left)
 {
-    struct policy_input in = {.profile = profile,
-                              .soc = &s->soc,
-                              .current = current,
-                              .steps_left = steps_left,
-                              .ms_left = ms_left,
-                              .mj_left = INFINITY,
-                              .slowdown = 1,
-                              .may_upgrade = true};
+    return (struct policy_input){.profile = profile,
+                                 .soc = &s->soc,
+                                 .current = s->current,
+                                 .steps_left = steps_left,
+                                 .ms_left = ms_left,
+                                 .mj_left = INFINITY,
+                                 .slowdown = 1,
+                                 .may_upgrade = true};
+}
+
+static int32_t decide(const struct policy_input *in)
+{
     struct policy_decision decision;
 
-    policy_decide(&decision, &in);
+    policy_decide(&decision, in);
     return decision.entry;
 }
 
@@ -64,6 +68,7 @@ static int32_t decide(const struct state *s, const struct profile *profile,
 static void know(struct state *s)
 {
     const struct trial *t = s->trial;
+    struct policy_input in;
     double fastest = INFINITY;
 
     for (size_t i = 0; i < s->truth.n_entries; i++) {
@@ -77,7 +82,8 @@ static void know(struct state *s)
     }
     profile_update(&s->truth);
     s->deadline_ms = t->deadline * t->n_steps * fastest;
-    s->oracle = decide(s, &s->truth, -1, t->n_steps, s->deadline_ms);
+    in = input_of(s, &s->truth, t->n_steps, s->deadline_ms);
+    s->oracle = decide(&in);
 }
 
 static void begin(struct state *s, const struct trial *trial)
@@ -101,11 +107,11 @@ static double run_step(struct state *s, struct explore *explore, uint64_t steps_
 {
     struct device_noise noise = {STEP_NOISE, ENERGY_NOISE, s->trial->wild_share};
     struct device_step step;
-    int32_t entry = explore_next(explore, &s->profile, &s->soc, steps_left, *left_ms);
+    struct policy_input in = input_of(s, &s->profile, steps_left, *left_ms);
+    int32_t entry = explore_next(explore, &in);
 
     if (entry < 0)
-        entry = decide(s, &s->profile, s->current, steps_left, *left_ms);
-    s->current = entry;
+        entry = s->current = decide(&in);
     step = device_step(&s->device, s->trial->workload, &s->profile.entries[entry].choice,
                        &noise, &s->rng);
     profile_add(&s->profile, (size_t)entry, step.ms,
@@ -124,6 +130,7 @@ static double run_round(struct state *s, bool *late)
     struct explore explore;
 
     explore_init(&explore);
+    s->current = -1;
     for (uint32_t i = 0; i < n_steps; i++)
         sum += run_step(s, &explore, n_steps - i, &left_ms);
     *late = left_ms < 0;
@@ -132,7 +139,8 @@ static double run_round(struct state *s, bool *late)
 
 static double regret(const struct state *s)
 {
-    int32_t used = decide(s, &s->profile, s->current, s->trial->n_steps, s->deadline_ms);
+    struct policy_input in = input_of(s, &s->profile, s->trial->n_steps, s->deadline_ms);
+    int32_t used = decide(&in);
     const struct profile_entry *found = &s->truth.entries[used];
     const struct profile_entry *best = &s->truth.entries[s->oracle];
 

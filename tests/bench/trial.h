@@ -3,7 +3,7 @@
 #ifndef TESTS_BENCH_TRIAL_H
 #define TESTS_BENCH_TRIAL_H
 
-#include "engine/swan/device_model.h"
+#include "tests/fakes/device_model.h"
 
 /* What of the oracle's frontier may be missing: entries whose best stand-in on the
  * explored frontier, no costlier, is worse by at most this. */

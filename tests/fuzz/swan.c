@@ -1,10 +1,8 @@
-/* Any bytes as what the Swan engine reads: a stored profile, a trace to replay, a
- * modelled device. Refused, or something that can be decided on. */
-#include "engine/swan/device_model.h"
+/* Any bytes as what the Swan engine reads: a stored profile, a trace to replay. Refused,
+ * or something that can be decided on. */
 #include "engine/swan/profile.h"
 #include "engine/swan/replay.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -23,18 +21,6 @@ static void read_profile(const uint8_t *data, size_t size)
     }
 }
 
-static void read_device(const uint8_t *data, size_t size)
-{
-    struct device_model device;
-    struct device_workload workload;
-    const struct choice choice = {{1}};
-
-    if (device_model_parse(&device, data, size, NULL) == CYGNET_OK &&
-        !(device_watts(&device, &choice) > 0))
-        abort();
-    (void)device_workload_parse(&workload, "dense", data, size, NULL);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes out;
@@ -44,6 +30,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     bytes_clear(&out);
     read_profile(data, size);
-    read_device(data, size);
     return 0;
 }

@@ -1,8 +1,8 @@
 /* What the Swan engine sees and decides, as text for people and tools (docs/swan.md).
  *
  * Every text is JSON in UTF-8 with a NUL at its end, and the caller's: release it with
- * cygnet_swan_free and the allocator that it was made with. A number that is not known is
- * null. Members may be added; those that are described stay.
+ * cygnet_swan_free and the allocator that it was made with (NULL: malloc). A number that
+ * is not known is null. Members may be added; those that are described stay.
  *
  * Stability: the engine's tier. It may change in a minor release.
  */
@@ -19,17 +19,34 @@
 extern "C" {
 #endif
 
-/* The system on a chip as it is now: an object with
+/* The system on a chip as it is now: an object of
  *
  *   fingerprint  SHA-256, in hex, of what does not change while the machine runs
- *   clusters     cores that are alike, the most capable first: each an object of name,
- *                capacity (1 to 1024, of the fastest core), max_khz, n_cores (logical
- *                CPUs), n_physical, n_usable, l2_bytes, l2_n_cpus (that share it),
- *                l3_bytes, l3_n_cpus
- *   cores        logical CPUs by number: each an object of cpu, cluster (name), capacity,
- *                max_khz, limit_khz (the highest that is allowed now: heat, settings),
- *                khz (now), core (the same of SMT siblings), online, allowed (to this
- *                thread: mask and cpuset), isolated, usable
+ *   clusters     of cores that are alike, the most capable first
+ *   cores        logical CPUs, by number
+ *
+ * A cluster is an object of
+ *
+ *   name
+ *   capacity              1 to 1024, in that of the SoC's fastest core
+ *   max_khz
+ *   n_cores               logical CPUs
+ *   n_physical, n_usable  of those
+ *   l2_bytes, l3_bytes
+ *   l2_n_cpus, l3_n_cpus  logical CPUs that share the cache
+ *
+ * A core is an object of
+ *
+ *   cpu                   its number
+ *   cluster               that one's name
+ *   capacity, max_khz
+ *   limit_khz             the highest that is allowed now: heat, settings
+ *   khz                   now
+ *   core                  SMT siblings have the same
+ *   online
+ *   allowed               to this thread: mask and cpuset
+ *   isolated
+ *   usable                online, allowed and not isolated
  *
  * out   receives the text
  * root  folder that holds sys and proc; NULL: "/", this machine
@@ -40,17 +57,30 @@ CYGNET_API cygnet_status cygnet_swan_soc(char **out, const char *root,
                                          const cygnet_allocator *alloc,
                                          cygnet_error *err);
 
-/* What a profile that the engine has stored knows: an object with
+/* What a profile that the engine has stored knows: an object of
  *
  *   model, soc, engine  what it is true for
- *   complete  whether every choice on the frontier is measured
- *   explored  steps: undisturbed ones so far; lost: what tries took, in steps
- *   choices   the cheapest first: each an object of choice ("2 big + 1 LITTLE"), cores
- * (of each cluster), cost_rank (1: the cheapest), step_ms, spread_ms (half the distance
- * of the quartiles), model_ms (what the model of all measurements says), measured (else
- * step_ms is predicted), steps, step_mj, spread_mj (one standard deviation),
- * energy_source, energy_measured, kept (on the frontier), pruned_by (the choice that
- * costs no more and is at least as good)
+ *   complete            whether every choice on the frontier is measured
+ *   explored            an object of steps (undisturbed ones so far) and lost (what tries
+ *                       took beyond the policy's choice, in steps of that)
+ *   choices             the cheapest first
+ *
+ * A choice is an object of
+ *
+ *   choice           in words: "2 big + 1 LITTLE"
+ *   cores            how many of each cluster
+ *   cost_rank        1: the cheapest
+ *   step_ms          the median of what was measured, else a prediction
+ *   spread_ms        half the distance of the quartiles
+ *   model_ms         what the model of all measurements says
+ *   measured         whether step_ms is
+ *   steps            that were measured
+ *   step_mj          marginal energy
+ *   spread_mj        its standard deviation
+ *   energy_source    "host", "rapl", "battery", "model" or "unknown"
+ *   energy_measured  whether step_mj is, else it is a prediction
+ *   kept             whether it is on the frontier
+ *   pruned_by        the choice that costs no more and is at least as good; null: none
  *
  * text  (len) JSON as the engine stores it
  * Errors: EFORMAT (what and where), ENOTFOUND (of another version of the format), ELIMIT,
@@ -61,9 +91,10 @@ CYGNET_API cygnet_status cygnet_swan_profile(char **out, const char *text, size_
 
 /* What is asked of cygnet_swan_explain.
  *
- * policy      of SWAN and EFFICIENT, GREEDY
- * root        folder that holds sys and proc: cores that may not be used now are left
- * out; NULL: all cores of the profile may be used steps_left  of the round; 0: unknown
+ * policy        SWAN, EFFICIENT or GREEDY
+ * root          folder that holds sys and proc, which say which cores may be used now;
+ *               NULL: all cores of the profile may
+ * steps_left    of the round; 0: unknown
  * seconds_left  to the deadline; below 0: none */
 typedef struct cygnet_swan_question {
     size_t struct_size;
@@ -77,11 +108,14 @@ typedef struct cygnet_swan_question {
 CYGNET_API void cygnet_swan_question_init(cygnet_swan_question *question);
 
 /* Which choice of a profile the policy takes while nothing disturbs training, and why not
- * another: an object with
+ * another: an object of
  *
- *   choice, reason, why  the decision; choice is null: a pause
+ *   choice  in words; null: a pause
+ *   reason  in a word or two
+ *   why     in a line
  *   step_mj, spread_mj, energy_source, energy_measured  of the choice, as in a profile
- *   others    of the frontier, the cheapest first: each an object of choice and why_not
+ *   others  the frontier of what may be used now, and what would be on it if every core
+ *           might be: the cheapest first, each an object of choice and why_not
  *
  * Errors: as cygnet_swan_profile and cygnet_swan_soc; ENOTFOUND (root is another SoC);
  * EINVAL (the question). On failure *out is NULL. Any thread. */
@@ -90,23 +124,45 @@ CYGNET_API cygnet_status cygnet_swan_explain(char **out, const char *text, size_
                                              const cygnet_allocator *alloc,
                                              cygnet_error *err);
 
-/* What the policy decides step by step for a trace of what was observed: an object with
+/* What the policy decides step by step for a trace of what was observed: an object of
+ * steps, each an object of
  *
- *   steps  each an object of at_ms, choice (null: a pause), entry (in the profile),
- * reason, why (a line)
+ *   at_ms   of the trace
+ *   choice  in words; null: a pause
+ *   entry   its place in the profile; null: a pause
+ *   reason  in a word or two
+ *   why     in a line
  *
  * trace  (len) an object of
+ *
  *   format   1
- *   policy   "swan" (default), "greedy", "efficient" or "fixed", and fixed: the cores of
- *            each cluster for the last
- *   profile  as the engine stores it: the SoC and what was known at the start
- *   steps    at most 10,000; each an object of optional members. What was observed:
- *            at_ms (default: as before), steps_left, ms_left, mj_left, disturbance
- * ("none", "contention", "thermal", "revoked", "data"), slowdown (1), contended and
- *            usable (CPUs of each cluster; none, all), yields (true), may_upgrade (true),
- *            recovering (false), level (0). What the step then took, which goes into the
- *            profile unless it was disturbed: step_ms, step_mj with source, and cores
- * where it ran on another choice than was decided
+ *   policy   "swan" (default), "greedy", "efficient" or "fixed"
+ *   fixed    for the last: how many cores of each cluster
+ *   profile  as the engine stores it: the SoC, and what was known at the start
+ *   steps    at most 10,000
+ *
+ * A step of the trace is an object of what was observed. Each member may be left out and
+ * is then as its line ends
+ *
+ *   at_ms        when it began: as before
+ *   steps_left   of the round: unknown
+ *   ms_left      to the deadline: none
+ *   mj_left      of the energy budget: none
+ *   disturbance  "contention", "thermal", "revoked", "data" or: "none"
+ *   slowdown     observed over profiled step time: 1
+ *   contended    how many CPUs of each cluster others want: none
+ *   usable       how many CPUs of each cluster may be used: all
+ *   yields       whether training gives way at once: true
+ *   may_upgrade  whether it has been quiet for long enough: true
+ *   recovering   whether upgrades go one by one: false
+ *   level        thermal severity, 0 to 3: 0
+ *
+ * and of what the step then took, which goes into the profile unless it was disturbed
+ *
+ *   step_ms      its time: not measured
+ *   step_mj      its energy: unknown
+ *   source       of that, as cygnet_swan_profile names it: "unknown"
+ *   cores        how many of each cluster it ran on: those of the decision
  *
  * Errors: EFORMAT (what and where), ENOTFOUND (a profile of another version), ELIMIT,
  * ENOMEM. On failure *out is NULL. Any thread. */

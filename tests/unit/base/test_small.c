@@ -79,6 +79,30 @@ static void test_bytes_keep_their_content_when_refused(void **state)
     bytes_clear(&bytes);
 }
 
+static void test_bytes_are_given_as_a_text(void **state)
+{
+    struct fake_alloc fake;
+    struct bytes bytes;
+    char *text = NULL;
+
+    (void)state;
+    fake_alloc_init(&fake);
+    bytes_init(&bytes, 64, &fake.alloc);
+    fake.fail_at = 1;
+    assert_int_equal(bytes_give(&text, &bytes, NULL), CYGNET_ENOMEM);
+    assert_null(text);
+    assert_int_equal(bytes_give(&text, &bytes, NULL), CYGNET_OK);
+    assert_string_equal(text, "");
+    mem_free(&fake.alloc, text);
+    assert_int_equal(bytes_append(&bytes, "swan", 4, NULL), CYGNET_OK);
+    assert_int_equal(bytes_give(&text, &bytes, NULL), CYGNET_OK);
+    assert_string_equal(text, "swan");
+    assert_int_equal(bytes.len, 0);
+    bytes_clear(&bytes);
+    mem_free(&fake.alloc, text);
+    assert_int_equal(fake.n_live, 0);
+}
+
 static void test_little_endian_words_round_trip(void **state)
 {
     uint8_t raw[9];
@@ -330,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_aligned_memory_is_aligned_and_returned),
         cmocka_unit_test(test_an_arena_stops_at_its_maximum),
         cmocka_unit_test(test_bytes_keep_their_content_when_refused),
+        cmocka_unit_test(test_bytes_are_given_as_a_text),
         cmocka_unit_test(test_little_endian_words_round_trip),
         cmocka_unit_test(test_philox_gives_the_published_answers),
         cmocka_unit_test(test_streams_repeat_and_differ_by_name_and_index),

@@ -28,6 +28,16 @@ static void name_cluster(char out[SOC_NAME_BYTES], uint32_t k, uint32_t n_cluste
         (void)snprintf(out, SOC_NAME_BYTES, "big%" PRIu32, k);
 }
 
+struct soc soc_at(const char *root)
+{
+    struct soc soc;
+    cygnet_error err;
+
+    if (soc_read(&soc, root, &err) != CYGNET_OK)
+        fail_msg("%s: %s", root, err.message);
+    return soc;
+}
+
 struct soc make_soc(const uint32_t *n_cores, uint32_t n_clusters, uint32_t smt)
 {
     struct soc soc = {.n_clusters = n_clusters};

@@ -15,6 +15,9 @@
 /* CYGNET_SEED, or the usual one; says which. */
 uint64_t chosen_seed(void);
 
+/* What soc_read finds below a root. */
+struct soc soc_at(const char *root);
+
 /* A SoC whose cluster k has n_cores[k] usable CPUs, numbered from the first cluster on;
  * each `smt` neighbours share a physical core. Capacities fall by a third from cluster
  * to cluster. */

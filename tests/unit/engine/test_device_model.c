@@ -1,18 +1,13 @@
 /* Modelled phones: what their files hold, what is refused, how steps scale. */
 #include "base/json.h"
-#include "engine/swan/device_model.h"
 #include "swan_fixture.h"
+#include "tests/fakes/device_model.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { MAX_BYTES = 16384, N_DAMAGES = 2000 };
-
-static const char *const PHONES[] = {"pixel_3",   "galaxy_s10e",
-                                     "oneplus_8", "galaxy_tab_s6",
-                                     "mi_10",     "galaxy_s10e_exynos"};
-enum { N_PHONES = 6 };
 
 static char text[MAX_BYTES];
 static struct device_model device;
@@ -36,18 +31,16 @@ static size_t read_file(const char *name)
 static void read_device(const char *name)
 {
     cygnet_error err;
-    size_t len = read_file(name);
 
-    if (device_model_parse(&device, text, len, &err) != CYGNET_OK)
+    if (device_model_read(&device, DEVICES_DIR, name, &err) != CYGNET_OK)
         fail_msg("%s: %s", name, err.message);
 }
 
 static void read_workload(const char *name)
 {
     cygnet_error err;
-    size_t len = read_file("workloads");
 
-    if (device_workload_parse(&workload, name, text, len, &err) != CYGNET_OK)
+    if (device_workload_read(&workload, DEVICES_DIR, name, &err) != CYGNET_OK)
         fail_msg("%s: %s", name, err.message);
 }
 
@@ -64,8 +57,8 @@ static void test_every_number_of_a_phone_names_its_source(void **state)
                                        "shared_watts"};
 
     (void)state;
-    for (size_t i = 0; i < N_PHONES; i++) {
-        size_t len = read_file(PHONES[i]);
+    for (size_t i = 0; i < DEVICE_PHONES; i++) {
+        size_t len = read_file(DEVICE_PHONE_NAMES[i]);
         struct json *root;
         const struct json *sources;
 
@@ -99,8 +92,8 @@ static void test_a_phone_becomes_a_soc(void **state)
 static void test_convolutions_scale_and_a_hostile_model_does_not(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_PHONES; i++) {
-        read_device(PHONES[i]);
+    for (size_t i = 0; i < DEVICE_PHONES; i++) {
+        read_device(DEVICE_PHONE_NAMES[i]);
         read_workload("dense");
         assert_true(ms(2, 0, 0) < 0.6 * ms(1, 0, 0) || device.clusters[0].n_cores < 2);
         assert_true(ms(0, 2, 0) < 0.6 * ms(0, 1, 0));

@@ -20,6 +20,20 @@ static void test_a_device_without_sources_says_so(void **state)
     assert_string_equal(text, "none: this device has no source of energy");
 }
 
+static void test_each_source_is_known_by_its_name(void **state)
+{
+    enum energy_source found = ENERGY_RAPL;
+
+    (void)state;
+    for (enum energy_source s = ENERGY_UNKNOWN; s <= ENERGY_MODEL; s++) {
+        assert_true(energy_source_parse(&found, energy_source_name(s)));
+        assert_int_equal(found, s);
+    }
+    assert_false(energy_source_parse(&found, "guess"));
+    assert_false(energy_source_parse(&found, ""));
+    assert_int_equal(found, ENERGY_MODEL);
+}
+
 static void test_a_gauge_alone_is_not_used_when_plugged(void **state)
 {
     struct bench *b = *state;
@@ -405,6 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ENERGY_TEST(test_a_device_without_sources_says_so),
+        ENERGY_TEST(test_each_source_is_known_by_its_name),
         ENERGY_TEST(test_a_gauge_alone_is_not_used_when_plugged),
         ENERGY_TEST(test_a_counter_tells_the_energy_and_its_uncertainty),
         ENERGY_TEST(test_a_counter_that_turns_over_goes_on),

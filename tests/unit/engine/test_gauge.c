@@ -1,45 +1,18 @@
 /* The battery: what sysfs tells of it, and its fuel gauge as a source of energy. */
+#include "energy_fixture.h"
 #include "engine/swan/battery.h"
-#include "engine/swan/energy.h"
-#include "tree.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-struct bench {
-    struct tree tree;
-    struct energy_options options;
-    struct energy_meter meter;
-    struct battery battery;
-};
+static struct battery battery;
 
 static int setup(void **state)
 {
-    struct bench *b = calloc(1, sizeof(*b));
-
-    assert_non_null(b);
-    tree_init(&b->tree);
-    b->options.root = b->tree.root;
-    b->options.mode = CYGNET_ENERGY_LOAN;
-    *state = b;
-    return 0;
-}
-
-static int teardown(void **state)
-{
+    int failed = energy_setup(state);
     struct bench *b = *state;
 
-    tree_clear(&b->tree);
-    free(b);
-    return 0;
+    b->options.mode = CYGNET_ENERGY_LOAN;
+    return failed;
 }
 
 static void put(struct bench *b, const char *supply, const char *key, const char *value)
@@ -81,40 +54,8 @@ static void put_laptop_battery(struct bench *b, const char *name, const char *st
 
 static const struct battery *look(struct bench *b)
 {
-    battery_read(&b->battery, b->tree.root, b->options.gauge_unit_ua);
-    return &b->battery;
-}
-
-static void assert_near(double value, double want)
-{
-    if (!(fabs(value - want) <= 1e-9 * fabs(want)))
-        fail_msg("%.12g is not %.12g", value, want);
-}
-
-static void assert_known(struct energy_reading reading, enum energy_source source,
-                         double mj)
-{
-    if (reading.source != source)
-        fail_msg("source %s: %s", energy_source_name(reading.source), reading.why);
-    assert_near(reading.mj, mj);
-}
-
-static void assert_unknown(struct energy_reading reading, const char *why)
-{
-    assert_int_equal(reading.source, ENERGY_UNKNOWN);
-    assert_true(isnan(reading.mj) && isnan(reading.spread_mj));
-    assert_string_equal(reading.why, why);
-}
-
-static struct energy_reading since(struct bench *b, const struct energy_mark *from,
-                                   int64_t now_ms)
-{
-    struct energy_reading reading;
-    struct energy_mark to;
-
-    energy_meter_mark(&to, &b->meter, now_ms);
-    energy_between(&reading, &b->meter, from, &to);
-    return reading;
+    battery_read(&battery, b->tree.root, b->options.gauge_unit_ua);
+    return &battery;
 }
 
 static void begin(struct bench *b, struct energy_mark *from)
@@ -146,7 +87,7 @@ static void test_the_sign_of_the_current_is_the_driver_s_own(void **state)
     for (size_t i = 0; i < 2; i++) {
         set(b, "current_now", currents[i]);
         assert_true(look(b)->discharging);
-        assert_near(b->battery.power_mw, 2000);
+        assert_near(battery.power_mw, 2000);
     }
     set(b, "power_now", -3000000);
     assert_near(look(b)->power_mw, 3000);
@@ -163,7 +104,7 @@ static void test_while_charging_the_gauge_tells_nothing_of_the_device(void **sta
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
         put(b, "battery", "status", statuses[i]);
         assert_false(look(b)->discharging);
-        assert_true(isnan(b->battery.power_mw));
+        assert_true(isnan(battery.power_mw));
     }
 }
 
@@ -175,8 +116,8 @@ static void test_a_weak_charger_beside_a_sinking_battery_is_plugged(void **state
     set(b, "current_now", -500000);
     put(b, "usb", "online", "1");
     assert_true(look(b)->plugged);
-    assert_false(b->battery.discharging);
-    assert_true(isnan(b->battery.power_mw));
+    assert_false(battery.discharging);
+    assert_true(isnan(battery.power_mw));
 }
 
 static void test_a_current_in_milliamperes_is_not_believed_unless_told(void **state)
@@ -186,7 +127,7 @@ static void test_a_current_in_milliamperes_is_not_believed_unless_told(void **st
     put_phone(b);
     set(b, "current_now", -350);
     assert_true(isnan(look(b)->power_mw));
-    assert_string_equal(b->battery.why,
+    assert_string_equal(battery.why,
                         "the gauge shows 1.4 mW, which no device draws (wrong unit?)");
     b->options.gauge_unit_ua = 1000;
     assert_near(look(b)->power_mw, 1400);
@@ -199,7 +140,7 @@ static void test_no_current_and_no_voltage_are_no_power(void **state)
     put_phone(b);
     set(b, "current_now", 0);
     assert_true(isnan(look(b)->power_mw));
-    assert_string_equal(b->battery.why, "the gauge tells no power");
+    assert_string_equal(battery.why, "the gauge tells no power");
     set(b, "current_now", 500000);
     set(b, "voltage_now", 0);
     assert_true(isnan(look(b)->power_mw));
@@ -214,8 +155,8 @@ static void test_a_mouse_is_not_our_battery(void **state)
     put_laptop_battery(b, "hidpp_battery_0", "Discharging");
     put(b, "hidpp_battery_0", "scope", "Device");
     assert_int_equal(look(b)->n, 0);
-    assert_false(b->battery.discharging);
-    assert_true(isnan(b->battery.level) && isnan(b->battery.capacity_mj));
+    assert_false(battery.discharging);
+    assert_true(isnan(battery.level) && isnan(battery.capacity_mj));
 }
 
 static void test_two_batteries_are_one(void **state)
@@ -226,13 +167,13 @@ static void test_two_batteries_are_one(void **state)
     put_laptop_battery(b, "BAT1", "Unknown");
     put(b, "BAT1", "energy_now", "40000000");
     assert_int_equal(look(b)->n, 2);
-    assert_true(b->battery.discharging);
-    assert_near(b->battery.power_mw, 6000);
-    assert_near(b->battery.level, 0.75);
-    assert_near(b->battery.capacity_mj, 80e6 * 3.6);
+    assert_true(battery.discharging);
+    assert_near(battery.power_mw, 6000);
+    assert_near(battery.level, 0.75);
+    assert_near(battery.capacity_mj, 80e6 * 3.6);
     put(b, "BAT1", "status", "Charging");
     assert_false(look(b)->discharging);
-    assert_true(b->battery.charging);
+    assert_true(battery.charging);
 }
 
 static void test_level_and_capacity_come_from_charge_or_percent(void **state)
@@ -242,11 +183,11 @@ static void test_level_and_capacity_come_from_charge_or_percent(void **state)
     put_phone(b);
     set(b, "capacity", 40);
     assert_near(look(b)->level, 0.4);
-    assert_true(isnan(b->battery.capacity_mj));
+    assert_true(isnan(battery.capacity_mj));
     set(b, "charge_full", 4000000);
     set(b, "voltage_min_design", 3800000);
     assert_near(look(b)->level, 0.4);
-    assert_near(b->battery.capacity_mj, 4e6 * 3.6 * 3.8);
+    assert_near(battery.capacity_mj, 4e6 * 3.6 * 3.8);
     set(b, "charge_now", 1000000);
     assert_near(look(b)->level, 0.25);
     set(b, "charge_now", 5000000); /* more than full: the percent are sounder */
@@ -265,9 +206,9 @@ static void test_two_batteries_of_charge_have_mean_level_and_voltage(void **stat
     put(b, "second", "charge_now", "500000");
     put(b, "second", "voltage_now", "3000000");
     assert_int_equal(look(b)->n, 2);
-    assert_near(b->battery.level, 0.5);
-    assert_near(b->battery.volts, 3.5);
-    assert_near(b->battery.charge_uah, 1500000);
+    assert_near(battery.level, 0.5);
+    assert_near(battery.volts, 3.5);
+    assert_near(battery.charge_uah, 1500000);
 }
 
 static void test_full_is_full_or_held_at_its_limit(void **state)
@@ -278,7 +219,7 @@ static void test_full_is_full_or_held_at_its_limit(void **state)
     set(b, "capacity", 80);
     assert_false(look(b)->full);
     put(b, "battery", "status", "Full");
-    assert_true(look(b)->full && b->battery.plugged);
+    assert_true(look(b)->full && battery.plugged);
     put(b, "battery", "status", "Not charging");
     assert_false(look(b)->full);
     set(b, "charge_control_end_threshold", 80);
@@ -307,9 +248,9 @@ static void test_garbage_in_any_file_is_never_believed(void **state)
             set(b, "current_now", 500000);
             put(b, "battery", keys[i], garbage[g]);
             (void)look(b);
-            if (!isnan(b->battery.power_mw))
-                assert_near(b->battery.power_mw, 2000);
-            assert_false(b->battery.level < 0 || b->battery.level > 1);
+            if (!isnan(battery.power_mw))
+                assert_near(battery.power_mw, 2000);
+            assert_false(battery.level < 0 || battery.level > 1);
         }
 }
 
@@ -633,7 +574,7 @@ static void test_of_two_sums_the_surer_one_may_be_the_count(void **state)
 
 int main(void)
 {
-#define BENCH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define BENCH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, energy_teardown)
     const struct CMUnitTest tests[] = {
         BENCH_TEST(test_the_sign_of_the_current_is_the_driver_s_own),
         BENCH_TEST(test_while_charging_the_gauge_tells_nothing_of_the_device),

@@ -1,5 +1,6 @@
 /* Profiles as text: what comes back, what is stale, what is refused. */
 #include "profile_fixture.h"
+#include "tests/fakes/fake_alloc.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static void check_refused(const char *bytes, size_t len, cygnet_status want,
 {
     cygnet_error err = {0};
 
-    assert_int_equal(profile_parse(&read, bytes, len, &err), want);
+    assert_int_equal(profile_parse(&read, bytes, len, NULL, &err), want);
     assert_int_equal(err.status, want);
     if (!strstr(err.message, why))
         fail_msg("\"%s\" does not hold \"%s\"", err.message, why);
@@ -111,7 +112,8 @@ static void test_a_profile_comes_back_as_it_was(void **state)
         draw_profile(&written, &soc, &rng);
         write_profile(&written);
         forget(&read, &written);
-        assert_int_equal(profile_parse(&read, text.data, text.len, NULL), CYGNET_OK);
+        assert_int_equal(profile_parse(&read, text.data, text.len, NULL, NULL),
+                         CYGNET_OK);
         assert_memory_equal(&read.key, &written.key, sizeof(read.key));
         assert_int_equal(read.n_entries, written.n_entries);
         for (size_t j = 0; j < read.n_entries; j++)
@@ -133,7 +135,7 @@ static void test_the_largest_profile_is_within_the_limit(void **state)
     write_profile(&written);
     assert_in_range(text.len, 1, PROFILE_MAX_BYTES / 2);
     prepare_reader(&soc, 64);
-    assert_int_equal(profile_parse(&read, text.data, text.len, NULL), CYGNET_OK);
+    assert_int_equal(profile_parse(&read, text.data, text.len, NULL, NULL), CYGNET_OK);
 }
 
 static void test_a_buffer_that_is_too_small_is_left_as_it_was(void **state)
@@ -255,7 +257,7 @@ static void test_damaged_texts_are_refused(void **state)
 
     (void)state;
     prepare_small();
-    assert_int_equal(profile_parse(&read, SMALL, strlen(SMALL), NULL), CYGNET_OK);
+    assert_int_equal(profile_parse(&read, SMALL, strlen(SMALL), NULL, NULL), CYGNET_OK);
     assert_float_equal(read.entries[0].step_ms, 10, 1e-9);
     assert_int_equal(read.explored.n_steps, 2);
     assert_float_equal(read.explored.n_lost, 0.5, 1e-9);
@@ -306,7 +308,7 @@ static void test_any_cut_and_any_damaged_byte_is_survived(void **state)
         prepare_small();
         memcpy(damaged, SMALL, sizeof(damaged));
         damaged[rng_below(&rng, len)] = (char)rng_below(&rng, 256);
-        if (profile_parse(&read, damaged, len, NULL) != CYGNET_OK)
+        if (profile_parse(&read, damaged, len, NULL, NULL) != CYGNET_OK)
             assert_memory_equal(&read, &before, sizeof(read));
     }
 }
@@ -323,6 +325,21 @@ static void test_a_text_of_any_key_can_be_read(void **state)
     assert_string_equal(name, "2 cores");
 }
 
+static void test_without_memory_nothing_is_read(void **state)
+{
+    struct soc soc = make_phone();
+    struct fake_alloc fake;
+
+    (void)state;
+    prepare_reader(&soc, 8);
+    fake_alloc_init(&fake);
+    fake.fail_at = 1;
+    assert_int_equal(profile_parse(&read, SMALL, strlen(SMALL), &fake.alloc, NULL),
+                     CYGNET_ENOMEM);
+    assert_memory_equal(&read, &before, sizeof(read));
+    assert_int_equal(fake.n_live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_texts_that_are_too_large_are_refused),
         cmocka_unit_test(test_any_cut_and_any_damaged_byte_is_survived),
         cmocka_unit_test(test_a_text_of_any_key_can_be_read),
+        cmocka_unit_test(test_without_memory_nothing_is_read),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -26,20 +26,10 @@ static const char *const fixtures[] = {
 
 #define N_FIXTURES (sizeof(fixtures) / sizeof(fixtures[0]))
 
-static struct soc read_soc(const char *root)
-{
-    struct soc soc;
-    cygnet_error err;
-
-    if (soc_read(&soc, root, &err) != CYGNET_OK)
-        fail_msg("%s: %s", root, err.message);
-    return soc;
-}
-
 static void test_a_core_that_is_unplugged_is_not_usable(void **state)
 {
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "galaxy_s10e");
-    struct soc soc = read_soc(fake->root);
+    struct soc soc = soc_at(fake->root);
     struct choice big = {{1, 3}};
 
     (void)state;
@@ -63,7 +53,7 @@ static void test_a_core_that_is_unplugged_is_not_usable(void **state)
 static void test_cores_without_a_list_speak_for_themselves(void **state)
 {
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "mi_10");
-    struct soc soc = read_soc(fake->root);
+    struct soc soc = soc_at(fake->root);
 
     (void)state;
     fake_soc_set(fake, "online", NULL);
@@ -80,7 +70,7 @@ static void test_cores_without_a_list_speak_for_themselves(void **state)
 static void test_a_shrinking_mask_is_seen(void **state)
 {
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "oneplus_8");
-    struct soc soc = read_soc(fake->root);
+    struct soc soc = soc_at(fake->root);
 
     (void)state;
     fake_soc_set(fake, "/proc/self/status",
@@ -103,7 +93,7 @@ static void test_what_cannot_be_read_stays(void **state)
 {
     static const char *const bad[] = {"", "0-", "none"};
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "galaxy_tab_s6");
-    struct soc soc = read_soc(fake->root), was = soc;
+    struct soc soc = soc_at(fake->root), was = soc;
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -123,7 +113,7 @@ static void test_what_cannot_be_read_stays(void **state)
 static void test_an_offline_core_is_as_its_frequency_domain(void **state)
 {
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "pixel_3");
-    struct soc whole = read_soc(fake->root), soc;
+    struct soc whole = soc_at(fake->root), soc;
     static const char *const gone[] = {
         "cpu_capacity",     "cpufreq/cpuinfo_max_freq",      "cpufreq/related_cpus",
         "topology/core_id", "topology/thread_siblings_list",
@@ -139,7 +129,7 @@ static void test_an_offline_core_is_as_its_frequency_domain(void **state)
         fake_soc_set(fake, path, NULL);
     }
     fake_soc_set(fake, "online", "0-3,5-7");
-    soc = read_soc(fake->root);
+    soc = soc_at(fake->root);
     assert_int_equal(soc.n_clusters, 2);
     assert_int_equal(soc.cores[4].cluster, 0);
     assert_int_equal(soc.cores[4].capacity, 1024);
@@ -152,17 +142,17 @@ static void test_an_offline_core_is_as_its_frequency_domain(void **state)
 static void test_the_fingerprint_is_of_what_does_not_change(void **state)
 {
     struct fake_soc *fake = fake_soc_load(SOC_DIR, "pixel_3");
-    struct soc soc = read_soc(fake->root), other;
+    struct soc soc = soc_at(fake->root), other;
 
     (void)state;
     assert_int_equal(strlen(soc.fingerprint), SOC_FINGERPRINT_BYTES - 1);
     fake_soc_set(fake, "online", "0-5");
     fake_soc_set(fake, "/proc/self/status", "Cpus_allowed_list:\t1");
     fake_soc_set(fake, "cpu5/cpufreq/scaling_max_freq", "825600");
-    other = read_soc(fake->root);
+    other = soc_at(fake->root);
     assert_string_equal(soc.fingerprint, other.fingerprint);
     fake_soc_set(fake, "cpu5/cpufreq/cpuinfo_max_freq", "2800000");
-    other = read_soc(fake->root);
+    other = soc_at(fake->root);
     assert_string_not_equal(soc.fingerprint, other.fingerprint);
     fake_soc_destroy(fake);
 }
@@ -174,7 +164,7 @@ static void test_fixtures_have_fingerprints_of_their_own(void **state)
     (void)state;
     for (size_t i = 0; i < N_FIXTURES; i++) {
         struct fake_soc *fake = fake_soc_load(SOC_DIR, fixtures[i]);
-        struct soc soc = read_soc(fake->root);
+        struct soc soc = soc_at(fake->root);
 
         memcpy(seen[i], soc.fingerprint, sizeof(seen[i]));
         fake_soc_destroy(fake);

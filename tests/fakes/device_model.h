@@ -13,9 +13,10 @@
  * which is Amdahl's law with the contention and coherence terms of Gunther's universal
  * scalability law ("Guerrilla Capacity Planning", 2007, ch. 4), a price for leaving the
  * cluster, and a ceiling. It is not the model that predictions are made with (predict.h):
- * a prediction that is right about it has learnt something. */
-#ifndef ENGINE_SWAN_DEVICE_MODEL_H
-#define ENGINE_SWAN_DEVICE_MODEL_H
+ * a prediction that is right about it has learnt something. The files are those of
+ * tests/fixtures/devices. */
+#ifndef TESTS_FAKES_DEVICE_MODEL_H
+#define TESTS_FAKES_DEVICE_MODEL_H
 
 #include "base/rng.h"
 #include "engine/swan/choice.h"
@@ -60,6 +61,19 @@ struct device_noise {
     double energy_sd;
     double wild_share;
 };
+
+/* The files of phones and the workloads, by name. */
+#define DEVICE_PHONES 6
+#define DEVICE_WORKLOADS 3
+extern const char *const DEVICE_PHONE_NAMES[DEVICE_PHONES];
+extern const char *const DEVICE_WORKLOAD_NAMES[DEVICE_WORKLOADS];
+
+/* Of folder/NAME.json; of folder/workloads.json. Errors: as below, and those of
+ * file_read. */
+cygnet_status device_model_read(struct device_model *out, const char *folder,
+                                const char *name, cygnet_error *err);
+cygnet_status device_workload_read(struct device_workload *out, const char *folder,
+                                   const char *name, cygnet_error *err);
 
 /* JSON: {"format": 1, "name", "soc", "clusters": [{"name", "cores", "capacity",
  * "max_khz", "speed", "watts"}], "shared_watts"}; other members, such as the sources of

@@ -1,8 +1,9 @@
 /* See device_model.h. */
-#include "engine/swan/device_model.h"
+#include "tests/fakes/device_model.h"
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/store.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +16,14 @@
 #define MAX_WATTS 1000.0
 #define MAX_MS 1e6
 #define SHARPNESS 4.0
+
+enum { MAX_PATH = 4096 };
+
+const char *const DEVICE_PHONE_NAMES[DEVICE_PHONES] = {
+    "pixel_3", "galaxy_s10e", "oneplus_8", "galaxy_tab_s6", "mi_10", "galaxy_s10e_exynos",
+};
+const char *const DEVICE_WORKLOAD_NAMES[DEVICE_WORKLOADS] = {"dense", "depthwise",
+                                                             "shuffle"};
 
 static const struct json_limits LIMITS = {.max_bytes = DEVICE_MAX_BYTES,
                                           .max_depth = 6,
@@ -242,4 +251,42 @@ struct device_step device_step(const struct device_model *device,
         ms *= 1.5 + 1.5 * rng_uniform(rng);
     return (struct device_step){ms, ms * device_watts(device, choice) *
                                         exp(noise->energy_sd * rng_normal(rng))};
+}
+
+/* ---- Files ------------------------------------------------------------------- */
+
+static cygnet_status read_named(struct bytes *out, const char *folder, const char *name,
+                                cygnet_error *err)
+{
+    char path[MAX_PATH];
+    int n = snprintf(path, sizeof(path), "%s/%s.json", folder, name);
+
+    bytes_init(out, DEVICE_MAX_BYTES, NULL);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return fail(err, CYGNET_EINVAL, 0, "the folder of devices has too long a name");
+    return file_read(out, path, err);
+}
+
+cygnet_status device_model_read(struct device_model *out, const char *folder,
+                                const char *name, cygnet_error *err)
+{
+    struct bytes text;
+    cygnet_status st = read_named(&text, folder, name, err);
+
+    if (st == CYGNET_OK)
+        st = device_model_parse(out, text.data, text.len, err);
+    bytes_clear(&text);
+    return st;
+}
+
+cygnet_status device_workload_read(struct device_workload *out, const char *folder,
+                                   const char *name, cygnet_error *err)
+{
+    struct bytes text;
+    cygnet_status st = read_named(&text, folder, "workloads", err);
+
+    if (st == CYGNET_OK)
+        st = device_workload_parse(out, name, text.data, text.len, err);
+    bytes_clear(&text);
+    return st;
 }
