@@ -3,6 +3,7 @@
  * examples sums its share of dw by itself; the shares are added in their order. */
 #include "engine/nn/dense_backward.h"
 #include "engine/nn/op.h"
+#include "engine/nn/sums.h"
 
 #include <string.h>
 
@@ -15,7 +16,7 @@ struct pointwise_plan {
     const struct dense *d;
     struct output_gradient gradient;
     struct delivery delivery;
-    struct parameter_share share;
+    struct gradient_shares shares;
     bool is_delivered;
     size_t rows_per_chunk, rows_at_once;
     size_t in_pitch, out_pitch;
@@ -157,26 +158,6 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
     }
 }
 
-/* Columns of the weights. */
-static void run_sum(const struct call *call, const struct step *step, size_t block,
-                    size_t worker)
-{
-    const struct pointwise_plan *plan = call->plan;
-    struct span e = call_columns(call, block);
-    size_t n_rows = step->n * plan->d->x.rows, n = plan->d->k * plan->d->c_out;
-    size_t chunks = (n_rows + plan->rows_per_chunk - 1) / plan->rows_per_chunk;
-    const real *shares = (const real *)step_buffer(step, call, 0) + e.first;
-    real *g = step_scratch(step, worker);
-    bool goes_on = step_take_gradient(step, plan->share.tensor, e.first, g, e.n);
-
-    if (!goes_on)
-        memcpy(g, shares, e.n * sizeof(*g));
-    for (size_t c = goes_on ? 0 : 1; c < chunks; c++)
-        step->kernels->add(g, shares + c * n, e.n);
-    step_give_gradient(step, plan->share.tensor, e.first, g, e.n,
-                       plan->share.add && !goes_on);
-}
-
 bool dense_is_pointwise(const struct dense *d)
 {
     return d->pointwise && !d->planar && d->shape.h_out * d->shape.w_out >= MIN_ROWS &&
@@ -200,13 +181,15 @@ static struct pointwise_plan *new_plan(struct lowering *l, const struct node *no
         return NULL;
     p->d = d;
     p->gradient = lower_output_gradient(l, node);
-    p->rows_per_chunk = lower_unit_part(l, d->x.rows, CHUNK_ROWS) * d->x.rows;
+    p->shares.examples = lower_unit_part(l, d->x.rows, CHUNK_ROWS);
+    p->shares.size = d->k * d->c_out;
+    p->rows_per_chunk = p->shares.examples * d->x.rows;
     p->in_pitch = dense_pitch(d->c_in);
     p->out_pitch = dense_pitch(d->c_out);
     p->rows_at_once =
         equal_parts(p->rows_per_chunk, dense_rows(p->in_pitch + p->out_pitch));
     p->is_delivered = lower_deliver(l, &p->delivery, node, 0, p->rows_per_chunk);
-    p->share = lower_parameter(l, d->w);
+    p->shares.to = lower_parameter(l, d->w);
     lower_scratch(l, p->rows_at_once * (2 * PANEL + p->in_pitch + p->out_pitch) *
                          sizeof(real));
     return p;
@@ -216,20 +199,14 @@ void dense_lower_pointwise(struct lowering *l, const struct node *node,
                            const struct dense *d)
 {
     struct pointwise_plan *p = new_plan(l, node, d);
-    size_t n = d->k * d->c_out, rows = lower_max_batch(l) * d->x.rows;
     struct partition chunks = {.rows_per_example = d->x.rows};
-    struct partition columns = {.n_columns = n,
-                                .columns_per_block = lower_columns_for(n)};
     int shares, wt;
 
     if (!p)
         return;
     chunks.rows_per_block = p->rows_per_chunk;
-    shares = lower_workspace(l, (uint64_t)((rows + p->rows_per_chunk - 1) /
-                                           p->rows_per_chunk) *
-                                    n * sizeof(real));
+    shares = lower_shares(l, &p->shares);
     wt = p->is_delivered ? dense_transposed_weights(l, d) : -1;
-    lower_scratch(l, columns.columns_per_block * sizeof(real));
     lower_planned_call(l, run_chunk, &chunks, p,
                        (const int[]){p->gradient.g, p->gradient.z.buffer,
                                      p->gradient.norm, wt, d->x.buffer, d->x.norm,
@@ -239,5 +216,5 @@ void dense_lower_pointwise(struct lowering *l, const struct node *node,
         lower_use_delivery(l, &p->delivery);
         lower_settle(l, &p->delivery);
     }
-    lower_planned_call(l, run_sum, &columns, p, (const int[]){shares}, 1);
+    lower_sum_shares(l, &p->shares, shares);
 }

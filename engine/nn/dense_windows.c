@@ -4,11 +4,9 @@
 #include "engine/nn/dense_backward.h"
 #include "engine/nn/op.h"
 #include "engine/nn/packed.h"
+#include "engine/nn/sums.h"
 
 #include <string.h>
-
-/* Examples of a chunk: more where shares are large. */
-enum { FEW_EXAMPLES = 2, MANY_EXAMPLES = 8, LARGE_SHARE = 16384 };
 
 enum { DZ, X, NORM, SHARES, N_BUFFERS };
 
@@ -16,10 +14,8 @@ enum { DZ, X, NORM, SHARES, N_BUFFERS };
 struct windows_plan {
     const struct dense *d;
     struct packed packed;
-    struct parameter_share share;
+    struct gradient_shares shares;
     size_t n_rows;
-    size_t examples;
-    size_t share_size;
 };
 
 static void run_chunk(const struct call *call, const struct step *step, size_t block,
@@ -34,7 +30,7 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
     real *packed = step_scratch(step, worker);
     struct window_weight p = {.window = &plan->packed.window,
                               .dw = (real *)step_buffer(step, call, SHARES) +
-                                    block * plan->share_size,
+                                    block * plan->shares.size,
                               .w_panel = plan->d->k * PANEL,
                               .x = packed,
                               .x_row = plan->packed.step_w,
@@ -44,7 +40,7 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
                               .n_lines = plan->n_rows,
                               .n_panels = plan->d->c_out / PANEL};
 
-    memset(p.dw, 0, plan->share_size * sizeof(*p.dw));
+    memset(p.dw, 0, plan->shares.size * sizeof(*p.dw));
     for (size_t i = 0; i < examples.n; i++) {
         for (size_t row = 0; row < s->h_out; row += plan->n_rows) {
             packed_fill(packed, &plan->packed, step, step_buffer(step, call, X),
@@ -53,25 +49,6 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
             step->kernels->window_weight(&p);
         }
     }
-}
-
-/* Columns of the weights. */
-static void run_sum(const struct call *call, const struct step *step, size_t block,
-                    size_t worker)
-{
-    const struct windows_plan *plan = call->plan;
-    struct span e = call_columns(call, block);
-    size_t n_chunks = (step->n + plan->examples - 1) / plan->examples;
-    const real *shares = (const real *)step_buffer(step, call, 0) + e.first;
-    real *g = step_scratch(step, worker);
-    bool goes_on = step_take_gradient(step, plan->share.tensor, e.first, g, e.n);
-
-    if (!goes_on)
-        memcpy(g, shares, e.n * sizeof(*g));
-    for (size_t i = goes_on ? 0 : 1; i < n_chunks; i++)
-        step->kernels->add(g, shares + i * plan->share_size, e.n);
-    step_give_gradient(step, plan->share.tensor, e.first, g, e.n,
-                       plan->share.add && !goes_on);
 }
 
 static struct windows_plan *new_plan(struct lowering *l, const struct dense *d)
@@ -83,11 +60,9 @@ static struct windows_plan *new_plan(struct lowering *l, const struct dense *d)
     plan->d = d;
     plan->n_rows = packed_rows(d);
     plan->packed = packed_of(d, plan->n_rows);
-    plan->share = lower_parameter(l, d->w);
-    plan->share_size = d->k * d->c_out;
-    plan->examples =
-        lower_unit_part(l, 1,
-                        plan->share_size > LARGE_SHARE ? MANY_EXAMPLES : FEW_EXAMPLES);
+    plan->shares.to = lower_parameter(l, d->w);
+    plan->shares.size = d->k * d->c_out;
+    plan->shares.examples = lower_share_examples(l, plan->shares.size);
     lower_scratch(l, plan->packed.size * sizeof(real));
     return plan;
 }
@@ -95,18 +70,14 @@ static struct windows_plan *new_plan(struct lowering *l, const struct dense *d)
 void dense_lower_windows(struct lowering *l, const struct dense *d, int dz)
 {
     struct windows_plan *plan = new_plan(l, d);
-    struct partition chunks = {0}, columns = {0};
+    struct partition chunks = {0};
     int shares;
 
     if (!plan)
         return;
-    chunks.rows_per_block = plan->examples;
-    columns.n_columns = plan->share_size;
-    columns.columns_per_block = lower_columns_for(plan->share_size);
-    shares = lower_workspace(l, (lower_max_batch(l) + plan->examples - 1) /
-                                    plan->examples * plan->share_size * sizeof(real));
-    lower_scratch(l, columns.columns_per_block * sizeof(real));
+    chunks.rows_per_block = plan->shares.examples;
+    shares = lower_shares(l, &plan->shares);
     lower_planned_call(l, run_chunk, &chunks, plan,
                        (const int[]){dz, d->x.buffer, d->x.norm, shares}, N_BUFFERS);
-    lower_planned_call(l, run_sum, &columns, plan, (const int[]){shares}, 1);
+    lower_sum_shares(l, &plan->shares, shares);
 }

@@ -7,18 +7,13 @@
 
 #include <string.h>
 
-/* Examples of a chunk: more where shares are large. */
-enum { FEW_EXAMPLES = 2, MANY_EXAMPLES = 8, LARGE_SHARE = 16384 };
-
 enum { G, AT, WT, X, NORM, SHARES, N_BUFFERS };
 
 struct backward_plan {
     const struct pooled *p;
     struct delivery delivery;
     bool is_delivered;
-    struct parameter_share share;
-    size_t examples; /* of a chunk */
-    size_t share_size;
+    struct gradient_shares shares;
     int8_t lane[PANEL]; /* those of tight channels */
 };
 
@@ -140,7 +135,7 @@ static struct block begin_chunk(const struct call *call, const struct step *step
     b.rows = b.dx + p->packed.size;
     b.w = (struct window_backward){
         .window = &p->packed.window,
-        .dw = (real *)step_buffer(step, call, SHARES) + chunk * plan->share_size,
+        .dw = (real *)step_buffer(step, call, SHARES) + chunk * plan->shares.size,
         .w = step_data(step, call->buffer[WT]),
         .w_output = stretches(&p->packed.window) * p->packed.window.pitch,
         .g_pitch = p->d->c_out,
@@ -161,7 +156,7 @@ static void run_chunk(const struct call *call, const struct step *step, size_t b
     double *sums =
         b.plan->is_delivered ? lower_pass_sums(step, &b.plan->delivery, block, 0) : NULL;
 
-    memset(b.w.dw, 0, b.plan->share_size * sizeof(*b.w.dw));
+    memset(b.w.dw, 0, b.plan->shares.size * sizeof(*b.w.dw));
     if (sums)
         memset(sums, 0, 2 * b.p->d->c_in * sizeof(*sums));
     for (size_t i = 0; i < examples.n; i++) {
@@ -195,10 +190,10 @@ static void run_sum(const struct call *call, const struct step *step, size_t blo
     const struct backward_plan *plan = call->plan;
     const struct conv_window *window = &plan->p->packed.window;
     size_t n = plan->p->d->k * PANEL, size = stretches(window) * window->pitch;
-    size_t n_chunks = (step->n + plan->examples - 1) / plan->examples;
+    size_t n_chunks = (step->n + plan->shares.examples - 1) / plan->shares.examples;
     const real *shares = step_buffer(step, call, 0);
     real *g = step_scratch(step, worker), *row = g + n;
-    bool goes_on = step_take_gradient(step, plan->share.tensor, block * n, g, n);
+    bool goes_on = step_take_gradient(step, plan->shares.to.tensor, block * n, g, n);
 
     if (!goes_on)
         memset(g, 0, n * sizeof(*g));
@@ -211,11 +206,11 @@ static void run_sum(const struct call *call, const struct step *step, size_t blo
         if (goes_on)
             move_row(g + lane, row, window, false);
         for (size_t i = goes_on ? 0 : 1; i < n_chunks; i++)
-            step->kernels->add(row, shares + i * plan->share_size + c * size, size);
+            step->kernels->add(row, shares + i * plan->shares.size + c * size, size);
         move_row(g + lane, row, window, true);
     }
-    step_give_gradient(step, plan->share.tensor, block * n, g, n,
-                       plan->share.add && !goes_on);
+    step_give_gradient(step, plan->shares.to.tensor, block * n, g, n,
+                       plan->shares.to.add && !goes_on);
 }
 
 /* ---- Lowering ------------------------------------------------------------ */
@@ -229,23 +224,21 @@ static struct backward_plan *new_plan(struct lowering *l, const struct node *con
     if (!plan)
         return NULL;
     plan->p = p;
-    plan->share_size =
+    plan->shares.size =
         d->shape.c_out * stretches(&p->packed.window) * p->packed.window.pitch;
-    plan->examples =
-        lower_unit_part(l, 1,
-                        plan->share_size > LARGE_SHARE ? MANY_EXAMPLES : FEW_EXAMPLES);
+    plan->shares.examples = lower_share_examples(l, plan->shares.size);
     for (size_t i = 0; i < PANEL; i++)
         plan->lane[i] = i < d->shape.c_in ? (int8_t)i : -1;
     plan->is_delivered = !d->planar && lower_deliver(l, &plan->delivery, conv, 0,
-                                                     plan->examples * d->x.rows);
-    plan->share = lower_parameter(l, d->w);
+                                                     plan->shares.examples * d->x.rows);
+    plan->shares.to = lower_parameter(l, d->w);
     return plan;
 }
 
 static int turned_weights(struct lowering *l, const struct backward_plan *plan,
                           const struct partition *panels)
 {
-    int wt = lower_workspace(l, plan->share_size * sizeof(real));
+    int wt = lower_workspace(l, plan->shares.size * sizeof(real));
 
     lower_planned_call(l, run_turn, panels, plan->p,
                        (const int[]){wt, lower_value(l, plan->p->d->w)}, 2);
@@ -279,12 +272,11 @@ void pooled_lower_backward(struct lowering *l, const struct node *conv,
     if (!plan)
         return;
     panels.n_columns = p->d->c_out / PANEL;
-    chunks.rows_per_block = plan->examples;
+    chunks.rows_per_block = plan->shares.examples;
     wt = plan->is_delivered ? turned_weights(l, plan, &panels) : -1;
-    shares = lower_workspace(l, (lower_max_batch(l) + plan->examples - 1) /
-                                    plan->examples * plan->share_size * sizeof(real));
+    shares = lower_shares(l, &plan->shares);
     lower_scratch(l, scratch_of(p));
-    lower_scratch(l, (p->d->k * PANEL + plan->share_size) * sizeof(real));
+    lower_scratch(l, (p->d->k * PANEL + plan->shares.size) * sizeof(real));
     lower_planned_call(l, run_chunk, &chunks, plan,
                        (const int[]){g, p->winners, wt, p->d->x.buffer, p->d->x.norm,
                                      shares},
