@@ -99,33 +99,49 @@ static void finish_block(struct pool *pool, uint32_t n_blocks)
     }
 }
 
-static void mark(struct pool *pool, size_t worker, bool in_block)
+/* Says that the worker is in a block, then whether it may be. In this order: whoever
+ * takes its part away and then finds it in no block knows that it begins none. */
+static bool enter_block(struct pool *pool, size_t worker)
 {
-    atomic_store_explicit(&pool->workers[worker].in_block, in_block,
-                          memory_order_release);
+    atomic_store(&pool->workers[worker].in_block, true);
+    return is_active(pool, worker);
 }
 
-/* Takes and runs one block; false: none is left, or none for this worker. */
-static bool run_one(struct pool *pool, size_t worker)
+static void leave_block(struct pool *pool, size_t worker)
+{
+    atomic_store_explicit(&pool->workers[worker].in_block, false, memory_order_release);
+}
+
+/* Takes and runs one block, having entered; false: none is left. */
+static bool take_block(struct pool *pool, size_t worker, uint32_t *n_blocks)
 {
     uint64_t ticket = atomic_load(&pool->ticket);
 
     for (;;) {
         nn_block block = atomic_load(&pool->block);
         void *arg = atomic_load(&pool->arg);
-        uint32_t n_blocks = atomic_load(&pool->n_blocks);
         uint32_t next = (uint32_t)ticket;
 
-        if (next == CLOSED || next >= n_blocks || !is_active(pool, worker))
+        *n_blocks = atomic_load(&pool->n_blocks);
+        if (next == CLOSED || next >= *n_blocks)
             return false;
         if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1))
             continue;
-        mark(pool, worker, true);
         block(arg, next, worker);
-        mark(pool, worker, false);
-        finish_block(pool, n_blocks);
         return true;
     }
+}
+
+/* Runs one block; false: none is left, or none for this worker. */
+static bool run_one(struct pool *pool, size_t worker)
+{
+    uint32_t n_blocks;
+    bool is_taken = enter_block(pool, worker) && take_block(pool, worker, &n_blocks);
+
+    leave_block(pool, worker);
+    if (is_taken)
+        finish_block(pool, n_blocks);
+    return is_taken;
 }
 
 static void sleep_until_work(struct pool *pool, size_t worker)
@@ -212,11 +228,14 @@ static size_t run_alone(struct pool *pool, nn_block block, void *arg, size_t n_b
     size_t next = 0;
 
     while (next < n_blocks) {
-        size_t n_active = atomic_load(&pool->n_active);
+        bool is_alone = n_blocks - next == 1 || atomic_load(&pool->n_active) <= 1;
+        bool may_run = is_alone && enter_block(pool, 0);
 
-        if (n_active != 1 && (n_active == 0 || n_blocks - next > 1))
+        if (may_run)
+            block(arg, next++, 0);
+        leave_block(pool, 0);
+        if (!may_run)
             break;
-        block(arg, next++, 0);
     }
     return next;
 }
