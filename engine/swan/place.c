@@ -91,7 +91,8 @@ void place_choice(struct pool_grant *out, const struct choice *choice,
             add_core(out, core->cpu, k);
         }
     }
-    out->n_threads = out->n_cpus;
+    /* A step under way has to end, or to see the stop word. */
+    out->n_threads = out->n_cpus > 0 ? out->n_cpus : 1;
     if (placement != PLACEMENT_MASK)
         out->n_cpus = 0;
 }

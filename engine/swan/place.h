@@ -8,7 +8,8 @@
 /* Picks usable cores: of each cluster those that nobody else wants, then those that
  * are in use already, then whole physical cores before siblings, then the first. The
  * threads of a cluster share its cores (PLACEMENT_MASK); with PLACEMENT_QOS and
- * PLACEMENT_NONE only their number is granted.
+ * PLACEMENT_NONE only their number is granted. Where no core is usable one thread is
+ * granted, and left to the system.
  *
  * before  what is granted now */
 void place_choice(struct pool_grant *out, const struct choice *choice,

@@ -333,6 +333,23 @@ static void test_without_masks_only_the_number_is_granted(void **state)
     assert_int_equal(grant.n_cpus, 0);
 }
 
+/* The system lets a step run somewhere, whatever its files say. */
+static void test_a_thread_is_left_where_no_core_is(void **state)
+{
+    const struct choice choice = {{1, 2}};
+    struct pool_grant grant, none = {0};
+    struct soc soc = eight_cores();
+    struct controller c;
+
+    (void)state;
+    controller_init(&c, 0.0);
+    for (uint32_t i = 0; i < soc.n_cores; i++)
+        soc.cores[i].allowed = false;
+    place_choice(&grant, &choice, PLACEMENT_MASK, &soc, &c, &none);
+    assert_int_equal(grant.n_threads, 1);
+    assert_int_equal(grant.n_cpus, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -348,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_cores_that_others_want_come_last),
         cmocka_unit_test(test_threads_stay_where_they_are),
         cmocka_unit_test(test_without_masks_only_the_number_is_granted),
+        cmocka_unit_test(test_a_thread_is_left_where_no_core_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,150 @@
+/* What the engine does when the machine changes in the middle of a training: on a
+ * made-up phone, whose files say what the test wants. */
+#include "engine/swan/swan.h"
+
+#include "engine/swan/controller.h"
+#include "swan_fixture.h"
+#include "tests/fakes/fake_soc.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BLOCKS = 50 };
+
+struct bench {
+    struct fake_soc *phone;
+    struct swan *swan;
+    atomic_uint n_blocks;
+};
+
+static int setup(void **state)
+{
+    static struct bench b;
+
+    memset(&b, 0, sizeof(b));
+    b.phone = fake_soc_load(SOC_DIR, "pixel_3");
+    *state = &b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+
+    swan_destroy(b->swan);
+    fake_soc_destroy(b->phone);
+    return 0;
+}
+
+/* The phone's cores are not this machine's: threads are left where they are. */
+static struct swan_options an_engine(const struct bench *b, cygnet_policy policy)
+{
+    return (struct swan_options){.root = b->phone->root,
+                                 .policy = policy,
+                                 .max_threads = 2,
+                                 .placement = PLACEMENT_NONE,
+                                 .engine = "test"};
+}
+
+static void create(struct bench *b, const struct swan_options *options)
+{
+    cygnet_error err;
+
+    if (swan_create(&b->swan, options, &err) != CYGNET_OK)
+        fail_msg("%s", err.message);
+}
+
+static void begin(struct bench *b)
+{
+    const struct swan_training training = {.model = "a model",
+                                           .n_steps = 100,
+                                           .ms_left = (double)INFINITY,
+                                           .mj_left = (double)INFINITY};
+    cygnet_error err;
+
+    if (swan_begin(b->swan, &training, &err) != CYGNET_OK)
+        fail_msg("%s", err.message);
+}
+
+static void step(struct bench *b, void (*call)(void *arg))
+{
+    swan_step(b->swan, call, b, 0.1, 100, (double)INFINITY);
+}
+
+static void allow(struct bench *b, const char *cpus)
+{
+    char line[64];
+
+    (void)snprintf(line, sizeof(line), "Cpus_allowed_list:\t%s", cpus);
+    fake_soc_set(b->phone, "/proc/self/status", line);
+}
+
+/* 0: training pauses. */
+static uint32_t n_threads(struct bench *b)
+{
+    struct swan_peek peek;
+
+    swan_peek(&peek, b->swan);
+    return peek.n_threads;
+}
+
+static void wait_until_paused(struct bench *b, bool is_paused)
+{
+    while (swan_is_paused(b->swan) != is_paused)
+        sched_yield();
+}
+
+static void count_block(void *arg, size_t block, size_t worker)
+{
+    (void)block;
+    (void)worker;
+    atomic_fetch_add(&((struct bench *)arg)->n_blocks, 1);
+}
+
+static void run_blocks(void *arg)
+{
+    struct bench *b = arg;
+    struct nn_executor *executor = swan_executor(b->swan);
+
+    executor->run(executor, count_block, b, BLOCKS);
+}
+
+/* ---- Cores ------------------------------------------------------------------- */
+
+static void lose_all_cores(void *arg)
+{
+    struct bench *b = arg;
+
+    allow(b, "63");
+    while (n_threads(b) > 0)
+        sched_yield();
+    run_blocks(b);
+}
+
+static void test_a_step_ends_although_no_core_is_left(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_SWAN);
+
+    create(b, &options);
+    begin(b);
+    step(b, lose_all_cores);
+    assert_int_equal(atomic_load(&b->n_blocks), BLOCKS);
+    assert_true(swan_is_paused(b->swan));
+    allow(b, "0-7");
+    wait_until_paused(b, false);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_step_ends_although_no_core_is_left),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
