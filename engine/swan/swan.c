@@ -239,6 +239,7 @@ void swan_end(struct swan *swan)
     if (!swan->is_training)
         return;
     swan_stop_looking(swan);
+    swan_tell(swan);
     senses_close(swan->senses);
     swan->senses = NULL;
     swan->is_training = false;
@@ -257,6 +258,7 @@ bool swan_is_paused(struct swan *swan)
     pthread_mutex_lock(&swan->mutex);
     is_paused = swan->is_training && swan->decision.entry < 0;
     pthread_mutex_unlock(&swan->mutex);
+    swan_tell(swan);
     return is_paused;
 }
 

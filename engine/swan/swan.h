@@ -35,7 +35,7 @@ struct swan;
  * engine       version and numeric class, part of a profile's key; copied
  * energy       what the meter looks at; root is ours
  * started      called once on each training thread; NULL: nothing
- * log          NULL: none */
+ * log          NULL: none; written to on the thread that begins, steps and ends */
 struct swan_options {
     const char *root;
     cygnet_policy policy;

@@ -28,6 +28,16 @@ struct swan_step {
     bool explores;
 };
 
+#define SWAN_NEWS 8 /* lines; of more, the oldest are dropped */
+#define SWAN_LINE_BYTES 480
+
+/* What the log has not been told yet: the host's hook is called on its own thread only,
+ * and not under the mutex. */
+struct swan_news {
+    size_t n;
+    char lines[SWAN_NEWS][SWAN_LINE_BYTES];
+};
+
 /* Under `mutex` while a training is under way: everything from `profile` on.
  *
  * wanted      for the looking thread: the training ends
@@ -69,6 +79,7 @@ struct swan {
     int32_t entry;
     struct pool_grant granted;
     struct swan_step step;
+    struct swan_news news;
     uint64_t steps_left;
     double ms_left;
     double mj_left;
@@ -97,6 +108,9 @@ double swan_profiled_ms(const struct swan *swan);
 
 /* Asks the policy, and does as it says. */
 void swan_decide(struct swan *swan);
+
+/* Tells the log what is new. On the caller's thread, without the mutex. */
+void swan_tell(struct swan *swan);
 
 /* Grants the pool what the entry needs. True: a core was left. */
 bool swan_use(struct swan *swan, int32_t entry);

@@ -4,6 +4,8 @@
 #include "base/log.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 double swan_now_ms(void)
@@ -92,16 +94,40 @@ static void fill_input(struct policy_input *in, const struct swan *swan)
     controller_report(in, &swan->controller, &swan->soc);
 }
 
-static void log_decision(const struct swan *swan)
+/* ---- News -------------------------------------------------------------------- */
+
+static char *new_line(struct swan_news *news)
+{
+    if (news->n == SWAN_NEWS) {
+        news->n--;
+        memmove(news->lines[0], news->lines[1], news->n * SWAN_LINE_BYTES);
+    }
+    return news->lines[news->n++];
+}
+
+static void note_decision(struct swan *swan)
 {
     char text[CHOICE_TEXT_BYTES] = "pause";
 
     if (swan->decision.entry >= 0)
         profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
-    if (swan->options.log)
-        log_line(swan->options.log, LOG_DEBUG, "swan: %s (%s): %s", text,
-                 policy_reason_name(swan->decision.reason), swan->decision.why);
+    (void)snprintf(new_line(&swan->news), SWAN_LINE_BYTES, "%s (%s): %s", text,
+                   policy_reason_name(swan->decision.reason), swan->decision.why);
 }
+
+void swan_tell(struct swan *swan)
+{
+    struct swan_news news;
+
+    pthread_mutex_lock(&swan->mutex);
+    news = swan->news;
+    swan->news.n = 0;
+    pthread_mutex_unlock(&swan->mutex);
+    for (size_t i = 0; i < news.n; i++)
+        log_line(swan->options.log, LOG_DEBUG, "swan: %s", news.lines[i]);
+}
+
+/* ---- Deciding ---------------------------------------------------------------- */
 
 /* The cheapest choice that is possible, so that a step under way can end. */
 static int32_t cheapest(const struct swan *swan)
@@ -127,7 +153,7 @@ void swan_decide(struct swan *swan)
     if (now >= 0)
         controller_decided(&swan->controller, before, now);
     if (now != before)
-        log_decision(swan);
+        note_decision(swan);
 }
 
 /* Only an engine that reacts tries things, and only on a quiet machine. */
@@ -173,7 +199,10 @@ static void learn(struct swan *swan, double data_ms)
 
 static void watch(void *user)
 {
-    (void)cygnet_stopped(((struct swan *)user)->stop);
+    struct swan *swan = user;
+
+    swan_tell(swan);
+    (void)cygnet_stopped(swan->stop);
 }
 
 void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double data_ms,
@@ -192,7 +221,8 @@ void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double dat
     swan->in_call = true;
     pthread_mutex_unlock(&swan->mutex);
 
-    pool_call(swan->pool, call, arg, swan->stop ? watch : NULL, swan);
+    swan_tell(swan);
+    pool_call(swan->pool, call, arg, watch, swan);
 
     pthread_mutex_lock(&swan->mutex);
     swan->in_call = false;
@@ -201,4 +231,5 @@ void swan_step(struct swan *swan, void (*call)(void *arg), void *arg, double dat
     swan_spend(swan, step->entry);
     step->began_ms = (double)NAN;
     pthread_mutex_unlock(&swan->mutex);
+    swan_tell(swan);
 }

@@ -7,6 +7,7 @@
 #include "tests/fakes/fake_soc.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,13 +19,30 @@ struct bench {
     struct fake_soc *phone;
     struct swan *swan;
     atomic_uint n_blocks;
+    struct log log;
+    pthread_t driver;
+    atomic_uint n_misplaced; /* lines on another thread */
+    unsigned n_lines;
+    unsigned n_pauses; /* lines that tell of one */
 };
+
+static void note_line(enum log_level level, const char *message, void *user)
+{
+    struct bench *b = user;
+
+    if (!pthread_equal(pthread_self(), b->driver) || level != LOG_DEBUG)
+        atomic_fetch_add(&b->n_misplaced, 1);
+    b->n_lines++;
+    b->n_pauses += strstr(message, "swan: pause (") == message;
+}
 
 static int setup(void **state)
 {
     static struct bench b;
 
     memset(&b, 0, sizeof(b));
+    b.log = (struct log){note_line, &b};
+    b.driver = pthread_self();
     b.phone = fake_soc_load(SOC_DIR, "pixel_3");
     *state = &b;
     return 0;
@@ -46,7 +64,8 @@ static struct swan_options an_engine(const struct bench *b, cygnet_policy policy
                                  .policy = policy,
                                  .max_threads = 2,
                                  .placement = PLACEMENT_NONE,
-                                 .engine = "test"};
+                                 .engine = "test",
+                                 .log = &b->log};
 }
 
 static void create(struct bench *b, const struct swan_options *options)
@@ -138,12 +157,44 @@ static void test_a_step_ends_although_no_core_is_left(void **state)
     wait_until_paused(b, false);
 }
 
+/* ---- Heat -------------------------------------------------------------------- */
+
+static void get_too_hot(void *arg)
+{
+    struct bench *b = arg;
+
+    swan_set_heat(b->swan, 3);
+    while (n_threads(b) > 0)
+        sched_yield();
+}
+
+static void test_the_log_is_told_on_the_callers_thread(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_SWAN);
+
+    create(b, &options);
+    begin(b);
+    step(b, run_blocks);
+    assert_true(b->n_lines > 0);
+    assert_int_equal(b->n_pauses, 0);
+    step(b, get_too_hot);
+    assert_int_equal(b->n_pauses, 1);
+    swan_set_heat(b->swan, 0);
+    wait_until_paused(b, false);
+    swan_set_heat(b->swan, 3);
+    wait_until_paused(b, true); /* between steps */
+    assert_int_equal(b->n_pauses, 2);
+    assert_int_equal(atomic_load(&b->n_misplaced), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_step_ends_although_no_core_is_left),
+        TEST(test_the_log_is_told_on_the_callers_thread),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
