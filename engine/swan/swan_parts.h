@@ -19,7 +19,7 @@
  * began_ms  NaN: none is under way
  * entry     it began with
  * is_clean  the same choice and no disturbance from its begin to its end
- * explores  its entry was tried, not decided */
+ * explores  its entry was tried, and the policy has not decided since */
 struct swan_step {
     double began_ms;
     double ended_ms;

@@ -148,6 +148,7 @@ void swan_decide(struct swan *swan)
     fill_input(&in, swan);
     policy_decide(&swan->decision, &in);
     swan->decided_ms = swan_now_ms();
+    swan->step.explores = false;
     now = swan->decision.entry;
     (void)swan_use(swan, now >= 0 ? now : cheapest(swan));
     if (now >= 0)
@@ -169,11 +170,13 @@ static void choose(struct swan *swan)
 {
     int32_t tried = entry_to_try(swan);
 
-    swan->step.explores = tried >= 0;
-    if (tried >= 0)
-        (void)swan_use(swan, tried);
-    else
+    if (tried < 0) {
         swan_decide(swan);
+        return;
+    }
+    (void)swan_use(swan, tried);
+    swan->step.explores = true;
+    swan->counters.n_explored++;
 }
 
 /* ---- Learning ---------------------------------------------------------------- */
@@ -186,7 +189,6 @@ static void learn(struct swan *swan, double data_ms)
     double mj;
 
     controller_step(&swan->controller, step_ms, data_ms, swan_profiled_ms(swan));
-    swan->counters.n_explored += step->explores;
     if (!step->is_clean || step->entry != swan->entry) {
         begin_stretch(swan);
         return;

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { BLOCKS = 50 };
 
@@ -188,6 +189,40 @@ static void test_the_log_is_told_on_the_callers_thread(void **state)
     assert_int_equal(atomic_load(&b->n_misplaced), 0);
 }
 
+static void take_a_while(void *arg)
+{
+    const struct timespec while_ = {0, 2000000};
+
+    (void)arg;
+    (void)nanosleep(&while_, NULL);
+}
+
+static uint64_t n_explored(struct bench *b)
+{
+    struct swan_counters counters;
+
+    swan_count(&counters, b->swan);
+    return counters.n_explored;
+}
+
+static void test_a_pause_after_a_tried_choice_ends(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_SWAN);
+    uint64_t before;
+
+    create(b, &options);
+    begin(b);
+    do {
+        before = n_explored(b);
+        step(b, take_a_while);
+    } while (n_explored(b) == before);
+    swan_set_heat(b->swan, 3);
+    wait_until_paused(b, true);
+    swan_set_heat(b->swan, 0);
+    wait_until_paused(b, false);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -195,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_step_ends_although_no_core_is_left),
         TEST(test_the_log_is_told_on_the_callers_thread),
+        TEST(test_a_pause_after_a_tried_choice_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
