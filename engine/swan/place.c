@@ -27,7 +27,7 @@ static bool is_shared(const struct pool_grant *grant, const struct soc *soc,
 
 static bool is_wanted(const struct controller *c, size_t core)
 {
-    return c->waits[core].is_high || c->foreigns[core].is_high;
+    return c && (c->waits[core].is_high || c->foreigns[core].is_high);
 }
 
 /* The lower, the better. */

@@ -11,7 +11,8 @@
  * PLACEMENT_NONE only their number is granted. Where no core is usable one thread is
  * granted, and left to the system.
  *
- * before  what is granted now */
+ * controller  NULL: as if nobody else wanted any
+ * before      what is granted now */
 void place_choice(struct pool_grant *out, const struct choice *choice,
                   enum placement placement, const struct soc *soc,
                   const struct controller *controller, const struct pool_grant *before);

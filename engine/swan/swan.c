@@ -203,11 +203,11 @@ static void begin(struct swan *swan, const struct swan_training *training)
     explore_init(&swan->explore);
     swan_begin_energy(swan, training->mj_left);
     swan->is_training = true;
+    swan_look(swan);
     swan_decide(swan);
 }
 
-/* Greedy and fixed choices do not react. */
-static bool reacts(const struct swan *swan)
+bool swan_reacts(const struct swan *swan)
 {
     return swan->policy == CYGNET_POLICY_SWAN || swan->policy == CYGNET_POLICY_EFFICIENT;
 }
@@ -226,9 +226,10 @@ cygnet_status swan_begin(struct swan *swan, const struct swan_training *training
         st = open_senses(swan, err);
     if (st != CYGNET_OK)
         return st;
+    pthread_mutex_lock(&swan->mutex);
     begin(swan, training);
-    if (reacts(swan))
-        st = swan_start_looking(swan, err);
+    pthread_mutex_unlock(&swan->mutex);
+    st = swan_start_looking(swan, err);
     if (st != CYGNET_OK)
         swan_end(swan);
     return st;
@@ -242,8 +243,10 @@ void swan_end(struct swan *swan)
     swan_tell(swan);
     senses_close(swan->senses);
     swan->senses = NULL;
+    pthread_mutex_lock(&swan->mutex);
     swan->is_training = false;
     swan_end_energy(swan);
+    pthread_mutex_unlock(&swan->mutex);
 }
 
 void swan_set_heat(struct swan *swan, int32_t heat)

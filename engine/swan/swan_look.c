@@ -29,16 +29,22 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
     }
 }
 
-static void look(struct swan *swan)
+/* What has changed since an earlier training was not taken from this one. */
+static bool see_cores(struct swan *swan)
 {
-    struct controller_sight sight = {.revoked = false};
+    bool is_first = swan->n_looks == 0;
+
+    if (swan->n_looks++ % LOOKS_PER_REFRESH != 0)
+        return false;
+    return soc_refresh(&swan->soc, swan->root) && !is_first;
+}
+
+void swan_look(struct swan *swan)
+{
+    struct controller_sight sight = {.now_ms = swan_now_ms()};
     bool in_use[SOC_MAX_CORES];
 
-    pthread_mutex_lock(&swan->mutex);
-    /* Not before: whoever had the mutex may have read the meter since then. */
-    sight.now_ms = swan_now_ms();
-    if (swan->n_looks++ % LOOKS_PER_REFRESH == 0)
-        sight.revoked = soc_refresh(&swan->soc, swan->root);
+    sight.revoked = see_cores(swan);
     cores_in_use(in_use, swan);
     senses_look(swan->senses, &sight, &swan->soc, in_use);
     sight.heat = atomic_load(&swan->heat);
@@ -47,7 +53,6 @@ static void look(struct swan *swan)
     energy_meter_sample(&swan->meter, swan_energy_ms(swan));
     if (!controller_is_quiet(&swan->controller))
         swan->step.is_clean = false;
-    pthread_mutex_unlock(&swan->mutex);
 }
 
 /* How long threads stay on cores that were taken from them. Not under the mutex. */
@@ -67,13 +72,14 @@ static void watch_them_leave(struct swan *swan, double decided_ms)
 }
 
 /* A tried choice is left alone as long as nothing disturbs it. */
-static void react(struct swan *swan)
+static void look_and_react(struct swan *swan)
 {
     struct pool_grant before;
     double decided_ms;
     bool left;
 
     pthread_mutex_lock(&swan->mutex);
+    swan_look(swan);
     before = swan->granted;
     if (!swan->step.explores || !controller_is_quiet(&swan->controller))
         swan_decide(swan);
@@ -113,10 +119,8 @@ static void *look_on(void *arg)
 {
     struct swan *swan = arg;
 
-    do {
-        look(swan);
-        react(swan);
-    } while (sleep_between_looks(swan));
+    while (sleep_between_looks(swan))
+        look_and_react(swan);
     return NULL;
 }
 

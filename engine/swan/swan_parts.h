@@ -38,7 +38,7 @@ struct swan_news {
     char lines[SWAN_NEWS][SWAN_LINE_BYTES];
 };
 
-/* Under `mutex` while a training is under way: everything from `profile` on.
+/* Under `mutex`: is_training, soc and everything from `profile` on.
  *
  * wanted      for the looking thread: the training ends
  * decision    the policy's last word, and when it was spoken
@@ -120,7 +120,14 @@ void swan_begin_energy(struct swan *swan, double budget_mj);
 void swan_end_energy(struct swan *swan);
 void swan_spend(struct swan *swan, int32_t entry);
 
-/* The looking thread, while a policy that reacts is at work. Errors: ENOMEM. */
+/* Whether the policy heeds what others want, and tries choices. Greedy and fixed ones
+ * stay where they are as long as that is possible. */
+bool swan_reacts(const struct swan *swan);
+
+/* Looks at the machine once. */
+void swan_look(struct swan *swan);
+
+/* The looking thread, while a training is under way. Errors: ENOMEM. */
 cygnet_status swan_start_looking(struct swan *swan, cygnet_error *err);
 void swan_stop_looking(struct swan *swan);
 

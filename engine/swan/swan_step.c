@@ -60,8 +60,8 @@ bool swan_use(struct swan *swan, int32_t entry)
     struct pool_grant before = swan->granted;
     struct pool_grant grant;
 
-    place_choice(&grant, choice, swan->options.placement, &swan->soc, &swan->controller,
-                 &before);
+    place_choice(&grant, choice, swan->options.placement, &swan->soc,
+                 swan_reacts(swan) ? &swan->controller : NULL, &before);
     if (entry == swan->entry && place_equal(&grant, &before))
         return false;
     swan->granted = grant;
@@ -157,10 +157,10 @@ void swan_decide(struct swan *swan)
         note_decision(swan);
 }
 
-/* Only an engine that reacts tries things, and only on a quiet machine. */
+/* Only on a quiet machine. */
 static int32_t entry_to_try(struct swan *swan)
 {
-    if (!swan->looks || !controller_is_quiet(&swan->controller))
+    if (!swan_reacts(swan) || !controller_is_quiet(&swan->controller))
         return -1;
     return explore_next(&swan->explore, &swan->profile, &swan->soc, swan->steps_left,
                         swan->ms_left);

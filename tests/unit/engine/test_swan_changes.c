@@ -144,11 +144,11 @@ static void lose_all_cores(void *arg)
     run_blocks(b);
 }
 
-static void test_a_step_ends_although_no_core_is_left(void **state)
+static void check_loss_of_cores(struct bench *b, cygnet_policy policy)
 {
-    struct bench *b = *state;
-    const struct swan_options options = an_engine(b, CYGNET_POLICY_SWAN);
+    const struct swan_options options = an_engine(b, policy);
 
+    atomic_store(&b->n_blocks, 0);
     create(b, &options);
     begin(b);
     step(b, lose_all_cores);
@@ -156,6 +156,29 @@ static void test_a_step_ends_although_no_core_is_left(void **state)
     assert_true(swan_is_paused(b->swan));
     allow(b, "0-7");
     wait_until_paused(b, false);
+    swan_destroy(b->swan);
+    b->swan = NULL;
+}
+
+static void test_a_step_ends_although_no_core_is_left(void **state)
+{
+    for (int policy = CYGNET_POLICY_SWAN; policy <= CYGNET_POLICY_EFFICIENT; policy++)
+        check_loss_of_cores(*state, (cygnet_policy)policy);
+}
+
+static void test_a_training_begins_on_the_cores_that_there_are(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_GREEDY);
+
+    create(b, &options);
+    allow(b, "0");
+    begin(b);
+    assert_int_equal(n_threads(b), 1);
+    swan_end(b->swan);
+    allow(b, "0-7");
+    begin(b);
+    assert_int_equal(n_threads(b), 2);
 }
 
 /* ---- Heat -------------------------------------------------------------------- */
@@ -187,6 +210,19 @@ static void test_the_log_is_told_on_the_callers_thread(void **state)
     wait_until_paused(b, true); /* between steps */
     assert_int_equal(b->n_pauses, 2);
     assert_int_equal(atomic_load(&b->n_misplaced), 0);
+}
+
+static void test_a_training_that_begins_too_hot_waits(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_FIXED);
+
+    create(b, &options);
+    swan_set_heat(b->swan, 3);
+    begin(b);
+    assert_true(swan_is_paused(b->swan));
+    swan_set_heat(b->swan, 0);
+    wait_until_paused(b, false);
 }
 
 static void take_a_while(void *arg)
@@ -229,7 +265,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_step_ends_although_no_core_is_left),
+        TEST(test_a_training_begins_on_the_cores_that_there_are),
         TEST(test_the_log_is_told_on_the_callers_thread),
+        TEST(test_a_training_that_begins_too_hot_waits),
         TEST(test_a_pause_after_a_tried_choice_ends),
     };
 
