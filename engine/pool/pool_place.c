@@ -170,8 +170,11 @@ cygnet_status pool_grant(struct pool *pool, const struct pool_grant *grant,
     atomic_store(&pool->n_cpus, grant->n_cpus > 0 ? grant->n_cpus : affinity_n_cpus());
     pool_set_size(pool, grant->n_threads);
     error = confine_workers(pool, grant);
-    if (error != 0 && grant->n_cpus > 0)
+    if (error != 0 && grant->n_cpus > 0) {
         (void)confine_workers(pool, &anywhere);
+        atomic_store(&pool->n_cpus, affinity_n_cpus());
+        pool_set_size(pool, grant->n_threads);
+    }
     pthread_mutex_unlock(&pool->place_mutex);
     if (error == 0 || grant->n_cpus == 0)
         return CYGNET_OK;

@@ -197,6 +197,8 @@ static void begin(struct swan *swan, const struct swan_training *training)
     swan->entry = -1;
     swan->decision = (struct policy_decision){.entry = -1};
     swan->granted = (struct pool_grant){0};
+    swan->is_placed = swan->must_grant = swan->must_refresh = false;
+    swan->news.n = 0;
     swan->counters = (struct swan_counters){0};
     swan->n_looks = 0;
     controller_init(&swan->controller, swan_now_ms());

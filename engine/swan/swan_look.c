@@ -20,8 +20,8 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
     const struct pool_grant *grant = &swan->granted;
 
     for (uint32_t i = 0; i < swan->soc.n_cores; i++)
-        in_use[i] = grant->n_cpus == 0 && soc_usable(&swan->soc.cores[i]);
-    for (uint32_t i = 0; i < grant->n_cpus; i++) {
+        in_use[i] = !swan->is_placed && soc_usable(&swan->soc.cores[i]);
+    for (uint32_t i = 0; i < grant->n_cpus && swan->is_placed; i++) {
         const struct soc_core *core = soc_find(&swan->soc, grant->cpus[i]);
 
         if (core)
@@ -33,10 +33,12 @@ static void cores_in_use(bool in_use[SOC_MAX_CORES], const struct swan *swan)
 static bool see_cores(struct swan *swan)
 {
     bool is_first = swan->n_looks == 0;
+    bool is_due = swan->n_looks++ % LOOKS_PER_REFRESH == 0 || swan->must_refresh;
+    bool has_changed = is_due && soc_refresh(&swan->soc, swan->root);
 
-    if (swan->n_looks++ % LOOKS_PER_REFRESH != 0)
-        return false;
-    return soc_refresh(&swan->soc, swan->root) && !is_first;
+    swan->must_refresh &= !is_due;
+    swan->must_grant |= has_changed && !swan->is_placed;
+    return has_changed && !is_first;
 }
 
 void swan_look(struct swan *swan)

@@ -43,7 +43,9 @@ struct swan_news {
  * wanted      for the looking thread: the training ends
  * decision    the policy's last word, and when it was spoken
  * entry       in use; -1: none yet
- * granted     to the pool
+ * granted     to the pool; is_placed: its cpus hold, else threads are where the system
+ *             puts them. must_grant: ask for it again although it is the same
+ * must_refresh  the SoC is not as it was seen last
  * energy_from where the present stretch of clean steps with one entry began, of
  *             energy_steps steps
  * draw_from   what is drawn is counted from here (swan_mark_draw)
@@ -78,6 +80,9 @@ struct swan {
     double decided_ms;
     int32_t entry;
     struct pool_grant granted;
+    bool is_placed;
+    bool must_grant;
+    bool must_refresh;
     struct swan_step step;
     struct swan_news news;
     uint64_t steps_left;

@@ -52,48 +52,6 @@ static double stretch_mj(struct swan *swan, enum energy_source *source)
     return step.mj;
 }
 
-/* ---- Choosing ---------------------------------------------------------------- */
-
-bool swan_use(struct swan *swan, int32_t entry)
-{
-    const struct choice *choice = &swan->profile.entries[entry].choice;
-    struct pool_grant before = swan->granted;
-    struct pool_grant grant;
-
-    place_choice(&grant, choice, swan->options.placement, &swan->soc,
-                 swan_reacts(swan) ? &swan->controller : NULL, &before);
-    if (entry == swan->entry && place_equal(&grant, &before))
-        return false;
-    swan->granted = grant;
-    /* A system that does not place threads still takes their number. */
-    (void)pool_grant(swan->pool, &grant, NULL);
-    energy_meter_load(&swan->meter, choice->n_cores, swan_energy_ms(swan));
-    swan->step.is_clean = false;
-    begin_stretch(swan);
-    if (entry == swan->entry)
-        return true;
-    swan->counters.n_switches += swan->entry >= 0;
-    swan->entry = entry;
-    return true;
-}
-
-static void fill_input(struct policy_input *in, const struct swan *swan)
-{
-    *in = (struct policy_input){
-        .profile = &swan->profile,
-        .soc = &swan->soc,
-        .kind = swan->policy,
-        .current = swan->decision.entry,
-        .steps_left = swan->steps_left,
-        .ms_left = swan->ms_left,
-        .mj_left = swan->mj_left,
-        .yields = swan->pool && pool_yields(swan->pool),
-    };
-    if (in->kind == CYGNET_POLICY_FIXED)
-        in->fixed = swan->fixed;
-    controller_report(in, &swan->controller, &swan->soc);
-}
-
 /* ---- News -------------------------------------------------------------------- */
 
 static char *new_line(struct swan_news *news)
@@ -103,6 +61,12 @@ static char *new_line(struct swan_news *news)
         memmove(news->lines[0], news->lines[1], news->n * SWAN_LINE_BYTES);
     }
     return news->lines[news->n++];
+}
+
+static void note_refusal(struct swan *swan, const cygnet_error *err)
+{
+    (void)snprintf(new_line(&swan->news), SWAN_LINE_BYTES,
+                   "threads are where the system puts them: %s", err->message);
 }
 
 static void note_decision(struct swan *swan)
@@ -127,7 +91,62 @@ void swan_tell(struct swan *swan)
         log_line(swan->options.log, LOG_DEBUG, "swan: %s", news.lines[i]);
 }
 
+/* ---- Using ------------------------------------------------------------------- */
+
+/* A system that does not place threads, or has taken these cores meanwhile, takes their
+ * number all the same. */
+static void grant(struct swan *swan, const struct pool_grant *wanted)
+{
+    cygnet_error err;
+    cygnet_status st = pool_grant(swan->pool, wanted, &err);
+
+    swan->granted = *wanted;
+    swan->is_placed = st == CYGNET_OK && wanted->n_cpus > 0;
+    swan->must_grant = false;
+    swan->must_refresh |= st == CYGNET_ENOTFOUND;
+    if (st != CYGNET_OK)
+        note_refusal(swan, &err);
+}
+
+bool swan_use(struct swan *swan, int32_t entry)
+{
+    const struct choice *choice = &swan->profile.entries[entry].choice;
+    struct pool_grant before = swan->granted;
+    struct pool_grant wanted;
+
+    place_choice(&wanted, choice, swan->options.placement, &swan->soc,
+                 swan_reacts(swan) ? &swan->controller : NULL, &before);
+    if (entry == swan->entry && !swan->must_grant && place_equal(&wanted, &before))
+        return false;
+    grant(swan, &wanted);
+    energy_meter_load(&swan->meter, choice->n_cores, swan_energy_ms(swan));
+    swan->step.is_clean = false;
+    begin_stretch(swan);
+    if (entry == swan->entry)
+        return true;
+    swan->counters.n_switches += swan->entry >= 0;
+    swan->entry = entry;
+    return true;
+}
+
 /* ---- Deciding ---------------------------------------------------------------- */
+
+static void fill_input(struct policy_input *in, const struct swan *swan)
+{
+    *in = (struct policy_input){
+        .profile = &swan->profile,
+        .soc = &swan->soc,
+        .kind = swan->policy,
+        .current = swan->decision.entry,
+        .steps_left = swan->steps_left,
+        .ms_left = swan->ms_left,
+        .mj_left = swan->mj_left,
+        .yields = swan->pool && pool_yields(swan->pool),
+    };
+    if (in->kind == CYGNET_POLICY_FIXED)
+        in->fixed = swan->fixed;
+    controller_report(in, &swan->controller, &swan->soc);
+}
 
 /* The cheapest choice that is possible, so that a step under way can end. */
 static int32_t cheapest(const struct swan *swan)

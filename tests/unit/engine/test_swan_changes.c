@@ -3,6 +3,7 @@
 #include "engine/swan/swan.h"
 
 #include "engine/swan/controller.h"
+#include "engine/swan/profile.h"
 #include "swan_fixture.h"
 #include "tests/fakes/fake_soc.h"
 
@@ -25,6 +26,7 @@ struct bench {
     atomic_uint n_misplaced; /* lines on another thread */
     unsigned n_lines;
     unsigned n_pauses; /* lines that tell of one */
+    unsigned n_refused;
 };
 
 static void note_line(enum log_level level, const char *message, void *user)
@@ -34,6 +36,7 @@ static void note_line(enum log_level level, const char *message, void *user)
     if (!pthread_equal(pthread_self(), b->driver) || level != LOG_DEBUG)
         atomic_fetch_add(&b->n_misplaced, 1);
     b->n_lines++;
+    b->n_refused += strstr(message, "does not exist or is not for this process") != NULL;
     b->n_pauses += strstr(message, "swan: pause (") == message;
 }
 
@@ -132,6 +135,14 @@ static void run_blocks(void *arg)
     executor->run(executor, count_block, b, BLOCKS);
 }
 
+static void take_a_while(void *arg)
+{
+    const struct timespec while_ = {0, 2000000};
+
+    (void)arg;
+    (void)nanosleep(&while_, NULL);
+}
+
 /* ---- Cores ------------------------------------------------------------------- */
 
 static void lose_all_cores(void *arg)
@@ -181,6 +192,52 @@ static void test_a_training_begins_on_the_cores_that_there_are(void **state)
     assert_int_equal(n_threads(b), 2);
 }
 
+/* Two cores that no machine has. */
+static void be_elsewhere(struct bench *b)
+{
+    fake_soc_destroy(b->phone);
+    b->phone = fake_soc_create();
+    fake_soc_add(b->phone, "present 1000-1001\nonline 1000-1001\n");
+    allow(b, "1000");
+}
+
+static uint64_t n_measured(struct bench *b)
+{
+    struct profile *profile = test_malloc(sizeof(*profile));
+    struct bytes text;
+    uint64_t n = 0;
+
+    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(swan_save(b->swan, &text, NULL), CYGNET_OK);
+    assert_int_equal(profile_read(profile, text.data, text.len, NULL), CYGNET_OK);
+    for (uint32_t i = 0; i < profile->n_entries; i++)
+        n += profile->entries[i].n_measured;
+    bytes_clear(&text);
+    test_free(profile);
+    return n;
+}
+
+static void test_cores_that_cannot_be_had_are_said_once(void **state)
+{
+    struct bench *b = *state;
+    struct swan_options options;
+
+    be_elsewhere(b);
+    options = an_engine(b, CYGNET_POLICY_FIXED);
+    options.placement = PLACEMENT_MASK;
+    options.max_threads = 1;
+    create(b, &options);
+    begin(b);
+    while (n_measured(b) < 5) /* steps count, wherever they ran */
+        step(b, take_a_while);
+    assert_int_equal(b->n_refused, 1);
+    allow(b, "1000-1001"); /* then it is worth another try */
+    while (b->n_refused < 2)
+        step(b, take_a_while);
+    swan_end(b->swan);
+    assert_int_equal(b->n_refused, 2);
+}
+
 /* ---- Heat -------------------------------------------------------------------- */
 
 static void get_too_hot(void *arg)
@@ -225,14 +282,6 @@ static void test_a_training_that_begins_too_hot_waits(void **state)
     wait_until_paused(b, false);
 }
 
-static void take_a_while(void *arg)
-{
-    const struct timespec while_ = {0, 2000000};
-
-    (void)arg;
-    (void)nanosleep(&while_, NULL);
-}
-
 static uint64_t n_explored(struct bench *b)
 {
     struct swan_counters counters;
@@ -266,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_step_ends_although_no_core_is_left),
         TEST(test_a_training_begins_on_the_cores_that_there_are),
+        TEST(test_cores_that_cannot_be_had_are_said_once),
         TEST(test_the_log_is_told_on_the_callers_thread),
         TEST(test_a_training_that_begins_too_hot_waits),
         TEST(test_a_pause_after_a_tried_choice_ends),
