@@ -18,7 +18,9 @@
 #define STAT_BYTES 65536   /* of /proc/stat; later lines are not wanted */
 
 /* Files of one thread of ours, -1 where there is none, and what they said last.
- * core  index into soc.cores; -1: nothing is known of the thread */
+ * core      index into soc.cores; -1: nothing is known of the thread
+ * is_there  there is a thread
+ * is_known  what it took since the look before is */
 struct thread_sense {
     int schedstat;
     int stat;
@@ -27,6 +29,8 @@ struct thread_sense {
     double run;
     double wait;
     int32_t core;
+    bool is_there;
+    bool is_known;
 };
 
 /* busy  ticks of a core that somebody used, ours included; is_known: read before */
@@ -86,6 +90,7 @@ cygnet_status senses_open(struct senses **out, const char *root, const int32_t *
         s->threads[i].schedstat = open_of_thread(root, threads[i], "schedstat");
         s->threads[i].stat = open_of_thread(root, threads[i], "stat");
         s->threads[i].core = -1;
+        s->threads[i].is_there = threads[i] != 0;
     }
     return CYGNET_OK;
 }
@@ -156,6 +161,7 @@ static void look_at_thread(struct thread_sense *t, const struct soc *soc,
     bool was_known = t->core >= 0;
 
     t->core = -1;
+    t->is_known = false;
     if (!read_again(text, sizeof(text), t->schedstat) ||
         sscanf(text, "%" SCNu64 " %" SCNu64, &run_ns, &wait_ns) != 2)
         return;
@@ -164,6 +170,7 @@ static void look_at_thread(struct thread_sense *t, const struct soc *soc,
     t->run_ns = run_ns;
     t->wait_ns = wait_ns;
     t->core = core_of_thread(t, soc);
+    t->is_known = was_known && t->core >= 0;
 }
 
 /* What the threads took of each core, and waited for it beyond what they took from each
@@ -188,6 +195,16 @@ static void look_at_threads(struct senses *s, struct controller_sight *sight, do
         if (!(sight->wait[t->core] >= wait))
             sight->wait[t->core] = wait;
     }
+}
+
+/* Otherwise a thread of ours might be taken for somebody else. */
+static bool own_use_is_known(const struct senses *s)
+{
+    for (size_t i = 0; i < s->n_threads; i++) {
+        if (s->threads[i].is_there && !s->threads[i].is_known)
+            return false;
+    }
+    return true;
 }
 
 /* ---- Cores ------------------------------------------------------------------- */
@@ -224,7 +241,7 @@ static void look_at_core(struct senses *s, struct controller_sight *sight,
         return;
     i = (size_t)(core - soc->cores);
     c = &s->cores[i];
-    if (c->is_known && all > c->all && busy >= c->busy)
+    if (c->is_known && all > c->all && busy >= c->busy && own_use_is_known(s))
         sight->foreign[i] = (double)(busy - c->busy) / (double)(all - c->all) - own[i];
     *c = (struct core_sense){busy, all, true};
 }

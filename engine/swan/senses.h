@@ -19,7 +19,8 @@ cygnet_status senses_open(struct senses **out, const char *root, const int32_t *
                           cygnet_error *err);
 
 /* Fills wait, foreign and clock of a sight at sight->now_ms, from what has changed since
- * the look before; the first look knows nothing yet. in_use(n_cores) says which cores
+ * the look before; the first look knows nothing yet. What others use is known only where
+ * what each thread took is. in_use(n_cores) says which cores
  * training may be on. Allocates nothing. */
 void senses_look(struct senses *senses, struct controller_sight *sight,
                  const struct soc *soc, const bool *in_use);

@@ -167,6 +167,23 @@ static void test_own_threads_are_not_others(void **state)
     assert_true(isnan(b->sight.foreign[0])); /* there is no proc/stat */
 }
 
+/* A thread of ours that cannot be looked at may be whoever is busy. */
+static void test_others_are_unknown_without_what_the_threads_took(void **state)
+{
+    struct bench *b = *state;
+
+    put_thread(b, 100, 0, 0, 0);
+    put_stat(b, (unsigned[]){100, 50}, (unsigned[]){0, 50});
+    open_senses(b); /* thread 101 has no files */
+    for (unsigned i = 0; i < 3; i++) {
+        put_thread(b, 100, 50 * i, 0, 0);
+        put_stat(b, (unsigned[]){110 + 10 * i, 60 + 10 * i}, (unsigned[]){0, 50});
+        look(b, 1000.0 + 100.0 * i);
+        assert_true(isnan(b->sight.foreign[0]) && isnan(b->sight.foreign[1]));
+    }
+    assert_near(b->sight.wait[0], 0.0);
+}
+
 static void test_without_files_everything_is_unknown(void **state)
 {
     struct bench *b = *state;
@@ -357,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_waits_and_use_are_shares_of_the_time_between_looks),
         TEST(test_own_threads_are_not_others),
+        TEST(test_others_are_unknown_without_what_the_threads_took),
         TEST(test_without_files_everything_is_unknown),
         TEST(test_the_lowest_limit_of_the_cores_in_use_counts),
         TEST(test_nonsense_in_the_files_is_survived),
