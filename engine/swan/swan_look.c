@@ -51,7 +51,7 @@ void swan_look(struct swan *swan)
     senses_look(swan->senses, &sight, &swan->soc, in_use);
     sight.heat = atomic_load(&swan->heat);
     sight.step_ms = sight.now_ms - swan->step.began_ms;
-    controller_look(&swan->controller, &sight, &swan->soc, swan_profiled_ms(swan));
+    controller_look(&swan->controller, &sight, &swan->soc, swan_expected_ms(swan));
     energy_meter_sample(&swan->meter, swan_energy_ms(swan));
     if (!controller_is_quiet(&swan->controller))
         swan->step.is_clean = false;

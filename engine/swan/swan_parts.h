@@ -18,12 +18,14 @@
  *
  * began_ms  NaN: none is under way
  * entry     it began with
+ * is_mixed  the entry in use changed since: its time is of neither entry
  * is_clean  the same choice and no disturbance from its begin to its end
  * explores  its entry was tried, and the policy has not decided since */
 struct swan_step {
     double began_ms;
     double ended_ms;
     int32_t entry;
+    bool is_mixed;
     bool is_clean;
     bool explores;
 };
@@ -110,6 +112,9 @@ int64_t swan_energy_ms(struct swan *swan);
 
 /* Step time of the entry in use as it was measured; NaN: it was not. */
 double swan_profiled_ms(const struct swan *swan);
+
+/* What the step under way should take; NaN: not measured, or it is mixed. */
+double swan_expected_ms(const struct swan *swan);
 
 /* Asks the policy, and does as it says. */
 void swan_decide(struct swan *swan);

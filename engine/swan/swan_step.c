@@ -26,6 +26,11 @@ double swan_profiled_ms(const struct swan *swan)
     return e->n_measured > 0 ? e->step_ms : (double)NAN;
 }
 
+double swan_expected_ms(const struct swan *swan)
+{
+    return swan->step.is_mixed ? (double)NAN : swan_profiled_ms(swan);
+}
+
 /* ---- Energy ------------------------------------------------------------------ */
 
 /* A new stretch of clean steps begins here. */
@@ -124,6 +129,7 @@ bool swan_use(struct swan *swan, int32_t entry)
     begin_stretch(swan);
     if (entry == swan->entry)
         return true;
+    swan->step.is_mixed = true;
     swan->counters.n_switches += swan->entry >= 0;
     swan->entry = entry;
     return true;
@@ -207,8 +213,8 @@ static void learn(struct swan *swan, double data_ms)
     enum energy_source source;
     double mj;
 
-    controller_step(&swan->controller, step_ms, data_ms, swan_profiled_ms(swan));
-    if (!step->is_clean || step->entry != swan->entry) {
+    controller_step(&swan->controller, step_ms, data_ms, swan_expected_ms(swan));
+    if (!step->is_clean) {
         begin_stretch(swan);
         return;
     }

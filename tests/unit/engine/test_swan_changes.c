@@ -2,6 +2,7 @@
  * made-up phone, whose files say what the test wants. */
 #include "engine/swan/swan.h"
 
+#include "base/json.h"
 #include "engine/swan/controller.h"
 #include "engine/swan/profile.h"
 #include "swan_fixture.h"
@@ -238,6 +239,63 @@ static void test_cores_that_cannot_be_had_are_said_once(void **state)
     assert_int_equal(b->n_refused, 2);
 }
 
+static double slowdown(struct bench *b)
+{
+    struct json *document;
+    struct bytes text;
+    double told;
+
+    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(swan_explain(b->swan, &text, NULL), CYGNET_OK);
+    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
+                                NULL),
+                     CYGNET_OK);
+    told = json_number(json_member(document, "slowdown"), NAN);
+    json_destroy(document);
+    bytes_clear(&text);
+    return told;
+}
+
+static void use_cores(struct bench *b, const char *cpus, uint32_t n)
+{
+    allow(b, cpus);
+    while (n_threads(b) != n)
+        sched_yield();
+}
+
+static void measure_on(struct bench *b, const char *cpus, uint32_t n)
+{
+    uint64_t n_wanted = n_measured(b) + 5;
+
+    use_cores(b, cpus, n);
+    while (n_measured(b) < n_wanted)
+        step(b, take_a_while);
+}
+
+static void lose_a_core(void *arg)
+{
+    const struct timespec while_ = {0, 100000000};
+
+    use_cores(arg, "1000", 1);
+    (void)nanosleep(&while_, NULL);
+}
+
+static void test_a_step_on_two_choices_is_slow_on_neither(void **state)
+{
+    struct bench *b = *state;
+    struct swan_options options;
+
+    be_elsewhere(b);
+    allow(b, "1000-1001");
+    options = an_engine(b, CYGNET_POLICY_GREEDY);
+    create(b, &options);
+    begin(b);
+    measure_on(b, "1000", 1);
+    measure_on(b, "1000-1001", 2);
+    step(b, lose_a_core);
+    assert_true(slowdown(b) == 1.0);
+}
+
 /* ---- Heat -------------------------------------------------------------------- */
 
 static void get_too_hot(void *arg)
@@ -316,6 +374,7 @@ int main(void)
         TEST(test_a_step_ends_although_no_core_is_left),
         TEST(test_a_training_begins_on_the_cores_that_there_are),
         TEST(test_cores_that_cannot_be_had_are_said_once),
+        TEST(test_a_step_on_two_choices_is_slow_on_neither),
         TEST(test_the_log_is_told_on_the_callers_thread),
         TEST(test_a_training_that_begins_too_hot_waits),
         TEST(test_a_pause_after_a_tried_choice_ends),
