@@ -27,6 +27,7 @@ struct sums {
 
 /* order  the examples of the epoch; n_rows of its n_order take part, and epoch_rows of
  *        these in each epoch
+ * rested_ms  of the time since started_ms, what the engine rested: no slowness
  * whole  the last epoch that was finished; n is 0 before */
 struct run {
     const struct trainer *trainer;
@@ -41,6 +42,7 @@ struct run {
     uint64_t steps_per_epoch;
     uint64_t n_steps;
     int64_t started_ms;
+    int64_t rested_ms;
     uint64_t rows_done;
     struct sums first;
     struct sums whole;
@@ -52,6 +54,12 @@ struct run {
 static int64_t now_ms(const struct run *run)
 {
     return run->trainer->clock->mono_ms(run->trainer->clock->user);
+}
+
+/* How long it has trained. */
+static int64_t trained_ms(const struct run *run)
+{
+    return now_ms(run) - run->started_ms - run->rested_ms;
 }
 
 /* ---- Memory ---------------------------------------------------------------- */
@@ -249,10 +257,9 @@ static bool hopeless(const struct run *run, double rows_per_ms, int64_t *needs_m
 /* Whether another step like those before would end after the deadline. */
 static bool time_is_up(const struct run *run, uint64_t steps)
 {
-    int64_t now = now_ms(run);
-    int64_t mean_ms = (now - run->started_ms) / (int64_t)steps;
+    int64_t mean_ms = trained_ms(run) / (int64_t)steps;
 
-    return now + mean_ms > run->trainer->finish_by_ms;
+    return now_ms(run) + mean_ms > run->trainer->finish_by_ms;
 }
 
 static bool has_energy(struct trainer_result *out, const struct run *run)
@@ -266,9 +273,10 @@ static bool has_energy(struct trainer_result *out, const struct run *run)
 
 /* For as long as the engine wants to. False: meanwhile the time is up, or the callers
  * want no more. */
-static bool rest(struct trainer_result *out, const struct run *run)
+static bool rest(struct trainer_result *out, struct run *run)
 {
     const struct trainer *t = run->trainer;
+    int64_t began_ms = now_ms(run);
 
     while (t->swan && swan_is_paused(t->swan) && out->end == TRAINER_DONE &&
            !cygnet_stopped(t->stop)) {
@@ -280,6 +288,7 @@ static bool rest(struct trainer_result *out, const struct run *run)
         else
             (void)has_energy(out, run);
     }
+    run->rested_ms += now_ms(run) - began_ms;
     return out->end == TRAINER_DONE;
 }
 
@@ -287,7 +296,7 @@ static bool rest(struct trainer_result *out, const struct run *run)
 static bool goes_on(struct trainer_result *out, const struct run *run)
 {
     const struct trainer *t = run->trainer;
-    double elapsed_ms = (double)(now_ms(run) - run->started_ms);
+    double elapsed_ms = (double)trained_ms(run);
 
     if (!t->go_on(t->user, out->steps, out->n_steps))
         out->end = TRAINER_STOPPED;
@@ -323,8 +332,8 @@ static void summarise(struct trainer_result *out, struct run *run)
     out->unique_examples =
         run->n_rows / run->batch < out->steps ? run->n_rows : out->steps * run->batch;
     out->utility = (double)out->examples * sqrt(last->loss_squared / n);
-    out->samples_per_s = out->train_ms > 0
-                             ? 1000.0 * (double)run->rows_done / (double)out->train_ms
+    out->samples_per_s = trained_ms(run) > 0
+                             ? 1000.0 * (double)run->rows_done / (double)trained_ms(run)
                              : (double)NAN;
 }
 

@@ -56,7 +56,8 @@ enum trainer_end {
  *                what it was and 0.2 of the next; NaN: no step
  * last_loss_squared  mean over the last step's batch of each loss squared; NaN: no step
  * unique_examples    the smaller of the examples there are and steps times batch
- * samples_per_s  NaN: too quick to tell
+ * samples_per_s  without the rests that the engine took; NaN: too quick to tell
+ * train_ms       with them
  * needs_ms       with TRAINER_NO_TIME: the predicted length of the training */
 struct trainer_result {
     enum trainer_end end;
