@@ -114,7 +114,7 @@ bool swan_is_paused(struct swan *swan);
  *              what is known); NaN: not known yet
  * step_ms      of the present choice; NaN: not measured yet
  * drawn_mj     likewise, since swan_mark_draw or the training's begin; NaN: not known
- * ms           since then
+ * ms           since then, pauses left out
  * is_measured  drawn_mj will become known: a source can be read, and its baseline is
  *              known; outside of a training: there is a source
  * is_spent     the round's budget allows no more

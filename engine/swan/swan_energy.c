@@ -59,6 +59,8 @@ void swan_begin_energy(struct swan *swan, double budget_mj)
     energy_meter_mark(&swan->began, &swan->meter, swan_energy_ms(swan));
     swan->energy_from = swan->draw_from = swan->ended = swan->began;
     swan->energy_steps = 0;
+    swan->paused_ms = 0.0;
+    swan->paused_from_ms = (double)NAN;
     swan->mj_left = swan->budget_mj = budget_mj;
     swan->spent_mj = 0;
 }
@@ -94,7 +96,23 @@ void swan_mark_draw(struct swan *swan)
 {
     pthread_mutex_lock(&swan->mutex);
     energy_meter_mark(&swan->draw_from, &swan->meter, swan_energy_ms(swan));
+    swan->paused_ms = 0.0;
+    if (!isnan(swan->paused_from_ms))
+        swan->paused_from_ms = (double)swan_energy_ms(swan);
     pthread_mutex_unlock(&swan->mutex);
+}
+
+void swan_count_pause(struct swan *swan)
+{
+    bool was_paused = !isnan(swan->paused_from_ms);
+    bool is_paused = swan->decision.entry < 0;
+
+    if (was_paused && !is_paused) {
+        swan->paused_ms += (double)swan_energy_ms(swan) - swan->paused_from_ms;
+        swan->paused_from_ms = (double)NAN;
+    } else if (is_paused && !was_paused) {
+        swan->paused_from_ms = (double)swan_energy_ms(swan);
+    }
 }
 
 static double at_most(double mj, double spread_mj)
@@ -132,6 +150,13 @@ static bool will_tell(const struct energy_meter *meter, const char **why)
     return false;
 }
 
+static double paused_ms(const struct swan *swan, const struct energy_mark *now)
+{
+    if (isnan(swan->paused_from_ms))
+        return swan->paused_ms;
+    return swan->paused_ms + (double)now->mono_ms - swan->paused_from_ms;
+}
+
 static void look_at_draw(struct swan_draw *out, struct swan *swan)
 {
     const char *why;
@@ -140,7 +165,7 @@ static void look_at_draw(struct swan_draw *out, struct swan *swan)
 
     energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&drawn, &swan->meter, &swan->draw_from, &now);
-    out->ms = now.mono_ms - swan->draw_from.mono_ms;
+    out->ms = now.mono_ms - swan->draw_from.mono_ms - (int64_t)paused_ms(swan, &now);
     if (drawn.source != ENERGY_UNKNOWN)
         out->drawn_mj = fmax(at_most(drawn.mj, drawn.spread_mj), 0);
     out->is_measured = will_tell(&swan->meter, &why);

@@ -50,7 +50,9 @@ struct swan_news {
  * must_refresh  the SoC is not as it was seen last
  * energy_from where the present stretch of clean steps with one entry began, of
  *             energy_steps steps
- * draw_from   what is drawn is counted from here (swan_mark_draw)
+ * draw_from   what is drawn is counted from here (swan_mark_draw); paused_ms of the time
+ *             since then training paused, without the pause since paused_from_ms (NaN:
+ *             there is none)
  * slept_ms    how long the device had slept since its start, when the meter was read
  * began, ended  of the training
  * idle        while nothing trains */
@@ -100,6 +102,8 @@ struct swan {
     struct energy_mark ended;
     struct energy_mark energy_from;
     struct energy_mark draw_from;
+    double paused_ms;
+    double paused_from_ms;
     uint64_t energy_steps;
     double slept_ms;
 };
@@ -129,6 +133,9 @@ bool swan_use(struct swan *swan, int32_t entry);
 void swan_begin_energy(struct swan *swan, double budget_mj);
 void swan_end_energy(struct swan *swan);
 void swan_spend(struct swan *swan, int32_t entry);
+
+/* The policy has decided: a pause may have begun or ended. */
+void swan_count_pause(struct swan *swan);
 
 /* Whether the policy heeds what others want, and tries choices. Greedy and fixed ones
  * stay where they are as long as that is possible. */

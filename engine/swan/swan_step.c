@@ -174,6 +174,7 @@ void swan_decide(struct swan *swan)
     policy_decide(&swan->decision, &in);
     swan->decided_ms = swan_now_ms();
     swan->step.explores = false;
+    swan_count_pause(swan);
     now = swan->decision.entry;
     (void)swan_use(swan, now >= 0 ? now : cheapest(swan));
     if (now >= 0)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BLOCKS = 50 };
+enum { BLOCKS = 50, REST_MS = 100 };
 
 struct bench {
     struct fake_soc *phone;
@@ -340,6 +340,45 @@ static void test_a_training_that_begins_too_hot_waits(void **state)
     wait_until_paused(b, false);
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void rest(struct bench *b)
+{
+    const struct timespec while_ = {0, REST_MS * 1000000L};
+
+    swan_set_heat(b->swan, 3);
+    wait_until_paused(b, true);
+    (void)nanosleep(&while_, NULL);
+}
+
+static void test_a_pause_is_no_time_of_training(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_SWAN);
+    int64_t began_ms = now_ms();
+    struct swan_draw draw;
+
+    create(b, &options);
+    begin(b);
+    for (int i = 0; i < 2; i++) {
+        rest(b);
+        swan_look_at_draw(&draw, b->swan); /* in the middle of it */
+        assert_in_range(draw.ms, 0, now_ms() - began_ms - REST_MS + 2);
+        swan_set_heat(b->swan, 0);
+        wait_until_paused(b, false);
+        swan_look_at_draw(&draw, b->swan);
+        assert_in_range(draw.ms, 0, now_ms() - began_ms - REST_MS + 2);
+        swan_mark_draw(b->swan);
+        began_ms = now_ms();
+    }
+}
+
 static uint64_t n_explored(struct bench *b)
 {
     struct swan_counters counters;
@@ -377,6 +416,7 @@ int main(void)
         TEST(test_a_step_on_two_choices_is_slow_on_neither),
         TEST(test_the_log_is_told_on_the_callers_thread),
         TEST(test_a_training_that_begins_too_hot_waits),
+        TEST(test_a_pause_is_no_time_of_training),
         TEST(test_a_pause_after_a_tried_choice_ends),
     };
 
