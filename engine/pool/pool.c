@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "engine/pool/thread.h"
+#include "engine/pool/timed.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -322,17 +323,6 @@ static int start_threads(struct pool *pool)
     return error;
 }
 
-/* Timed waits on it count by the clock that nobody sets. */
-static void init_timed_cond(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 static void init(struct pool *pool, const struct pool_options *options,
                  const cygnet_allocator *alloc)
 {
@@ -351,7 +341,7 @@ static void init(struct pool *pool, const struct pool_options *options,
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->wanted, NULL);
     pthread_cond_init(&pool->done, NULL);
-    init_timed_cond(&pool->answered);
+    timed_init(&pool->answered);
     pthread_cond_init(&pool->called, NULL);
     for (size_t i = 0; i < n_threads; i++) {
         pool->workers[i].pool = pool;

@@ -1,8 +1,7 @@
 /* The leader: worker 0 as a thread of the pool's own. */
 #include "engine/pool/pool_parts.h"
 
-#include <errno.h>
-#include <time.h>
+#include "engine/pool/timed.h"
 
 void *pool_lead(void *worker)
 {
@@ -26,30 +25,17 @@ void *pool_lead(void *worker)
     return NULL;
 }
 
-static struct timespec in_a_while(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += POOL_WATCH_MS * 1000000L;
-    t.tv_sec += t.tv_nsec / 1000000000L;
-    t.tv_nsec %= 1000000000L;
-    return t;
-}
-
 /* Called with the mutex, which is free while it watches. */
 static void wait_watching(struct pool *pool, void (*watch)(void *user), void *user)
 {
-    struct timespec until = in_a_while();
+    struct timespec until = timed_from_now(POOL_WATCH_MS);
 
     while (pool->call) {
-        int error = pthread_cond_timedwait(&pool->answered, &pool->mutex, &until);
-
-        if (error != ETIMEDOUT)
+        if (timed_wait(&pool->answered, &pool->mutex, &until))
             continue;
         pthread_mutex_unlock(&pool->mutex);
         watch(user);
-        until = in_a_while();
+        until = timed_from_now(POOL_WATCH_MS);
         pthread_mutex_lock(&pool->mutex);
     }
 }

@@ -5,11 +5,11 @@
 #include "base/crypto.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "engine/pool/timed.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- Life -------------------------------------------------------------------- */
 
@@ -58,17 +58,6 @@ static struct choice most_capable(const struct soc *soc, uint32_t n_threads)
     return choice;
 }
 
-/* Timed waits on it count by the clock that nobody sets. */
-static void init_wanted(struct swan *swan)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&swan->wanted, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 static void init(struct swan *swan)
 {
     struct energy_options energy = swan->options.energy;
@@ -82,7 +71,7 @@ static void init(struct swan *swan)
     swan->decision.entry = -1;
     swan->step.began_ms = (double)NAN;
     pthread_mutex_init(&swan->mutex, NULL);
-    init_wanted(swan);
+    timed_init(&swan->wanted);
     energy.root = swan->root;
     energy_meter_init(&swan->meter, &energy);
     energy_idle_break(&swan->idle);

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "engine/pool/thread.h"
+#include "engine/pool/timed.h"
 
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -92,26 +92,14 @@ static void look_and_react(struct swan *swan)
         watch_them_leave(swan, decided_ms);
 }
 
-static struct timespec next_look(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (long)(CONTROLLER_LOOK_MS * 1e6);
-    t.tv_sec += t.tv_nsec / 1000000000L;
-    t.tv_nsec %= 1000000000L;
-    return t;
-}
-
 static bool sleep_between_looks(struct swan *swan)
 {
-    struct timespec until = next_look();
+    struct timespec until = timed_from_now((int64_t)CONTROLLER_LOOK_MS);
     bool is_ending;
-    int error = 0;
 
     pthread_mutex_lock(&swan->mutex);
-    while (!swan->is_ending && error != ETIMEDOUT)
-        error = pthread_cond_timedwait(&swan->wanted, &swan->mutex, &until);
+    while (!swan->is_ending && timed_wait(&swan->wanted, &swan->mutex, &until))
+        continue;
     is_ending = swan->is_ending;
     pthread_mutex_unlock(&swan->mutex);
     return !is_ending;
