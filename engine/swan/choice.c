@@ -125,52 +125,6 @@ bool choice_is_possible(const struct choice *choice, const struct soc *soc)
     return true;
 }
 
-/* Whether the physical core has a usable CPU of a lower number in this cluster. */
-static bool is_sibling(const struct soc *soc, size_t i)
-{
-    const struct soc_core *core = &soc->cores[i];
-
-    for (size_t j = 0; j < i; j++) {
-        const struct soc_core *other = &soc->cores[j];
-
-        if (other->core == core->core && other->cluster == core->cluster &&
-            soc_usable(other))
-            return true;
-    }
-    return false;
-}
-
-/* Up to n CPUs of the cluster, siblings or not. */
-static size_t take_cpus(uint32_t *out, const struct soc *soc, uint32_t cluster, size_t n,
-                        bool siblings)
-{
-    size_t taken = 0;
-
-    for (size_t i = 0; i < soc->n_cores && taken < n; i++) {
-        const struct soc_core *core = &soc->cores[i];
-
-        if (core->cluster == cluster && soc_usable(core) &&
-            is_sibling(soc, i) == siblings)
-            out[taken++] = core->cpu;
-    }
-    return taken;
-}
-
-size_t choice_cpus(uint32_t out[SOC_MAX_CORES], const struct choice *choice,
-                   const struct soc *soc)
-{
-    size_t n = 0;
-
-    for (uint32_t k = 0; k < soc->n_clusters; k++) {
-        size_t wanted = choice->n_cores[k];
-        size_t taken = take_cpus(out + n, soc, k, wanted, false);
-
-        taken += take_cpus(out + n + taken, soc, k, wanted - taken, true);
-        n += taken;
-    }
-    return n;
-}
-
 void choice_text(char out[CHOICE_TEXT_BYTES], const struct choice *choice,
                  const struct soc *soc)
 {

@@ -13,14 +13,13 @@
 /* How threads are kept on their cores. */
 enum placement {
     PLACEMENT_MASK, /* each thread is confined to the cores of its cluster's share */
-    PLACEMENT_QOS,  /* the host is told a class of service and places them itself */
     PLACEMENT_NONE  /* the system places them; only their number is ours */
 };
 
 /* n_cores[k]  threads on cluster k of the SoC, one a logical CPU; 0 beyond the SoC's
  *             clusters. Physical cores come first: only when every usable physical core
  *             of the cluster has a thread does one get a second, on an SMT sibling
- *             (choice_cpus). So up to soc_n_physical a choice is that many physical
+ *             (place_choice). So up to soc_n_physical a choice is that many physical
  *             cores, above it siblings are shared */
 struct choice {
     uint8_t n_cores[SOC_MAX_CLUSTERS];
@@ -46,13 +45,6 @@ size_t choice_list(struct choice out[CHOICE_MAX], const struct soc *soc,
 
 /* Whether as many CPUs of each cluster are usable now. */
 bool choice_is_possible(const struct choice *choice, const struct soc *soc);
-
-/* The usable CPUs that the choice's threads take: the most capable cluster first, in
- * each the physical cores first, then their siblings, each in the order of cpu numbers.
- * Threads whose CPU is not usable now have none.
- * out  (SOC_MAX_CORES) written; returns how many: choice_n_threads where possible */
-size_t choice_cpus(uint32_t out[SOC_MAX_CORES], const struct choice *choice,
-                   const struct soc *soc);
 
 /* "2 big + 1 LITTLE"; "3 cores" where all are alike; "none". */
 void choice_text(char out[CHOICE_TEXT_BYTES], const struct choice *choice,

@@ -7,9 +7,9 @@
 
 /* Picks usable cores: of each cluster those that nobody else wants, then those that
  * are in use already, then whole physical cores before siblings, then the first. The
- * threads of a cluster share its cores (PLACEMENT_MASK); with PLACEMENT_QOS and
- * PLACEMENT_NONE only their number is granted. Where no core is usable one thread is
- * granted, and left to the system.
+ * threads of a cluster share its cores (PLACEMENT_MASK); with PLACEMENT_NONE only their
+ * number is granted. Where no core is usable one thread is granted, and left to the
+ * system.
  *
  * controller  NULL: as if nobody else wanted any
  * before      what is granted now */

@@ -227,37 +227,6 @@ static void test_a_choice_is_possible_while_its_cores_are_usable(void **state)
     assert_false(choice_is_possible(&both, &soc));
 }
 
-static void check_cpus(const struct soc *soc, struct choice choice,
-                       const uint32_t *wanted, size_t n)
-{
-    uint32_t cpus[SOC_MAX_CORES];
-
-    assert_int_equal(choice_cpus(cpus, &choice, soc), n);
-    assert_memory_equal(cpus, wanted, n * sizeof(*wanted));
-}
-
-#define CHECK_CPUS(soc, choice, ...)                                                     \
-    check_cpus(soc, choice, (const uint32_t[]){__VA_ARGS__},                             \
-               sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
-
-static void test_threads_take_physical_cores_before_siblings(void **state)
-{
-    /* CPUs 0 to 3 are two cores of two threads, 4 and 5 single ones. */
-    struct soc soc = make_soc((const uint32_t[]){4, 2}, 2, 2);
-
-    (void)state;
-    soc.cores[4].core = 4;
-    soc.cores[5].core = 5;
-    assert_int_equal(soc_n_physical(&soc, 0), 2);
-    assert_int_equal(soc_n_physical(&soc, 1), 2);
-    CHECK_CPUS(&soc, ((struct choice){{2}}), 0, 2);
-    CHECK_CPUS(&soc, ((struct choice){{3, 1}}), 0, 2, 1, 4);
-    CHECK_CPUS(&soc, ((struct choice){{4, 2}}), 0, 2, 1, 3, 4, 5);
-    soc.cores[0].online = false;
-    CHECK_CPUS(&soc, ((struct choice){{2}}), 1, 2);
-    CHECK_CPUS(&soc, ((struct choice){{4}}), 1, 2, 3);
-}
-
 static void check_text(const struct soc *soc, struct choice choice, const char *wanted)
 {
     char text[CHOICE_TEXT_BYTES];
@@ -301,7 +270,6 @@ int main(void)
         cmocka_unit_test(test_many_clusters_are_taken_whole),
         cmocka_unit_test(test_a_machine_of_256_cores_has_its_largest_choice),
         cmocka_unit_test(test_a_choice_is_possible_while_its_cores_are_usable),
-        cmocka_unit_test(test_threads_take_physical_cores_before_siblings),
         cmocka_unit_test(test_choices_are_said_in_words),
     };
 

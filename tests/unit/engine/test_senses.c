@@ -299,6 +299,11 @@ static void test_whole_cores_come_before_siblings(void **state)
     assert_int_equal(grant.group[2], 1);
     place_choice(&grant, &three, PLACEMENT_MASK, &soc, &c, &none);
     check_cpus(&grant, 3, (const uint32_t[]){4, 5, 6});
+    soc.cores[4].online = false; /* then its sibling 6 is a whole core */
+    place_choice(&grant, &(struct choice){{2, 0}}, PLACEMENT_MASK, &soc, &c, &none);
+    check_cpus(&grant, 2, (const uint32_t[]){5, 6});
+    place_choice(&grant, &three, PLACEMENT_MASK, &soc, &c, &none);
+    check_cpus(&grant, 3, (const uint32_t[]){5, 6, 7});
 }
 
 static void test_cores_that_others_want_come_last(void **state)
