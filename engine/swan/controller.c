@@ -83,7 +83,7 @@ static void look_at_cores(struct controller *c, const struct controller_sight *s
     }
 }
 
-static bool core_is_wanted(const struct controller *c, uint32_t core)
+bool controller_sees_wanted(const struct controller *c, uint32_t core)
 {
     return c->waits[core].is_high || c->foreigns[core].is_high;
 }
@@ -91,7 +91,7 @@ static bool core_is_wanted(const struct controller *c, uint32_t core)
 static bool any_core_is_wanted(const struct controller *c, const struct soc *soc)
 {
     for (uint32_t i = 0; i < soc->n_cores; i++) {
-        if (soc_usable(&soc->cores[i]) && core_is_wanted(c, i))
+        if (soc_usable(&soc->cores[i]) && controller_sees_wanted(c, i))
             return true;
     }
     return false;
@@ -236,7 +236,7 @@ void controller_report(struct policy_input *out, const struct controller *c,
     out->may_upgrade = may_upgrade(c);
     memset(out->contended, 0, sizeof(out->contended));
     for (uint32_t i = 0; i < soc->n_cores; i++) {
-        if (soc_usable(&soc->cores[i]) && core_is_wanted(c, i))
+        if (soc_usable(&soc->cores[i]) && controller_sees_wanted(c, i))
             out->contended[soc->cores[i].cluster]++;
     }
 }

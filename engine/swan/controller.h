@@ -105,6 +105,9 @@ void controller_decided(struct controller *c, int32_t before, int32_t entry);
  * stay slow for no reason that is seen are the new normal after some seconds. */
 bool controller_is_quiet(const struct controller *c);
 
+/* Whether somebody else wants the core: its index in the SoC. */
+bool controller_sees_wanted(const struct controller *c, uint32_t core);
+
 /* Which of two cores of a cluster is less wanted by others: below 0 when a is. */
 double controller_compare_cores(const struct controller *c, uint32_t a, uint32_t b);
 

@@ -25,16 +25,11 @@ static bool is_shared(const struct pool_grant *grant, const struct soc *soc,
     return false;
 }
 
-static bool is_wanted(const struct controller *c, size_t core)
-{
-    return c && (c->waits[core].is_high || c->foreigns[core].is_high);
-}
-
 /* The lower, the better. */
-static unsigned rank(const struct pool_grant *out, const struct soc *soc, size_t core,
+static unsigned rank(const struct pool_grant *out, const struct soc *soc, uint32_t core,
                      const struct controller *c, const struct pool_grant *before)
 {
-    unsigned rank = is_wanted(c, core) ? 4 : 0;
+    unsigned rank = c && controller_sees_wanted(c, core) ? 4 : 0;
 
     rank += is_shared(out, soc, &soc->cores[core]) ? 2 : 0;
     return rank + (grants(before, soc->cores[core].cpu) ? 0 : 1);

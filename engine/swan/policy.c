@@ -408,6 +408,29 @@ void policy_decide(struct policy_decision *out, const struct policy_input *input
         decide_quiet(out, &view);
 }
 
+static const char *const kinds[] = {
+    [CYGNET_POLICY_SWAN] = "swan",
+    [CYGNET_POLICY_GREEDY] = "greedy",
+    [CYGNET_POLICY_FIXED] = "fixed",
+    [CYGNET_POLICY_EFFICIENT] = "efficient",
+};
+
+const char *policy_kind_name(cygnet_policy kind)
+{
+    return kinds[kind];
+}
+
+bool policy_kind_parse(cygnet_policy *out, const char *name)
+{
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(kinds[i], name) == 0) {
+            *out = (cygnet_policy)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *policy_reason_name(enum policy_reason reason)
 {
     static const char *const names[] = {

@@ -100,6 +100,12 @@ struct policy_decision {
  * possible, the budget, and level 3. */
 void policy_decide(struct policy_decision *out, const struct policy_input *input);
 
+/* "swan", "greedy", "fixed", "efficient". Static text. */
+const char *policy_kind_name(cygnet_policy kind);
+
+/* The policy of that name; false: there is none. */
+bool policy_kind_parse(cygnet_policy *out, const char *name);
+
 /* "least energy", "downgrade", ... Static text. */
 const char *policy_reason_name(enum policy_reason reason);
 

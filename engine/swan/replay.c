@@ -100,22 +100,18 @@ static cygnet_status read_choice(struct choice *out, bool *there,
 static cygnet_status read_policy(struct replay *r, const struct json *root,
                                  cygnet_error *err)
 {
-    static const char *const words[] = {
-        [CYGNET_POLICY_SWAN] = "swan",
-        [CYGNET_POLICY_GREEDY] = "greedy",
-        [CYGNET_POLICY_FIXED] = "fixed",
-        [CYGNET_POLICY_EFFICIENT] = "efficient",
-    };
-    size_t kind;
+    char name[WORD_BYTES] = "swan";
     bool there = false;
-    cygnet_status st = read_word(&kind, root, "policy", words, 4, err);
+    cygnet_status st =
+        json_read_string(name, sizeof(name), root, "policy", false, "trace", err);
 
+    if (st == CYGNET_OK && !policy_kind_parse(&r->input.kind, name))
+        st = fail(err, CYGNET_EFORMAT, 0, "trace: policy: no such one: \"%s\"", name);
     if (st == CYGNET_OK)
         st = read_choice(&r->input.fixed, &there, root, "fixed", &r->profile, err);
-    if (st == CYGNET_OK && kind == CYGNET_POLICY_FIXED &&
+    if (st == CYGNET_OK && r->input.kind == CYGNET_POLICY_FIXED &&
         choice_n_threads(&r->input.fixed) == 0)
         st = fail(err, CYGNET_EFORMAT, 0, "trace: fixed: want a number a cluster");
-    r->input.kind = (cygnet_policy)kind;
     return st;
 }
 

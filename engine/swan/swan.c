@@ -305,7 +305,7 @@ static void put_cores(struct json_builder *b, const struct swan *swan)
         json_put_bool(b, "usable", soc_usable(&swan->soc.cores[i]));
         json_put_double(b, "waited", c->waits[i].level);
         json_put_double(b, "others", c->foreigns[i].level);
-        json_put_bool(b, "wanted", c->waits[i].is_high || c->foreigns[i].is_high);
+        json_put_bool(b, "wanted", controller_sees_wanted(c, i));
         json_close(b);
     }
     json_close(b);
@@ -313,13 +313,12 @@ static void put_cores(struct json_builder *b, const struct swan *swan)
 
 static void put_state(struct json_builder *b, const struct swan *swan)
 {
-    static const char *const policies[] = {"swan", "greedy", "fixed", "efficient"};
     char text[CHOICE_TEXT_BYTES] = "pause";
 
     if (swan->decision.entry >= 0)
         profile_choice_text(text, &swan->profile, (size_t)swan->decision.entry);
     json_open_object(b, NULL);
-    json_put_string(b, "policy", policies[swan->policy]);
+    json_put_string(b, "policy", policy_kind_name(swan->policy));
     json_put_string(b, "choice", text);
     json_put_string(b, "reason", policy_reason_name(swan->decision.reason));
     json_put_string(b, "why", swan->decision.why);

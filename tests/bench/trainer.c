@@ -29,14 +29,8 @@ void trainer_options_init(struct trainer_options *options)
 
 static cygnet_status read_policy(cygnet_policy *out, const char *name, cygnet_error *err)
 {
-    static const char *const names[] = {"swan", "greedy", "fixed", "efficient"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *out = (cygnet_policy)i;
-            return CYGNET_OK;
-        }
-    }
+    if (policy_kind_parse(out, name))
+        return CYGNET_OK;
     return complain(err, CYGNET_EINVAL, 0,
                     "--policy %.20s: want swan, greedy, fixed or efficient", name);
 }
