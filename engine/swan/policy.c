@@ -417,6 +417,7 @@ static const char *const kinds[] = {
 
 const char *policy_kind_name(cygnet_policy kind)
 {
+    assert(kind <= CYGNET_POLICY_EFFICIENT);
     return kinds[kind];
 }
 

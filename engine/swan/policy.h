@@ -100,7 +100,7 @@ struct policy_decision {
  * possible, the budget, and level 3. */
 void policy_decide(struct policy_decision *out, const struct policy_input *input);
 
-/* "swan", "greedy", "fixed", "efficient". Static text. */
+/* "swan", "greedy", "fixed", "efficient"; not of CYGNET_POLICY_TASK. Static text. */
 const char *policy_kind_name(cygnet_policy kind);
 
 /* The policy of that name; false: there is none. */

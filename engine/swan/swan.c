@@ -179,7 +179,6 @@ static void take_policy(struct swan *swan, const struct swan_training *training)
 
 static void begin(struct swan *swan, const struct swan_training *training)
 {
-    take_policy(swan, training);
     swan->steps_left = training->n_steps;
     swan->ms_left = training->ms_left;
     swan->stop = training->stop;
@@ -195,6 +194,7 @@ static void begin(struct swan *swan, const struct swan_training *training)
     swan_begin_energy(swan, training->mj_left);
     swan->is_training = true;
     swan_look(swan);
+    take_policy(swan, training);
     swan_decide(swan);
 }
 
