@@ -40,6 +40,14 @@ static void put_choice(struct json_builder *b, const char *key,
     json_put_string(b, key, name);
 }
 
+static void put_energy(struct json_builder *b, const struct profile_entry *e)
+{
+    json_put_double(b, "step_mj", e->step_mj);
+    json_put_double(b, "spread_mj", e->spread_mj);
+    json_put_string(b, "energy_source", energy_source_name(e->energy_source));
+    json_put_bool(b, "energy_measured", e->energy_is_measured);
+}
+
 static void put_row(struct json_builder *b, const struct profile *profile, size_t i)
 {
     const struct profile_entry *e = &profile->entries[i];
@@ -56,10 +64,7 @@ static void put_row(struct json_builder *b, const struct profile *profile, size_
     json_put_double(b, "model_ms", e->model_ms);
     json_put_bool(b, "measured", e->n_samples > 0);
     json_put_u64(b, "steps", e->n_measured);
-    json_put_double(b, "step_mj", e->step_mj);
-    json_put_double(b, "spread_mj", e->spread_mj);
-    json_put_string(b, "energy_source", energy_source_name(e->energy_source));
-    json_put_bool(b, "energy_measured", e->energy_is_measured);
+    put_energy(b, e);
     json_put_bool(b, "kept", e->pruned_by < 0);
     put_choice(b, "pruned_by", profile, e->pruned_by);
     json_close(b);
@@ -200,6 +205,8 @@ static cygnet_status write_answer(struct bytes *out, const struct policy_input *
     put_choice(b, "choice", in->profile, decision.entry);
     json_put_string(b, "reason", policy_reason_name(decision.reason));
     json_put_string(b, "why", decision.why);
+    if (decision.entry >= 0)
+        put_energy(b, &in->profile->entries[decision.entry]);
     put_others(b, in, &decision);
     json_close(b);
     return json_build_finish(b, out, err);

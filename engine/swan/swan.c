@@ -311,6 +311,23 @@ static void put_cores(struct json_builder *b, const struct swan *swan)
     json_close(b);
 }
 
+/* Of a step on the choice, and what the round may still take; null: not known, or no
+ * limit. */
+static void put_energy(struct json_builder *b, const struct swan *swan)
+{
+    static const struct profile_entry unknown = {.step_mj = NAN, .spread_mj = NAN};
+    int32_t entry = swan->decision.entry;
+    const struct profile_entry *e = entry < 0 ? &unknown : &swan->profile.entries[entry];
+
+    json_open_object(b, "energy");
+    json_put_double(b, "step_mj", e->step_mj);
+    json_put_double(b, "spread_mj", e->spread_mj);
+    json_put_string(b, "source", energy_source_name(e->energy_source));
+    json_put_bool(b, "measured", e->energy_is_measured);
+    json_put_double(b, "budget_left_mj", swan->mj_left);
+    json_close(b);
+}
+
 static void put_state(struct json_builder *b, const struct swan *swan)
 {
     char text[CHOICE_TEXT_BYTES] = "pause";
@@ -328,6 +345,7 @@ static void put_state(struct json_builder *b, const struct swan *swan)
     json_put_u64(b, "switches", swan->counters.n_switches);
     json_put_u64(b, "explored_steps", swan->counters.n_explored);
     json_put_double(b, "longest_vacate_ms", swan->counters.vacate_ms);
+    put_energy(b, swan);
     put_cores(b, swan);
     json_close(b);
 }

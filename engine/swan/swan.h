@@ -146,7 +146,8 @@ void swan_end(struct swan *swan);
 /* The profile as it is now, for the next training. Errors: ENOMEM, ELIMIT. */
 cygnet_status swan_save(struct swan *swan, struct bytes *out, cygnet_error *err);
 
-/* Why the present, or last, choice is what it is: what cygnet-swan explain prints, JSON.
+/* Why the present, or last, choice is what it is, what disturbs, and what a step on it
+ * takes: JSON.
  * Errors: ENOMEM, ELIMIT. */
 cygnet_status swan_explain(struct swan *swan, struct bytes *out, cygnet_error *err);
 

@@ -125,10 +125,15 @@ static int show_profile(const cJSON *root)
 
 static int show_explanation(const cJSON *root)
 {
+    double step_mj = subject_number(root, "step_mj");
+    char mj[CELL_BYTES];
     const cJSON *row;
 
     printf("%s (%s)\n%s\n", subject_text(root, "choice"), subject_text(root, "reason"),
            subject_text(root, "why"));
+    format(mj, step_mj, is_true(root, "energy_measured"));
+    if (!isnan(step_mj))
+        printf("%s mJ a step (%s)\n", mj, subject_text(root, "energy_source"));
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(root, "others"))
         printf("  not %-28s %s\n", subject_text(row, "choice"),
                subject_text(row, "why_not"));

@@ -63,6 +63,7 @@ def test_a_choice_is_explained(program, traces):
     lines = run_well(program, *arguments).splitlines()
     assert lines[0] == "2 big (least energy)"
     assert lines[1].endswith("60 steps in 5.37 s of 6 s")
+    assert lines[2] == "144.9 mJ a step (host)"
     assert "  not 4 LITTLE                     needs 11.6 s, and 6 s are left" in lines
     assert json.loads(run_well(program, *arguments, "--json"))["choice"] == "2 big"
     greedy = run_well(program, "explain", traces / "profile.json", "--policy", "greedy")

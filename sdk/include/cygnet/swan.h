@@ -80,6 +80,7 @@ CYGNET_API void cygnet_swan_question_init(cygnet_swan_question *question);
  * another: an object with
  *
  *   choice, reason, why  the decision; choice is null: a pause
+ *   step_mj, spread_mj, energy_source, energy_measured  of the choice, as in a profile
  *   others    of the frontier, the cheapest first: each an object of choice and why_not
  *
  * Errors: as cygnet_swan_profile and cygnet_swan_soc; ENOTFOUND (root is another SoC);

@@ -192,27 +192,37 @@ static void test_what_was_measured_is_kept_for_the_same_model(void **state)
     swan_destroy(swan);
 }
 
+static struct json *explain(struct swan *swan)
+{
+    struct json *document;
+    struct bytes text;
+
+    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
+    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
+                                NULL),
+                     CYGNET_OK);
+    bytes_clear(&text);
+    return document;
+}
+
 static void test_the_engine_explains_its_choice(void **state)
 {
     struct swan *swan = make_engine_at(NOWHERE, CYGNET_POLICY_FIXED, 1, PLACEMENT_NONE);
     cygnet_model *model = make_lenet(swan_executor(swan));
     struct json *document;
-    struct bytes text;
+    struct bytes profile;
 
     (void)state;
-    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
-    assert_int_equal(train_until_measured(swan, model, "lenet5", &text), 0);
-    bytes_clear(&text);
-    assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
-    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
-                                NULL),
-                     CYGNET_OK);
+    bytes_init(&profile, PROFILE_MAX_BYTES, NULL);
+    assert_int_equal(train_until_measured(swan, model, "lenet5", &profile), 0);
+    bytes_clear(&profile);
+    document = explain(swan);
     assert_string_equal(json_text(json_member(document, "policy"), ""), "fixed");
     assert_string_equal(json_text(json_member(document, "disturbance"), ""), "none");
     assert_true(strlen(json_text(json_member(document, "why"), "")) > 10);
     assert_true(json_count(json_member(document, "cores")) > 0);
     json_destroy(document);
-    bytes_clear(&text);
     cygnet_model_destroy(model);
     swan_destroy(swan);
 }
@@ -223,19 +233,13 @@ static void check_asked(cygnet_policy own, cygnet_policy asked, const char *expe
     struct swan *swan = make_engine(own, 1, PLACEMENT_MASK);
     struct swan_training training = a_training();
     struct json *document;
-    struct bytes text;
 
     training.policy = asked;
-    bytes_init(&text, PROFILE_MAX_BYTES, NULL);
     assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
-    assert_int_equal(swan_explain(swan, &text, NULL), CYGNET_OK);
+    document = explain(swan);
     swan_end(swan);
-    assert_int_equal(json_parse(&document, text.data, text.len, &JSON_DEFAULT_LIMITS,
-                                NULL),
-                     CYGNET_OK);
     assert_string_equal(json_text(json_member(document, "policy"), ""), expected);
     json_destroy(document);
-    bytes_clear(&text);
     swan_destroy(swan);
 }
 
@@ -492,6 +496,41 @@ static void test_a_spent_budget_is_said(void **state)
     swan_destroy(swan);
 }
 
+static void check_energy(struct swan *swan, double step_mj, const char *source,
+                         double budget_left_mj)
+{
+    struct json *document = explain(swan);
+    const struct json *energy = json_member(document, "energy");
+
+    assert_string_equal(json_text(json_member(energy, "source"), ""), source);
+    assert_true(json_number(json_member(energy, "step_mj"), -1) >= step_mj);
+    assert_true(json_number(json_member(energy, "budget_left_mj"), -1) >= budget_left_mj);
+    assert_int_equal(json_is_null(json_member(energy, "budget_left_mj")),
+                     budget_left_mj < 0);
+    json_destroy(document);
+}
+
+static void test_energy_is_explained_with_its_source(void **state)
+{
+    struct swan *swan = make_powered_engine(CYGNET_POLICY_FIXED);
+    cygnet_model *model = make_lenet(swan_executor(swan));
+    struct swan_training training = a_training();
+    struct lesson l = {.model = model};
+
+    (void)state;
+    training.mj_left = 1e9;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    check_energy(swan, -1, "unknown", 1e9);
+    step(swan, &l, STEPS);
+    check_energy(swan, 1e-3, "model", 0.9e9);
+    swan_end(swan);
+    training.mj_left = (double)INFINITY;
+    assert_int_equal(swan_begin(swan, &training, NULL), CYGNET_OK);
+    check_energy(swan, -1, "unknown", -1);
+    cygnet_model_destroy(model);
+    swan_destroy(swan);
+}
+
 static void test_a_peek_tells_what_is_going_on(void **state)
 {
     struct swan *swan = make_engine(CYGNET_POLICY_SWAN, 1, PLACEMENT_MASK);
@@ -532,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_without_a_baseline_nothing_will_be_known),
         cmocka_unit_test(test_a_slow_meter_does_not_turn_the_clock_back),
         cmocka_unit_test(test_a_spent_budget_is_said),
+        cmocka_unit_test(test_energy_is_explained_with_its_source),
         cmocka_unit_test(test_a_peek_tells_what_is_going_on),
     };
 
