@@ -274,9 +274,10 @@ typedef struct cygnet_host {
      * after each step while training, now and then otherwise; it should answer within
      * a millisecond. Called while the client is created and in runs: on the thread
      * that does so or, while training, on one of Cygnet's own, then maybe while
-     * another hook runs; never twice at once for one client. Any answer but 0: no
-     * figure at present, which ends nothing. A meter that is a battery's gauge shows
-     * nothing of the device while that is on external power, and answers so then.
+     * another hook runs; never twice at once for one client. That thread trains
+     * nothing, and thread_started is not called on it. Any answer but 0: no figure at
+     * present, which ends nothing. A meter that is a battery's gauge shows nothing of
+     * the device while that is on external power, and answers so then.
      * Default: what the system has (docs/energy.md). */
     int (*energy)(cygnet_energy_figure *figure, void *user);
 } cygnet_host;
