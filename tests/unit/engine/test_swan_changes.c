@@ -22,6 +22,7 @@ struct bench {
     struct fake_soc *phone;
     struct swan *swan;
     atomic_uint n_blocks;
+    atomic_bool is_over;
     struct log log;
     pthread_t driver;
     atomic_uint n_misplaced; /* lines on another thread */
@@ -405,6 +406,38 @@ static void test_a_pause_after_a_tried_choice_ends(void **state)
     wait_until_paused(b, false);
 }
 
+/* ---- Others who ask ------------------------------------------------------------ */
+
+static void *ask_on(void *arg)
+{
+    struct bench *b = arg;
+
+    while (!atomic_load(&b->is_over)) {
+        swan_set_heat(b->swan, 0);
+        atomic_fetch_add(&b->n_blocks, n_threads(b) > 2); /* not even for a moment */
+    }
+    return NULL;
+}
+
+/* The rest is for ThreadSanitizer to see. */
+static void test_any_thread_may_ask_at_any_time(void **state)
+{
+    struct bench *b = *state;
+    const struct swan_options options = an_engine(b, CYGNET_POLICY_SWAN);
+    pthread_t thread;
+
+    create(b, &options);
+    assert_int_equal(pthread_create(&thread, NULL, ask_on, b), 0);
+    for (int i = 0; i < 10; i++) {
+        begin(b);
+        step(b, take_a_while);
+        swan_end(b->swan);
+    }
+    atomic_store(&b->is_over, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&b->n_blocks), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -418,6 +451,7 @@ int main(void)
         TEST(test_a_training_that_begins_too_hot_waits),
         TEST(test_a_pause_is_no_time_of_training),
         TEST(test_a_pause_after_a_tried_choice_ends),
+        TEST(test_any_thread_may_ask_at_any_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
