@@ -98,7 +98,7 @@ void swan_mark_draw(struct swan *swan)
     energy_meter_mark(&swan->draw_from, &swan->meter, swan_energy_ms(swan));
     swan->paused_ms = 0.0;
     if (!isnan(swan->paused_from_ms))
-        swan->paused_from_ms = swan_now_ms();
+        swan->paused_from_ms = (double)swan_energy_ms(swan);
     pthread_mutex_unlock(&swan->mutex);
 }
 
@@ -108,10 +108,10 @@ void swan_count_pause(struct swan *swan)
     bool is_paused = swan->decision.entry < 0;
 
     if (was_paused && !is_paused) {
-        swan->paused_ms += swan_now_ms() - swan->paused_from_ms;
+        swan->paused_ms += (double)swan_energy_ms(swan) - swan->paused_from_ms;
         swan->paused_from_ms = (double)NAN;
     } else if (is_paused && !was_paused) {
-        swan->paused_from_ms = swan_now_ms();
+        swan->paused_from_ms = (double)swan_energy_ms(swan);
     }
 }
 
@@ -150,11 +150,11 @@ static bool will_tell(const struct energy_meter *meter, const char **why)
     return false;
 }
 
-static double paused_ms(const struct swan *swan)
+static double paused_ms(const struct swan *swan, const struct energy_mark *now)
 {
     if (isnan(swan->paused_from_ms))
         return swan->paused_ms;
-    return swan->paused_ms + swan_now_ms() - swan->paused_from_ms;
+    return swan->paused_ms + (double)now->mono_ms - swan->paused_from_ms;
 }
 
 static void look_at_draw(struct swan_draw *out, struct swan *swan)
@@ -165,7 +165,7 @@ static void look_at_draw(struct swan_draw *out, struct swan *swan)
 
     energy_meter_mark(&now, &swan->meter, swan_energy_ms(swan));
     energy_marginal(&drawn, &swan->meter, &swan->draw_from, &now);
-    out->ms = now.mono_ms - swan->draw_from.mono_ms - (int64_t)paused_ms(swan);
+    out->ms = now.mono_ms - swan->draw_from.mono_ms - (int64_t)paused_ms(swan, &now);
     if (drawn.source != ENERGY_UNKNOWN)
         out->drawn_mj = fmax(at_most(drawn.mj, drawn.spread_mj), 0);
     out->is_measured = will_tell(&swan->meter, &why);

@@ -20,6 +20,9 @@ import pytest
 
 START_LIMIT_S = 20.0
 
+# A round of one client.
+ONE = ["--rounds", "1", "--participants", "1", "--over-commitment", "1"]
+
 
 def wait_for(condition, limit_s=10.0, what="the condition"):
     """Polls until `condition()` is true and returns its value."""

@@ -1,5 +1,5 @@
 """cygnet-coordinator under clients that mean harm and on a disk that fails; what
-test_coordinator.py does not ask. It refuses with a reason, keeps its memory, and
+test_coordinator*.py does not ask. It refuses with a reason, keeps its memory, and
 the round that goes on is not harmed."""
 
 import json
@@ -8,7 +8,7 @@ import socket
 import struct
 
 import pytest
-from conftest import Answer, wait_for
+from conftest import ONE, Answer, wait_for
 from hostile import disk, sanitized, snapshot  # noqa: F401 (fixtures)
 from updates import (
     check_in,
@@ -21,7 +21,6 @@ from updates import (
     write_safetensors,
 )
 
-ONE = ["--rounds", "1", "--participants", "1", "--over-commitment", "1"]
 TWO = ["--rounds", "1", "--participants", "2", "--over-commitment", "1"]
 
 
