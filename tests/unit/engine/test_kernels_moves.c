@@ -1,7 +1,7 @@
 /* The kernels of moves, factors and recurrent steps of every class of CPU that runs
  * here, and their exp and tanh, against plain formulas in double. Models of them give
  * the same bits whatever runs them. */
-#include "pool_fixture.h"
+#include "tests/unit/pool/pool_fixture.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,10 +1,10 @@
 /* What the tests of the pool share. */
-#ifndef TESTS_ENGINE_POOL_FIXTURE_H
-#define TESTS_ENGINE_POOL_FIXTURE_H
+#ifndef TESTS_POOL_FIXTURE_H
+#define TESTS_POOL_FIXTURE_H
 
 #include "engine/pool/affinity.h"
 #include "engine/pool/pool.h"
-#include "fixture.h"
+#include "tests/unit/engine/fixture.h"
 
 #include <stdatomic.h>
 

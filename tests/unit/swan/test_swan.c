@@ -6,7 +6,7 @@
 #include "engine/pool/affinity.h"
 #include "engine/swan/controller.h"
 #include "engine/swan/profile.h"
-#include "fixture.h"
+#include "tests/unit/engine/fixture.h"
 
 #include <math.h>
 #include <sched.h>

@@ -1,6 +1,6 @@
 /* What the tests of public texts share: a stored profile, and reading an answer. */
-#ifndef TESTS_ENGINE_PROFILE_TEXTS_H
-#define TESTS_ENGINE_PROFILE_TEXTS_H
+#ifndef TESTS_SWAN_PROFILE_TEXTS_H
+#define TESTS_SWAN_PROFILE_TEXTS_H
 
 #include "base/json.h"
 

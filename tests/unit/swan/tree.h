@@ -1,6 +1,6 @@
 /* A folder that looks like a device's root: sysfs as files. */
-#ifndef TESTS_ENGINE_TREE_H
-#define TESTS_ENGINE_TREE_H
+#ifndef TESTS_SWAN_TREE_H
+#define TESTS_SWAN_TREE_H
 
 #include <stdint.h>
 

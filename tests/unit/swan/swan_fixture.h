@@ -1,6 +1,6 @@
 /* What the tests of the Swan engine share: SoCs made from numbers. */
-#ifndef TESTS_ENGINE_SWAN_FIXTURE_H
-#define TESTS_ENGINE_SWAN_FIXTURE_H
+#ifndef TESTS_SWAN_FIXTURE_H
+#define TESTS_SWAN_FIXTURE_H
 
 #include "base/rng.h"
 #include "engine/swan/soc.h"

@@ -1,7 +1,7 @@
 /* What the tests of profiles, the policy and exploring share: profiles made from random
  * or modelled numbers. */
-#ifndef TESTS_ENGINE_PROFILE_FIXTURE_H
-#define TESTS_ENGINE_PROFILE_FIXTURE_H
+#ifndef TESTS_SWAN_PROFILE_FIXTURE_H
+#define TESTS_SWAN_PROFILE_FIXTURE_H
 
 #include "engine/swan/profile.h"
 #include "swan_fixture.h"

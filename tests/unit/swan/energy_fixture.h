@@ -1,7 +1,7 @@
 /* An energy meter on a bench: a device of files, a host's meter, a model of a SoC with
  * the clusters "big" and "LITTLE". */
-#ifndef TESTS_ENGINE_ENERGY_FIXTURE_H
-#define TESTS_ENGINE_ENERGY_FIXTURE_H
+#ifndef TESTS_SWAN_ENERGY_FIXTURE_H
+#define TESTS_SWAN_ENERGY_FIXTURE_H
 
 #include "engine/swan/energy.h"
 #include "tree.h"
