@@ -182,7 +182,9 @@ static cygnet_status send_results(struct fedscale *f,
 static cygnet_status decline_training(struct fedscale *f, const char *token,
                                       const struct sending *sending, cygnet_error *err)
 {
-    struct fedscale_upload what = {.who = &f->errand.meta, .layout = &f->config.layout};
+    struct fedscale_upload what = {.who = &f->errand.meta,
+                                   .layout = &f->config.layout,
+                                   .untouched = true};
     cygnet_tensors *weights;
     cygnet_status st = fedscale_errand_weights(&weights, f, token, err);
 

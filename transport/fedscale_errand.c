@@ -24,6 +24,8 @@ static cygnet_status describe(cygnet_tensors *weights,
                               const struct fedscale_errand *errand, cygnet_error *err)
 {
     const struct fedscale_meta *meta = &errand->meta;
+    double learning_rate = meta->has_lr ? meta->lr : -1.0;
+    uint64_t bits;
     char lr[NUMBER_BYTES];
     char number[NUMBER_BYTES];
     const char *const pairs[][2] = {
@@ -37,7 +39,8 @@ static cygnet_status describe(cygnet_tensors *weights,
     cygnet_status st = CYGNET_OK;
 
     (void)snprintf(number, sizeof(number), "%" PRId64, meta->client_id_int);
-    (void)snprintf(lr, sizeof(lr), "%a", meta->has_lr ? meta->lr : -1.0);
+    memcpy(&bits, &learning_rate, sizeof(bits));
+    (void)snprintf(lr, sizeof(lr), "%016" PRIx64, bits);
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]) && st == CYGNET_OK; i++)
         st = cygnet_tensors_set_metadata(weights, pairs[i][0], pairs[i][1], err);
     return st;
@@ -52,6 +55,7 @@ static bool read_meta(struct fedscale_meta *meta, const cygnet_tensors *weights)
 {
     const char *type = cygnet_tensors_metadata(weights, "client_id_type");
     const char *lr = cygnet_tensors_metadata(weights, "learning_rate");
+    uint64_t bits;
 
     if (!type || !lr ||
         !copy_text(meta->client_id, sizeof(meta->client_id),
@@ -60,7 +64,8 @@ static bool read_meta(struct fedscale_meta *meta, const cygnet_tensors *weights)
     meta->client_id_is_int = strcmp(type, "int") == 0;
     if (meta->client_id_is_int)
         meta->client_id_int = strtoll(meta->client_id, NULL, 10);
-    meta->lr = strtod(lr, NULL);
+    bits = strtoull(lr, NULL, 16);
+    memcpy(&meta->lr, &bits, sizeof(bits));
     meta->has_lr = meta->lr >= 0.0;
     return true;
 }

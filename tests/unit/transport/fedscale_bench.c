@@ -1,5 +1,6 @@
 #include "fedscale_bench.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,21 +139,40 @@ void reply_test(struct bench *b, const char *data)
     reply_event(b, "model_test", "lr_test_meta.pickle", data);
 }
 
-void reply_weights_without(struct bench *b, const cygnet_tensor *t)
+/* The recorded weights with `value` in each place of `t`. */
+static void put_weights(struct bytes *message, const cygnet_tensor *t, float value)
 {
     size_t len, at = 0;
     uint8_t *data = golden_read(&len, "weights_4.pickle");
     size_t size = (size_t)t->size_bytes;
-    struct bytes message;
 
     while (at + size <= len && memcmp(data + at, t->data, size) != 0)
         at++;
     assert_true(at + size <= len);
-    memset(data + at, 0, size);
+    for (size_t i = 0; i < size; i += sizeof(value))
+        memcpy(data + at + i, &value, sizeof(value));
+    put_field(message, 3, data, len);
+    free(data);
+}
+
+void reply_weights_without(struct bench *b, const cygnet_tensor *t)
+{
+    struct bytes message;
+
     bytes_init(&message, 1000000, NULL);
     put_field(&message, 1, "update_model", strlen("update_model"));
-    put_field(&message, 3, data, len);
-    free(data);
+    put_weights(&message, t, 0.0f);
+    reply_frame(b, &message);
+}
+
+void reply_train_with_nan(struct bench *b, const cygnet_tensor *t)
+{
+    struct bytes message;
+
+    bytes_init(&message, 1000000, NULL);
+    put_field(&message, 1, "client_train", strlen("client_train"));
+    put_file(&message, 2, "train_meta_4.pickle");
+    put_weights(&message, t, NAN);
     reply_frame(b, &message);
 }
 

@@ -186,6 +186,39 @@ static void test_a_restart_goes_on_with_what_was_received(void **state)
     assert_null(memory_store_find(&b->store, PERMIT));
 }
 
+/* Not as text of the locale: that of the next process may be another. */
+static void test_the_learning_rate_is_kept_bit_for_bit(void **state)
+{
+    static const char bits[] = "\"3fa999999999999a\"";
+    struct bench *b = *state;
+    const struct memory_file *file;
+    bool found = false;
+
+    bench_join(b);
+    file = memory_store_find(&b->store, "received");
+    assert_non_null(file);
+    for (size_t i = 0; i + strlen(bits) <= file->len; i++)
+        found = found || memcmp(file->data + i, bits, strlen(bits)) == 0;
+    assert_true(found);
+}
+
+/* A global model that has diverged is not for us to hold back. */
+static void test_weights_that_are_not_finite_can_go_back(void **state)
+{
+    struct bench *b = *state;
+    cygnet_tensors *weights;
+
+    bench_join(b);
+    weights = bench_fetched(b);
+    bench_restart(b);
+    reply_train_with_nan(b, cygnet_tensors_at(weights, 0));
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    reply_dummy(b);
+    assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_OK);
+    assert_true(has_bytes(b, 1, "upload_model", 12));
+    cygnet_tensors_destroy(weights);
+}
+
 static void test_a_restart_without_a_round_gets_the_task_again(void **state)
 {
     struct bench *b = *state;
@@ -425,6 +458,8 @@ int main(void)
         BENCH_TEST(test_an_upload_that_has_surely_not_left_may_be_declined),
         BENCH_TEST(test_nothing_is_sent_when_the_permit_cannot_be_given_up),
         BENCH_TEST(test_a_restart_goes_on_with_what_was_received),
+        BENCH_TEST(test_the_learning_rate_is_kept_bit_for_bit),
+        BENCH_TEST(test_weights_that_are_not_finite_can_go_back),
         BENCH_TEST(test_a_restart_without_a_round_gets_the_task_again),
         BENCH_TEST(test_a_connection_that_cannot_be_made_is_tried_again),
         BENCH_TEST(test_an_answer_that_did_not_leave_stays_due),
