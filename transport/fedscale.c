@@ -16,6 +16,7 @@
 #define WAIT_MS 60000          /* of one check-in for an errand */
 #define CALL_TIMEOUT_MS 900000 /* an answer that comes too late is an event lost */
 #define STALL_MS 60000
+#define MOST_MODEL_BYTES (UINT32_MAX - (1u << 25)) /* gRPC counts in 32 bits */
 
 static struct fedscale *fedscale_of(cygnet_coordinator *c)
 {
@@ -294,12 +295,14 @@ cygnet_status fedscale_coordinator_create(cygnet_coordinator **out,
         .min_examples = MIN_EXAMPLES,
     };
     f->config = *config;
+    if (f->config.max_model_bytes > MOST_MODEL_BYTES)
+        f->config.max_model_bytes = MOST_MODEL_BYTES;
     f->grpc = (struct grpc){
         .http = config->http,
         .base_url = f->base_url,
         .timeout_ms = CALL_TIMEOUT_MS,
         .stall_ms = STALL_MS,
-        .max_answer = config->max_model_bytes + FEDSCALE_ANSWER_EXTRA,
+        .max_answer = f->config.max_model_bytes + FEDSCALE_ANSWER_EXTRA,
         .alloc = config->alloc,
     };
     st = read_url(f, err);

@@ -23,7 +23,7 @@ static void start(struct bench *b)
         .server_url = "fedscale://job.example:50051",
         .http = &b->http->face,
         .store = &b->store.store,
-        .max_model_bytes = 1000000,
+        .max_model_bytes = b->max_model_bytes,
         .job = &bench_job,
         .layout = small_layout,
         .clock = &b->clock.clock,
@@ -41,6 +41,7 @@ int bench_set_up(void **state)
     b.http = fake_http_create();
     fake_clock_init(&b.clock);
     memory_store_init(&b.store);
+    b.max_model_bytes = 1000000;
     b.hello = (cygnet_check_in){.struct_size = sizeof(b.hello),
                                 .client_id = BENCH_ID,
                                 .n_examples = 100};
@@ -127,6 +128,19 @@ struct fake_reply *reply_event(struct bench *b, const char *event, const char *m
 void reply_dummy(struct bench *b)
 {
     reply_event(b, "dummy_event", "no_data.pickle", "no_data.pickle");
+}
+
+void reply_long_dummy(struct bench *b, size_t len)
+{
+    uint8_t *data = calloc(1, len);
+    struct bytes message;
+
+    assert_non_null(data);
+    bytes_init(&message, len + 100, NULL);
+    put_field(&message, 1, "dummy_event", strlen("dummy_event"));
+    put_field(&message, 3, data, len);
+    free(data);
+    reply_frame(b, &message);
 }
 
 void reply_train(struct bench *b)

@@ -17,6 +17,7 @@ struct bench {
     struct fake_http *http;
     struct fake_clock clock;
     struct memory_store store;
+    uint64_t max_model_bytes;
     cygnet_coordinator *coordinator;
     cygnet_check_in hello;
     cygnet_answer answer;
@@ -37,6 +38,9 @@ void bench_restart(struct bench *b);
 struct fake_reply *reply_event(struct bench *b, const char *event, const char *meta,
                                const char *data);
 void reply_dummy(struct bench *b);
+
+/* A dummy_event with so many bytes of data, which mean nothing. */
+void reply_long_dummy(struct bench *b, size_t len);
 void reply_train(struct bench *b);
 void reply_test(struct bench *b, const char *data);
 

@@ -177,6 +177,22 @@ static void test_an_unknown_event_is_passed_over(void **state)
     assert_true(b->answer.has_task);
 }
 
+static void test_the_largest_limit_lets_everything_through(void **state)
+{
+    struct bench *b = *state;
+
+    b->max_model_bytes = UINT64_MAX;
+    bench_restart(b);
+    reply_long_dummy(b, 3000000);
+    reply_train(b);
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    cygnet_tensors_destroy(bench_fetched(b));
+    b->max_model_bytes = 1000000;
+    bench_restart(b);
+    reply_long_dummy(b, 3000000);
+    assert_int_equal(bench_check_in(b), CYGNET_ELIMIT);
+}
+
 static void test_terminate_ends_the_job(void **state)
 {
     struct bench *b = *state;
@@ -273,6 +289,7 @@ int main(void)
         BENCH_TEST(test_a_test_of_nothing_is_refused),
         BENCH_TEST(test_weights_of_another_model_are_refused_at_once),
         BENCH_TEST(test_an_unknown_event_is_passed_over),
+        BENCH_TEST(test_the_largest_limit_lets_everything_through),
         BENCH_TEST(test_terminate_ends_the_job),
         BENCH_TEST(test_an_aggregator_that_has_gone_ends_the_job),
         BENCH_TEST(test_one_that_was_never_there_is_an_error),
