@@ -173,6 +173,52 @@ static void test_a_job_ends_with_an_answer_still_due(void **state)
     assert_int_equal(b->answer.reason, CYGNET_RETRY_FINISHED);
 }
 
+static int n_answers(const struct bench *b)
+{
+    int n = 0;
+
+    for (uint32_t i = 0; i < b->http->n_requests; i++)
+        n += strstr(b->http->requests[i].url, "CLIENT_EXECUTE_COMPLETION") != NULL;
+    return n;
+}
+
+/* A round in which the store dies after its operation `k`, and the next process.
+ * Returns how many answers went out. */
+static int answers_with_a_crash_after(struct bench *b, int k)
+{
+    int n;
+
+    memory_store_clear(&b->store);
+    memory_store_init(&b->store);
+    bench_restart(b);
+    b->store.dies_after = k;
+    reply_dummy(b);
+    reply_train(b);
+    reply_dummy(b);
+    if (bench_check_in(b) == CYGNET_OK)
+        (void)upload(b);
+    n = n_answers(b);
+    b->store.dies_after = 0;
+    bench_restart(b);
+    for (int i = 0; i < 5; i++)
+        reply_dummy(b);
+    if (bench_check_in(b) == CYGNET_OK && b->answer.has_task)
+        assert_int_equal(upload(b), CYGNET_OK);
+    return n + n_answers(b);
+}
+
+/* Its operations: a look for an earlier task; the weights and the permit are saved; the
+ * permit is read and removed. With the permit on disk there is one answer, before and
+ * after. */
+static void test_no_crash_makes_two_answers_of_one(void **state)
+{
+    static const int answers[] = {0, 0, 1, 1, 1, 1};
+    struct bench *b = *state;
+
+    for (int k = 1; k <= 6; k++)
+        assert_int_equal(answers_with_a_crash_after(b, k), answers[k - 1]);
+}
+
 static void test_a_restart_goes_on_with_what_was_received(void **state)
 {
     struct bench *b = *state;
@@ -457,6 +503,7 @@ int main(void)
         BENCH_TEST(test_an_upload_that_may_have_left_is_not_sent_again),
         BENCH_TEST(test_an_upload_that_has_surely_not_left_may_be_declined),
         BENCH_TEST(test_nothing_is_sent_when_the_permit_cannot_be_given_up),
+        BENCH_TEST(test_no_crash_makes_two_answers_of_one),
         BENCH_TEST(test_a_restart_goes_on_with_what_was_received),
         BENCH_TEST(test_the_learning_rate_is_kept_bit_for_bit),
         BENCH_TEST(test_weights_that_are_not_finite_can_go_back),
