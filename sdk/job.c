@@ -1,4 +1,4 @@
-/* The job: defaults, ranges, a deep copy, and the tasks that are made of it. */
+/* The job: defaults, ranges and a deep copy. */
 #include "sdk/job.h"
 
 #include "base/alloc.h"
@@ -6,7 +6,6 @@
 #include "base/sized.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MAX_BATCH 65536
@@ -165,29 +164,4 @@ void job_destroy(const cygnet_job *job, const cygnet_allocator *alloc)
     release(job->collection, alloc);
     release(job->evaluate_collection, alloc);
     release(job, alloc);
-}
-
-/* ---- Its tasks ------------------------------------------------------------- */
-
-void job_fill_task(cygnet_task *out, const cygnet_job *job, cygnet_task_kind kind)
-{
-    *out = (cygnet_task){
-        .kind = kind,
-        .deadline_s = job->deadline_s,
-        .n_classes = job->n_classes,
-        .n_input_dims = job->n_input_dims,
-        .epochs = job->epochs,
-        .steps = job->steps,
-        .batch = job->batch,
-        .max_examples = kind == CYGNET_TASK_TRAIN ? job->max_examples : 0,
-        .momentum = job->momentum,
-        .weight_decay = job->weight_decay,
-        .seed = job->seed,
-        .codec = "weights",
-    };
-    memcpy(out->input, job->input, sizeof(out->input));
-    (void)snprintf(out->architecture, sizeof(out->architecture), "%s", job->architecture);
-    (void)snprintf(out->collection, sizeof(out->collection), "%s",
-                   kind == CYGNET_TASK_TRAIN ? job->collection
-                                             : job->evaluate_collection);
 }

@@ -12,7 +12,4 @@ cygnet_status job_adopt(const cygnet_job **out, const cygnet_job *given,
                         const cygnet_allocator *alloc, cygnet_error *err);
 void job_destroy(const cygnet_job *job, const cygnet_allocator *alloc); /* accepts NULL */
 
-/* A task of the job's: all but id, token, round and lr. */
-void job_fill_task(cygnet_task *out, const cygnet_job *job, cygnet_task_kind kind);
-
 #endif

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "transport/fedscale_inside.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,20 +13,14 @@
 #define SCHEME "fedscale://"
 #define SCHEME_TLS "fedscales://"
 #define MIN_EXAMPLES 32        /* with fewer the aggregator never selects a client */
-#define PING_EVERY_MS 1000     /* it lives five seconds beyond its last round */
 #define WAIT_MS 60000          /* of one check-in for an errand */
-#define GONE_AFTER_MS 10000    /* without a connection: the job is over */
 #define CALL_TIMEOUT_MS 900000 /* an answer that comes too late is an event lost */
 #define STALL_MS 60000
+#define MOST_MODEL_BYTES (UINT32_MAX - (1u << 25)) /* gRPC counts in 32 bits */
 
 static struct fedscale *fedscale_of(cygnet_coordinator *c)
 {
     return (struct fedscale *)c;
-}
-
-static int64_t now_ms(const struct fedscale *f)
-{
-    return f->config.clock->mono_ms(f->config.clock->user);
 }
 
 /* ---- Joining ------------------------------------------------------------------- */
@@ -49,9 +44,14 @@ static cygnet_status join(struct fedscale *f, const cygnet_check_in *hello,
 
 /* ---- Waiting ------------------------------------------------------------------- */
 
+static bool has_errand(const struct fedscale *f)
+{
+    return f->errand.event != FEDSCALE_DUMMY && !f->stale;
+}
+
 static bool is_decided(const struct fedscale *f)
 {
-    return f->finished || f->errand.event != FEDSCALE_DUMMY;
+    return f->finished || has_errand(f);
 }
 
 /* An aggregator that has ended closes its socket and says nothing; one that cannot be
@@ -70,8 +70,8 @@ static cygnet_status ping_or_end(struct fedscale *f, int64_t *lost_ms,
         return st;
     }
     if (*lost_ms == 0)
-        *lost_ms = now_ms(f);
-    if (now_ms(f) - *lost_ms >= GONE_AFTER_MS) {
+        *lost_ms = fedscale_now_ms(f);
+    if (fedscale_now_ms(f) - *lost_ms >= FEDSCALE_GONE_MS) {
         log_line(f->config.log, LOG_DEBUG, "fedscale: the aggregator has gone");
         f->finished = true;
     }
@@ -81,40 +81,31 @@ static cygnet_status ping_or_end(struct fedscale *f, int64_t *lost_ms,
 static cygnet_status wait_for_errand(struct fedscale *f, const cygnet_stop *stop,
                                      cygnet_error *err)
 {
-    const struct clock *clock = f->config.clock;
-    int64_t until_ms = now_ms(f) + WAIT_MS;
+    int64_t until_ms = fedscale_now_ms(f) + WAIT_MS;
     int64_t lost_ms = 0;
     cygnet_status st = CYGNET_OK;
 
-    while (st == CYGNET_OK && !is_decided(f) && (lost_ms > 0 || now_ms(f) < until_ms)) {
-        int64_t ping_ms = now_ms(f) + PING_EVERY_MS;
-
-        while (now_ms(f) < ping_ms && !cygnet_stopped(stop))
-            clock->wait_ms(ping_ms - now_ms(f), stop, clock->user);
-        st = cygnet_stopped(stop)
-                 ? fail(err, CYGNET_ECANCELLED, 0, "cancelled waiting for the aggregator")
-                 : ping_or_end(f, &lost_ms, stop, err);
+    while (st == CYGNET_OK && !is_decided(f) &&
+           (lost_ms > 0 || fedscale_now_ms(f) < until_ms)) {
+        st = fedscale_wait(f, fedscale_now_ms(f) + FEDSCALE_PAUSE_MS, stop, err);
+        if (st == CYGNET_OK)
+            st = ping_or_end(f, &lost_ms, stop, err);
     }
     return st;
 }
 
 /* ---- Tasks ---------------------------------------------------------------------- */
 
-static cygnet_status set_learning_rate(cygnet_task *task,
-                                       const struct fedscale_meta *meta,
-                                       cygnet_error *err)
+/* One that is none is NaN: the round says no to it, and the weights go back. */
+static float learning_rate(const struct fedscale_meta *meta)
 {
-    if (!meta->has_lr || !isfinite(meta->lr) || meta->lr < 0.0)
-        return fail(err, CYGNET_EPROTOCOL, 0,
-                    "fedscale: client_train has no learning rate, or none that is a "
-                    "number from 0");
-    task->lr = (float)meta->lr;
-    return CYGNET_OK;
+    bool is_usable = meta->has_lr && meta->lr >= 0.0 && meta->lr <= (double)FLT_MAX;
+
+    return is_usable ? (float)meta->lr : NAN;
 }
 
 /* What the aggregator does not say, the job does. */
-static cygnet_status make_task(cygnet_task *task, const struct fedscale *f,
-                               uint64_t last_round, cygnet_error *err)
+static void make_task(cygnet_task *task, const struct fedscale *f, uint64_t last_round)
 {
     const cygnet_job *job = f->config.job;
     bool trains = f->errand.event == FEDSCALE_CLIENT_TRAIN;
@@ -128,6 +119,7 @@ static cygnet_status make_task(cygnet_task *task, const struct fedscale *f,
         .epochs = job->epochs,
         .steps = job->steps,
         .batch = job->batch,
+        .lr = trains ? learning_rate(&f->errand.meta) : 0.0f,
         .max_examples = trains ? job->max_examples : 0,
         .momentum = job->momentum,
         .weight_decay = job->weight_decay,
@@ -145,26 +137,30 @@ static cygnet_status make_task(cygnet_task *task, const struct fedscale *f,
                    job->architecture);
     (void)snprintf(task->collection, sizeof(task->collection), "%s",
                    trains ? job->collection : job->evaluate_collection);
-    return trains ? set_learning_rate(task, &f->errand.meta, err) : CYGNET_OK;
 }
 
-static cygnet_status give_answer(cygnet_answer *answer, struct fedscale *f,
-                                 const cygnet_check_in *hello, cygnet_error *err)
+static void give_answer(cygnet_answer *answer, const struct fedscale *f,
+                        const cygnet_check_in *hello)
 {
-    cygnet_status st;
-
-    if (f->errand.event == FEDSCALE_DUMMY) {
-        answer->reason = f->finished ? CYGNET_RETRY_FINISHED : CYGNET_RETRY_BUSY;
-        answer->retry_min_s = answer->retry_max_s = f->finished ? WAIT_MS / 1000 : 0;
-        return CYGNET_OK;
+    answer->has_task = has_errand(f);
+    if (answer->has_task) {
+        make_task(&answer->task, f, hello->last_round);
+        return;
     }
-    st = make_task(&answer->task, f, hello->last_round, err);
-    answer->has_task = st == CYGNET_OK;
-    return st;
+    answer->reason = f->finished ? CYGNET_RETRY_FINISHED : CYGNET_RETRY_BUSY;
+    answer->retry_min_s = answer->retry_max_s = f->finished ? WAIT_MS / 1000 : 0;
 }
 
+/* Another identity is another client: nothing of the one before is answered as it. */
 static cygnet_status set_id(struct fedscale *f, const char *id, cygnet_error *err)
 {
+    if (f->id[0] && strcmp(f->id, id) != 0) {
+        cygnet_status st = fedscale_forget(f, err);
+
+        if (st != CYGNET_OK)
+            return st;
+        f->known = false;
+    }
     if ((size_t)snprintf(f->id, sizeof(f->id), "%s", id) >= sizeof(f->id))
         return fail(err, CYGNET_EINVAL, 0, "fedscale: the client's id is too long");
     return CYGNET_OK;
@@ -200,13 +196,17 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
         st = take_trouble(f, err);
     if (st == CYGNET_OK)
         st = look_for_earlier(f, err);
+    if (st == CYGNET_OK)
+        st = fedscale_save(f, err);
     if (st == CYGNET_OK && !is_decided(f) && !f->known)
         st = join(f, hello, stop, err);
     if (st == CYGNET_OK)
         st = wait_for_errand(f, stop, err);
-    if (st != CYGNET_OK)
+    if (st == CYGNET_OK)
+        give_answer(answer, f, hello);
+    else
         f->known = false;
-    return st == CYGNET_OK ? give_answer(answer, f, hello, err) : st;
+    return st;
 }
 
 static cygnet_status fetch(cygnet_coordinator *c, cygnet_tensors **weights,
@@ -295,12 +295,14 @@ cygnet_status fedscale_coordinator_create(cygnet_coordinator **out,
         .min_examples = MIN_EXAMPLES,
     };
     f->config = *config;
+    if (f->config.max_model_bytes > MOST_MODEL_BYTES)
+        f->config.max_model_bytes = MOST_MODEL_BYTES;
     f->grpc = (struct grpc){
         .http = config->http,
         .base_url = f->base_url,
         .timeout_ms = CALL_TIMEOUT_MS,
         .stall_ms = STALL_MS,
-        .max_answer = config->max_model_bytes + FEDSCALE_ANSWER_EXTRA,
+        .max_answer = f->config.max_model_bytes + FEDSCALE_ANSWER_EXTRA,
         .alloc = config->alloc,
     };
     st = read_url(f, err);

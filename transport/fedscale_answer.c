@@ -19,11 +19,13 @@ struct sending {
     const cygnet_stop *stop;
 };
 
-/* The event that comes back with the answer is no part of this round. */
-static cygnet_status send_once(struct fedscale *f, const char *token,
-                               struct bytes *message, const struct sending *sending,
-                               cygnet_error *err)
+/* The event that comes back with the answer is no part of this round.
+ *
+ * sent  whether a byte may have left */
+static cygnet_status try_once(bool *sent, struct fedscale *f, struct bytes *message,
+                              const struct sending *sending, cygnet_error *err)
 {
+    const struct fedscale_errand errand = f->errand;
     const struct grpc_request request = {.method = FEDSCALE_COMPLETE,
                                          .message = message,
                                          .progress = sending->progress,
@@ -31,16 +33,35 @@ static cygnet_status send_once(struct fedscale *f, const char *token,
                                          .stop = sending->stop};
     struct grpc_outcome outcome = {.sent = false};
     cygnet_error event;
-    cygnet_status st = fedscale_spend_permit(f, token, err);
+    cygnet_status st = fedscale_spend_permit(f, errand.token, err);
 
+    *sent = st != CYGNET_OK;
     if (st != CYGNET_OK)
         return st;
     f->errand.event = FEDSCALE_DUMMY;
     st = fedscale_call(f, &request, &outcome, &event, err);
-    if (st != CYGNET_OK && !outcome.sent)
-        fedscale_return_permit(f, token);
+    *sent = st == CYGNET_OK || outcome.sent;
+    if (!*sent)
+        fedscale_return_permit(f, &errand);
     if (st == CYGNET_OK && event.status != CYGNET_OK)
         f->trouble = event;
+    return st;
+}
+
+/* The answer to the errand at hand. A connection that cannot be made now may be made
+ * in a moment. */
+static cygnet_status send_once(struct fedscale *f, struct bytes *message,
+                               const struct sending *sending, cygnet_error *err)
+{
+    int64_t until_ms = fedscale_now_ms(f) + FEDSCALE_GONE_MS;
+    bool sent;
+    cygnet_status st = try_once(&sent, f, message, sending, err);
+
+    while (st == CYGNET_ENETWORK && !sent && fedscale_now_ms(f) < until_ms) {
+        st = fedscale_wait(f, fedscale_now_ms(f) + FEDSCALE_PAUSE_MS, sending->stop, err);
+        if (st == CYGNET_OK)
+            st = try_once(&sent, f, message, sending, err);
+    }
     return st;
 }
 
@@ -60,8 +81,7 @@ static cygnet_status write_upload(struct bytes *message, const struct fedscale *
     return st;
 }
 
-static cygnet_status send_weights(struct fedscale *f, const char *token,
-                                  const struct fedscale_upload *what,
+static cygnet_status send_weights(struct fedscale *f, const struct fedscale_upload *what,
                                   const struct sending *sending, cygnet_error *err)
 {
     struct bytes message;
@@ -70,7 +90,7 @@ static cygnet_status send_weights(struct fedscale *f, const char *token,
     if (st == CYGNET_OK)
         st = write_upload(&message, f, what, err);
     if (st == CYGNET_OK)
-        st = send_once(f, token, &message, sending, err);
+        st = send_once(f, &message, sending, err);
     bytes_clear(&message);
     return st;
 }
@@ -130,7 +150,7 @@ cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receip
     upload.weights = weights;
     st = recall(f, task->token, err);
     if (st == CYGNET_OK)
-        st = send_weights(f, task->token, &upload, &sending, err);
+        st = send_weights(f, &upload, &sending, err);
     cygnet_tensors_destroy(weights);
     if (st == CYGNET_OK)
         *receipt = CYGNET_RECEIPT_ACCEPTED;
@@ -139,7 +159,7 @@ cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receip
 
 /* ---- Report ----------------------------------------------------------------------- */
 
-static cygnet_status send_results(struct fedscale *f, const char *token,
+static cygnet_status send_results(struct fedscale *f,
                                   const struct fedscale_results *results,
                                   const struct sending *sending, cygnet_error *err)
 {
@@ -153,7 +173,7 @@ static cygnet_status send_results(struct fedscale *f, const char *token,
     if (st == CYGNET_OK)
         st = fedscale_complete_write(&message, f->errand.id, "model_test", &pickle, err);
     if (st == CYGNET_OK)
-        st = send_once(f, token, &message, sending, err);
+        st = send_once(f, &message, sending, err);
     bytes_clear(&pickle);
     bytes_clear(&message);
     return st;
@@ -162,13 +182,15 @@ static cygnet_status send_results(struct fedscale *f, const char *token,
 static cygnet_status decline_training(struct fedscale *f, const char *token,
                                       const struct sending *sending, cygnet_error *err)
 {
-    struct fedscale_upload what = {.who = &f->errand.meta, .layout = &f->config.layout};
+    struct fedscale_upload what = {.who = &f->errand.meta,
+                                   .layout = &f->config.layout,
+                                   .untouched = true};
     cygnet_tensors *weights;
     cygnet_status st = fedscale_errand_weights(&weights, f, token, err);
 
     what.weights = weights;
     if (st == CYGNET_OK)
-        st = send_weights(f, token, &what, sending, err);
+        st = send_weights(f, &what, sending, err);
     cygnet_tensors_destroy(weights);
     if (st == CYGNET_OK)
         log_line(f->config.log, LOG_DEBUG,
@@ -184,6 +206,7 @@ cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *tas
     const struct sending sending = {.stop = stop};
     struct fedscale_results results = {.test_len = NO_TEST_LENGTH};
     bool is_tested = report->outcome == CYGNET_OUTCOME_EVALUATED && report->examples > 0;
+    cygnet_status st;
 
     if (task->kind == CYGNET_TASK_TRAIN)
         return report->outcome == CYGNET_OUTCOME_COMPLETED
@@ -194,5 +217,6 @@ cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *tas
                                             .top_5 = (double)report->top_5,
                                             .test_loss = report->loss_sum,
                                             .test_len = (double)report->examples};
-    return send_results(f, task->token, &results, &sending, err);
+    st = recall(f, task->token, err);
+    return st == CYGNET_OK ? send_results(f, &results, &sending, err) : st;
 }

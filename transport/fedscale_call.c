@@ -22,6 +22,7 @@ static cygnet_status keep_weights(struct fedscale *f,
         return fail_within(err, st, "the aggregator's weights");
     cygnet_tensors_destroy(f->weights);
     f->weights = weights;
+    f->paired = false;
     return CYGNET_OK;
 }
 
@@ -116,6 +117,23 @@ static cygnet_status call_for_event(struct fedscale *f, const char *method,
     return st;
 }
 
+int64_t fedscale_now_ms(const struct fedscale *f)
+{
+    return f->config.clock->mono_ms(f->config.clock->user);
+}
+
+cygnet_status fedscale_wait(const struct fedscale *f, int64_t until_ms,
+                            const cygnet_stop *stop, cygnet_error *err)
+{
+    const struct clock *clock = f->config.clock;
+
+    while (fedscale_now_ms(f) < until_ms && !cygnet_stopped(stop))
+        clock->wait_ms(until_ms - fedscale_now_ms(f), stop, clock->user);
+    return cygnet_stopped(stop)
+               ? fail(err, CYGNET_ECANCELLED, 0, "cancelled waiting for the aggregator")
+               : CYGNET_OK;
+}
+
 cygnet_status fedscale_ping(struct fedscale *f, bool *known, const cygnet_stop *stop,
                             cygnet_error *err)
 {
@@ -130,8 +148,9 @@ cygnet_status fedscale_ping(struct fedscale *f, bool *known, const cygnet_stop *
         st = call_for_event(f, FEDSCALE_PING, &message, &outcome, stop, err);
     bytes_clear(&message);
     if (outcome.status == GRPC_UNKNOWN)
-        return CYGNET_OK;
+        return fedscale_forget(f, err);
     *known = outcome.status == 0;
+    f->stale = f->stale && !*known;
     return st;
 }
 

@@ -24,6 +24,8 @@ static cygnet_status describe(cygnet_tensors *weights,
                               const struct fedscale_errand *errand, cygnet_error *err)
 {
     const struct fedscale_meta *meta = &errand->meta;
+    double learning_rate = meta->has_lr ? meta->lr : -1.0;
+    uint64_t bits;
     char lr[NUMBER_BYTES];
     char number[NUMBER_BYTES];
     const char *const pairs[][2] = {
@@ -37,7 +39,8 @@ static cygnet_status describe(cygnet_tensors *weights,
     cygnet_status st = CYGNET_OK;
 
     (void)snprintf(number, sizeof(number), "%" PRId64, meta->client_id_int);
-    (void)snprintf(lr, sizeof(lr), "%a", meta->has_lr ? meta->lr : -1.0);
+    memcpy(&bits, &learning_rate, sizeof(bits));
+    (void)snprintf(lr, sizeof(lr), "%016" PRIx64, bits);
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]) && st == CYGNET_OK; i++)
         st = cygnet_tensors_set_metadata(weights, pairs[i][0], pairs[i][1], err);
     return st;
@@ -52,6 +55,7 @@ static bool read_meta(struct fedscale_meta *meta, const cygnet_tensors *weights)
 {
     const char *type = cygnet_tensors_metadata(weights, "client_id_type");
     const char *lr = cygnet_tensors_metadata(weights, "learning_rate");
+    uint64_t bits;
 
     if (!type || !lr ||
         !copy_text(meta->client_id, sizeof(meta->client_id),
@@ -60,7 +64,8 @@ static bool read_meta(struct fedscale_meta *meta, const cygnet_tensors *weights)
     meta->client_id_is_int = strcmp(type, "int") == 0;
     if (meta->client_id_is_int)
         meta->client_id_int = strtoll(meta->client_id, NULL, 10);
-    meta->lr = strtod(lr, NULL);
+    bits = strtoull(lr, NULL, 16);
+    memcpy(&meta->lr, &bits, sizeof(bits));
     meta->has_lr = meta->lr >= 0.0;
     return true;
 }
@@ -86,13 +91,16 @@ static bool read_errand(struct fedscale_errand *out, const cygnet_tensors *weigh
 
 /* ---- Files ------------------------------------------------------------------- */
 
-static cygnet_status save(const struct fedscale *f, const char *token, cygnet_error *err)
+static cygnet_status save(const struct fedscale *f, cygnet_error *err)
 {
     struct store *store = f->config.store;
+    const char *token = f->errand.token;
     void *data;
     size_t len;
-    cygnet_status st = cygnet_tensors_serialize(&data, &len, f->weights, err);
+    cygnet_status st = describe(f->weights, &f->errand, err);
 
+    if (st == CYGNET_OK)
+        st = cygnet_tensors_serialize(&data, &len, f->weights, err);
     if (st != CYGNET_OK)
         return st;
     st = store_replace(store, FEDSCALE_RECEIVED_FILE, data, len, err);
@@ -167,14 +175,32 @@ cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
                     event_name(event));
     (void)snprintf(errand.id, sizeof(errand.id), "%s", f->id);
     st = draw_token(errand.token, err);
-    if (st == CYGNET_OK)
-        st = describe(f->weights, &errand, err);
-    if (st == CYGNET_OK)
-        st = save(f, errand.token, err);
     if (st != CYGNET_OK)
         return st;
     f->errand = errand;
-    return CYGNET_OK;
+    f->paired = true;
+    f->unsaved = true;
+    f->stale = false;
+    return fedscale_save(f, err);
+}
+
+cygnet_status fedscale_save(struct fedscale *f, cygnet_error *err)
+{
+    cygnet_status st = f->unsaved ? save(f, err) : CYGNET_OK;
+
+    f->unsaved = f->unsaved && st != CYGNET_OK;
+    return st;
+}
+
+cygnet_status fedscale_forget(struct fedscale *f, cygnet_error *err)
+{
+    cygnet_tensors_destroy(f->weights);
+    f->weights = NULL;
+    f->errand = (struct fedscale_errand){.event = FEDSCALE_DUMMY};
+    f->paired = false;
+    f->unsaved = false;
+    f->stale = false;
+    return store_remove(f->config.store, FEDSCALE_PERMIT_FILE, err);
 }
 
 cygnet_status fedscale_take_up(struct fedscale *f, cygnet_error *err)
@@ -185,12 +211,15 @@ cygnet_status fedscale_take_up(struct fedscale *f, cygnet_error *err)
     cygnet_error why;
     cygnet_status st = read_permit(token, f, err);
 
-    if (st != CYGNET_OK || token[0] == '\0')
+    if (st != CYGNET_OK || token[0] == '\0' || strcmp(token, f->errand.token) == 0)
         return st;
     st = load(&weights, &errand, f, &why);
     cygnet_tensors_destroy(weights);
-    if (st == CYGNET_OK && strcmp(errand.token, token) == 0)
+    if (st == CYGNET_OK && strcmp(errand.token, token) == 0 &&
+        strcmp(errand.id, f->id) == 0) {
         f->errand = errand;
+        f->stale = true;
+    }
     if (st == CYGNET_OK || st == CYGNET_ENOTFOUND)
         return CYGNET_OK;
     if (st != CYGNET_EFORMAT && st != CYGNET_ELIMIT) {
@@ -203,29 +232,41 @@ cygnet_status fedscale_take_up(struct fedscale *f, cygnet_error *err)
     return CYGNET_OK;
 }
 
+/* From disk. The first after a restart says who we are. */
+static cygnet_status recall(cygnet_tensors **out, struct fedscale *f, const char *token,
+                            cygnet_error *err)
+{
+    struct fedscale_errand errand;
+    cygnet_status st = load(out, &errand, f, err);
+
+    if (st == CYGNET_OK && strcmp(errand.token, token) != 0)
+        st = fail(err, CYGNET_ENOTFOUND, 0,
+                  "the weights of the task at hand are no longer there");
+    if (st != CYGNET_OK) {
+        cygnet_tensors_destroy(*out);
+        *out = NULL;
+        return st;
+    }
+    f->errand = errand;
+    if (f->id[0] == '\0')
+        memcpy(f->id, errand.id, sizeof(f->id));
+    return CYGNET_OK;
+}
+
 cygnet_status fedscale_errand_weights(cygnet_tensors **out, struct fedscale *f,
                                       const char *token, cygnet_error *err)
 {
-    struct fedscale_errand errand;
+    bool is_at_hand = strcmp(token, f->errand.token) == 0;
     cygnet_status st;
 
-    *out = NULL;
-    if (strcmp(token, f->errand.token) == 0 && f->weights) {
+    if (is_at_hand && f->paired && f->weights) {
         *out = f->weights;
         f->weights = NULL;
         return CYGNET_OK;
     }
-    st = load(out, &errand, f, err);
-    if (st == CYGNET_OK && strcmp(errand.token, token) != 0)
-        st = fail(err, CYGNET_ENOTFOUND, 0,
-                  "the weights of the task at hand are no longer there");
-    if (st == CYGNET_OK) {
-        f->errand = errand;
-        return CYGNET_OK;
-    }
-    cygnet_tensors_destroy(*out);
-    *out = NULL;
-    f->errand.event = FEDSCALE_DUMMY; /* not to be offered again */
+    st = recall(out, f, token, err);
+    if (is_at_hand && (st == CYGNET_ENOTFOUND || st == CYGNET_EFORMAT))
+        f->errand.event = FEDSCALE_DUMMY; /* not to be offered again */
     return st;
 }
 
@@ -242,8 +283,10 @@ cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,
                            : st;
 }
 
-void fedscale_return_permit(struct fedscale *f, const char *token)
+void fedscale_return_permit(struct fedscale *f, const struct fedscale_errand *errand)
 {
-    (void)store_replace(f->config.store, FEDSCALE_PERMIT_FILE, token, strlen(token),
-                        NULL);
+    (void)store_replace(f->config.store, FEDSCALE_PERMIT_FILE, errand->token,
+                        strlen(errand->token), NULL);
+    f->errand = *errand;
+    f->stale = true;
 }

@@ -12,6 +12,8 @@
 #define FEDSCALE_ANSWER_EXTRA (1u << 20)    /* beside the weights in one answer */
 #define FEDSCALE_RECEIVED_FILE "received"   /* weights and what to do with them */
 #define FEDSCALE_PERMIT_FILE "received-due" /* token of what may still be answered */
+#define FEDSCALE_PAUSE_MS 1000              /* between calls; it waits for five seconds */
+#define FEDSCALE_GONE_MS 10000              /* without a connection: the job is over */
 
 /* What the server has asked for. An event is taken from its queue as it is sent and the
  * aggregator waits for the answer for ever, so it is written down before anything else.
@@ -28,6 +30,10 @@ struct fedscale_errand {
 
 /* weights   the last ones that came and were not handed on; NULL: none
  * errand    what is to be done, or being done, with its weights
+ * paired    the weights are the errand's
+ * unsaved   the errand is not on disk yet, where there was no room
+ * stale     the errand is an old one: the server has to say that it still knows us
+ *           before it is offered
  * looked    what an earlier process left has been taken up
  * known     the server has answered this process as one that it knows
  * finished  the server has ended the job
@@ -41,6 +47,9 @@ struct fedscale {
     char id[FEDSCALE_ID_MAX + 1];
     cygnet_tensors *weights;
     struct fedscale_errand errand;
+    bool paired;
+    bool unsaved;
+    bool stale;
     bool looked;
     bool known;
     bool finished;
@@ -49,10 +58,18 @@ struct fedscale {
 
 /* ---- fedscale_errand.c ---- */
 
-/* Makes f->weights and the event the errand at hand, durably. Errors: EFORMAT (meta),
- * EPROTOCOL, ESTORAGE, ENOSPC, ENOMEM, EHOST. */
+/* Makes f->weights and the event the errand at hand, durably. When it cannot be saved it
+ * is at hand all the same, for fedscale_save. Errors: EFORMAT (meta), EPROTOCOL,
+ * ESTORAGE, ENOSPC, ENOMEM, EHOST. */
 cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
                               const struct fedscale_meta *meta, cygnet_error *err);
+
+/* Saves the errand at hand if it is not on disk. Errors: ESTORAGE, ENOSPC, ENOMEM. */
+cygnet_status fedscale_save(struct fedscale *f, cygnet_error *err);
+
+/* Lets go of the errand and the weights: they are of another job or another client.
+ * Errors: ESTORAGE. */
+cygnet_status fedscale_forget(struct fedscale *f, cygnet_error *err);
 
 /* Takes up what an earlier process left unanswered; without its weights in memory.
  * Errors: ESTORAGE, ENOMEM. A damaged file is as good as none, and logged. */
@@ -69,8 +86,9 @@ cygnet_status fedscale_errand_weights(cygnet_tensors **out, struct fedscale *f,
 cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,
                                     cygnet_error *err);
 
-/* Takes that back, when not a byte has left. Best effort. */
-void fedscale_return_permit(struct fedscale *f, const char *token);
+/* Takes that back, when not a byte has left: the errand is to be done again. Best
+ * effort. */
+void fedscale_return_permit(struct fedscale *f, const struct fedscale_errand *errand);
 
 /* ---- fedscale_call.c ---- */
 
@@ -88,7 +106,14 @@ cygnet_status fedscale_call(struct fedscale *f, const struct grpc_request *reque
                             struct grpc_outcome *outcome, cygnet_error *event,
                             cygnet_error *err);
 
-/* One ping. *known is set when the server has answered, to whether it knows us. */
+int64_t fedscale_now_ms(const struct fedscale *f);
+
+/* Waits until that time of the clock. Errors: ECANCELLED. */
+cygnet_status fedscale_wait(const struct fedscale *f, int64_t until_ms,
+                            const cygnet_stop *stop, cygnet_error *err);
+
+/* One ping. *known is set when the server has answered, to whether it knows us; what an
+ * earlier one has asked of us is then forgotten. */
 cygnet_status fedscale_ping(struct fedscale *f, bool *known, const cygnet_stop *stop,
                             cygnet_error *err);
 cygnet_status fedscale_register(struct fedscale *f, uint64_t n_examples,

@@ -84,6 +84,7 @@ static cygnet_status on_header(const char *name, const char *value, void *user)
 {
     struct call *call = user;
 
+    call->outcome->sent = true; /* there is no answer to nothing */
     if (strcmp(name, "content-type") == 0)
         call->is_grpc = is_grpc_type(value);
     return on_trailer(name, value, user); /* an answer may have nothing but trailers */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define FORMAT_VERSION 1001
+#define MAX_PART_BYTES 4096 /* of one pickle; those that PyTorch writes have 200 */
 #define ID_ITEMS 5 /* "storage", class, key, device, elements; a view would follow */
 
 /* Two pickles: a number of ten bytes, and FORMAT_VERSION. */
@@ -42,8 +43,9 @@ static cygnet_status bad(const char *what, cygnet_error *err)
 static cygnet_status next_pickle(struct pickle **out, struct blob *b,
                                  const struct pickle_rules *rules, cygnet_error *err)
 {
+    size_t len = b->len < MAX_PART_BYTES ? b->len : MAX_PART_BYTES;
     size_t used = 0;
-    cygnet_status st = pickle_load(out, b->data, b->len, &used, rules, b->alloc, err);
+    cygnet_status st = pickle_load(out, b->data, len, &used, rules, b->alloc, err);
 
     if (st != CYGNET_OK)
         return fail_within(err, st, "torch storage");

@@ -74,9 +74,9 @@ static void read_file(struct bytes *out, const char *path)
 static void save(const struct probe *p, const char *path)
 {
     FILE *file = fopen(path, "wb");
+    size_t len = p->response.data_len;
 
-    if (!file ||
-        fwrite(p->response.data, 1, p->response.data_len, file) != p->response.data_len) {
+    if (!file || (len > 0 && fwrite(p->response.data, 1, len, file) != len)) {
         (void)fprintf(stderr, "cannot write %s\n", path);
         exit(2);
     }

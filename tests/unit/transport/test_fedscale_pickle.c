@@ -3,6 +3,7 @@
 #include "tests/unit/transport/pickle_fixture.h"
 
 #include "tests/fakes/fake_alloc.h"
+#include "transport/torch_storage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -184,6 +185,23 @@ static uint8_t *find(uint8_t *data, size_t len, const char *what, size_t what_le
             return data + i;
     fail_msg("the recorded weights hold no \"%s\"", what);
     return NULL;
+}
+
+/* Each tensor has one: what is long in it would be read as often. */
+static void test_the_parts_of_a_storage_are_short(void **state)
+{
+    static const char head[] = "\x80\2\x8a\nl\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+                               "\x80\2M\xe9\3.\x80\2](";
+    struct torch_storage storage;
+    cygnet_error err = {0};
+    char blob[10000];
+
+    (void)state;
+    memset(blob, 'N', sizeof(blob));
+    memcpy(blob, head, sizeof(head) - 1);
+    memcpy(blob + sizeof(blob) - 2, "e.", 2);
+    assert_failed(torch_storage_read(&storage, blob, sizeof(blob), NULL, &err),
+                  CYGNET_EFORMAT, err, "ends after 4096 bytes");
 }
 
 static void test_spoilt_weights_are_refused_with_their_reason(void **state)
@@ -527,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_weights_of_protocols_3_to_5_are_read),
         cmocka_unit_test(test_another_layout_is_refused_by_tensor),
         cmocka_unit_test(test_weights_beyond_the_limit_are_refused),
+        cmocka_unit_test(test_the_parts_of_a_storage_are_short),
         cmocka_unit_test(test_spoilt_weights_are_refused_with_their_reason),
         cmocka_unit_test(test_a_payload_cut_anywhere_is_refused),
         cmocka_unit_test(test_a_flipped_bit_is_refused_or_changes_a_value),

@@ -372,6 +372,18 @@ static void test_a_call_that_never_left_is_known_as_such(void **state)
     assert_false(b->outcome.sent);
 }
 
+/* Whatever a host's own stack says of it. */
+static void test_a_call_that_was_answered_has_left(void **state)
+{
+    struct bench *b = *state;
+    struct fake_reply *reply = reply_abc(b, NULL);
+
+    reply->unsent = true;
+    reply->fail_with = CYGNET_ENETWORK;
+    assert_fails(b, CYGNET_ENETWORK, "broke");
+    assert_true(b->outcome.sent);
+}
+
 static void test_no_memory_is_said(void **state)
 {
     struct bench *b = *state;
@@ -449,6 +461,7 @@ int main(void)
         bench_test(test_a_page_of_something_else_is_no_answer),
         bench_test(test_trouble_of_the_transport_is_passed_up),
         bench_test(test_a_call_that_never_left_is_known_as_such),
+        bench_test(test_a_call_that_was_answered_has_left),
         bench_test(test_no_memory_is_said),
         cmocka_unit_test(test_words_are_decoded_into_one_clean_line),
         cmocka_unit_test(test_words_are_cut_where_they_do_not_fit),
