@@ -33,9 +33,10 @@ static cygnet_status send_once(struct fedscale *f, const char *token,
     cygnet_error event;
     cygnet_status st = fedscale_spend_permit(f, token, err);
 
+    if (st == CYGNET_OK || st == CYGNET_ESTATE) /* answered, for better or worse */
+        f->errand.event = FEDSCALE_DUMMY;
     if (st != CYGNET_OK)
         return st;
-    f->errand.event = FEDSCALE_DUMMY;
     st = fedscale_call(f, &request, &outcome, &event, err);
     if (st != CYGNET_OK && !outcome.sent)
         fedscale_return_permit(f, token);
@@ -148,6 +149,8 @@ static cygnet_status send_results(struct fedscale *f, const char *token,
     cygnet_status st = fedscale_begin(&message, f, err);
 
     bytes_init(&pickle, FEDSCALE_ANSWER_EXTRA, f->config.alloc);
+    if (st == CYGNET_OK)
+        st = recall(f, token, err);
     if (st == CYGNET_OK)
         st = fedscale_results_write(&pickle, f->errand.id, results, err);
     if (st == CYGNET_OK)

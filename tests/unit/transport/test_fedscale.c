@@ -530,6 +530,22 @@ static void test_an_upload_that_may_have_left_is_not_sent_again(void **state)
     assert_int_equal(b->http->n_requests, 0);
 }
 
+/* The task is over, whatever became of its answer. */
+static void test_a_task_whose_upload_failed_is_not_offered_again(void **state)
+{
+    struct bench *b = *state;
+
+    join(b);
+    cygnet_tensors_destroy(fetched(b));
+    fake_http_fail(b->http, CYGNET_ENETWORK);
+    assert_int_equal(upload(b), CYGNET_ENETWORK);
+    assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_ESTATE);
+    reply_test(b, "weights_4.pickle");
+    assert_int_equal(check_in(b), CYGNET_OK);
+    assert_called(b, 4, "CLIENT_PING");
+    assert_int_equal(b->answer.task.kind, CYGNET_TASK_EVALUATE);
+}
+
 static void test_an_upload_that_has_surely_not_left_may_be_declined(void **state)
 {
     struct bench *b = *state;
@@ -619,6 +635,18 @@ static void test_results_of_a_test_go_out_once(void **state)
     assert_int_equal(report(b, CYGNET_OUTCOME_EVALUATED), CYGNET_OK);
     assert_true(has_bytes(b, 2, "test_len", 8));
     assert_int_equal(report(b, CYGNET_OUTCOME_EVALUATED), CYGNET_ESTATE);
+}
+
+static void test_results_after_a_restart_are_the_same_client_s(void **state)
+{
+    struct bench *b = *state;
+
+    reply_test(b, "weights_4.pickle");
+    assert_int_equal(check_in(b), CYGNET_OK);
+    restart(b);
+    reply_dummy(b);
+    assert_int_equal(report(b, CYGNET_OUTCOME_EVALUATED), CYGNET_OK);
+    assert_true(has_bytes(b, 0, ID, strlen(ID)));
 }
 
 /* 1e-9: neither a sum changed nor a division by zero. */
@@ -722,6 +750,7 @@ int main(void)
         BENCH_TEST(test_utility_is_as_fedscale_computes_it),
         BENCH_TEST(test_an_upload_goes_out_once),
         BENCH_TEST(test_an_upload_that_may_have_left_is_not_sent_again),
+        BENCH_TEST(test_a_task_whose_upload_failed_is_not_offered_again),
         BENCH_TEST(test_an_upload_that_has_surely_not_left_may_be_declined),
         BENCH_TEST(test_nothing_is_sent_when_the_permit_cannot_be_given_up),
         BENCH_TEST(test_a_restart_goes_on_with_what_was_received),
@@ -729,6 +758,7 @@ int main(void)
         BENCH_TEST(test_a_decline_sends_the_weights_as_they_came),
         BENCH_TEST(test_a_completed_round_has_nothing_to_report),
         BENCH_TEST(test_results_of_a_test_go_out_once),
+        BENCH_TEST(test_results_after_a_restart_are_the_same_client_s),
         BENCH_TEST(test_a_test_that_is_declined_weighs_nothing),
         BENCH_TEST(test_the_reply_to_an_upload_may_bring_the_next_task),
         BENCH_TEST(test_a_bad_event_with_an_upload_is_told_later),
