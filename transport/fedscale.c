@@ -149,7 +149,8 @@ static cygnet_status make_task(cygnet_task *task, const struct fedscale *f,
 }
 
 static cygnet_status give_answer(cygnet_answer *answer, struct fedscale *f,
-                                 const cygnet_check_in *hello, cygnet_error *err)
+                                 const cygnet_check_in *hello, int64_t began_ms,
+                                 cygnet_error *err)
 {
     cygnet_status st;
 
@@ -160,6 +161,8 @@ static cygnet_status give_answer(cygnet_answer *answer, struct fedscale *f,
     }
     st = make_task(&answer->task, f, hello->last_round, err);
     answer->has_task = st == CYGNET_OK;
+    if (f->asked_ms > began_ms) /* else an earlier call has brought it */
+        answer->waited_ms = (uint32_t)(f->asked_ms - began_ms);
     return st;
 }
 
@@ -193,6 +196,7 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
                               cygnet_error *err)
 {
     struct fedscale *f = fedscale_of(c);
+    int64_t began_ms = now_ms(f);
     cygnet_status st = set_id(f, hello->client_id, err);
 
     memset(answer, 0, sizeof(*answer));
@@ -206,7 +210,7 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
         st = wait_for_errand(f, stop, err);
     if (st != CYGNET_OK)
         f->known = false;
-    return st == CYGNET_OK ? give_answer(answer, f, hello, err) : st;
+    return st == CYGNET_OK ? give_answer(answer, f, hello, began_ms, err) : st;
 }
 
 static cygnet_status fetch(cygnet_coordinator *c, cygnet_tensors **weights,

@@ -82,10 +82,13 @@ cygnet_status fedscale_call(struct fedscale *f, const struct grpc_request *reque
                             struct grpc_outcome *outcome, cygnet_error *event,
                             cygnet_error *err)
 {
+    const struct clock *clock = f->config.clock;
     struct fedscale_response response;
     struct bytes answer;
-    cygnet_status st = grpc_call(&answer, outcome, &f->grpc, request, err);
+    cygnet_status st;
 
+    f->asked_ms = clock->mono_ms(clock->user);
+    st = grpc_call(&answer, outcome, &f->grpc, request, err);
     event->status = CYGNET_OK;
     if (st == CYGNET_OK) {
         f->known = true;

@@ -31,6 +31,7 @@ struct fedscale_errand {
  * looked    what an earlier process left has been taken up
  * known     the server has answered this process as one that it knows
  * finished  the server has ended the job
+ * asked_ms  when the last call began
  * trouble   what was wrong with an event that came with the answer to an upload; for
  *           the next check-in to say */
 struct fedscale {
@@ -44,6 +45,7 @@ struct fedscale {
     bool looked;
     bool known;
     bool finished;
+    int64_t asked_ms;
     cygnet_error trouble;
 };
 

@@ -316,6 +316,7 @@ static void test_pings_are_a_second_apart(void **state)
     reply_train(b);
     assert_int_equal(check_in(b), CYGNET_OK);
     assert_int_equal(b->clock.waited_ms, 3000);
+    assert_int_equal(b->answer.waited_ms, 3000);
 }
 
 /* Each wait takes ten seconds here: six fit into the minute. */
@@ -674,8 +675,10 @@ static void test_the_reply_to_an_upload_may_bring_the_next_task(void **state)
     memcpy(token, b->answer.task.token, sizeof(token));
     reply_train(b);
     assert_int_equal(upload(b), CYGNET_OK);
+    fake_clock_advance(&b->clock, 1000);
     assert_int_equal(check_in(b), CYGNET_OK);
     assert_true(b->answer.has_task);
+    assert_int_equal(b->answer.waited_ms, 0);
     assert_string_not_equal(token, b->answer.task.token);
     assert_int_equal(b->http->n_requests, 4);
 }
