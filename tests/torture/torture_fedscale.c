@@ -178,7 +178,8 @@ static void test_without_trouble_it_is_answered_once(void **state)
     }
 }
 
-/* ---- Trouble ------------------------------------------------------------------------ */
+/* ---- Trouble --------------------------------------------------------------------- */
+ */
 
 static void refuse_each_allocation(bool asks_test)
 {
