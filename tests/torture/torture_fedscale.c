@@ -179,7 +179,6 @@ static void test_without_trouble_it_is_answered_once(void **state)
 }
 
 /* ---- Trouble --------------------------------------------------------------------- */
- */
 
 static void refuse_each_allocation(bool asks_test)
 {
