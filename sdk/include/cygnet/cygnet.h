@@ -328,7 +328,8 @@ CYGNET_API void cygnet_job_init(cygnet_job *job);
 
 /* How to build a client. cygnet_options_init sets every default.
  *
- * server_url     "https://host[:port][/prefix]"; required, but with `coordinator`
+ * server_url     "https://host[:port][/prefix]", or a FedScale job (docs/fedscale.md):
+ *                "fedscale://host:port"; required, but with `coordinator`
  * population     the name under which the coordinator groups devices; required;
  *                at most 128 bytes of letters, digits, '.', '_', '-', '/', with
  *                no part between slashes empty, "." or ".."
