@@ -208,8 +208,10 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
         st = join(f, hello, stop, err);
     if (st == CYGNET_OK)
         st = wait_for_errand(f, stop, err);
-    if (st != CYGNET_OK)
+    if (st != CYGNET_OK) {
         f->known = false;
+        fedscale_give_back(f, stop);
+    }
     return st == CYGNET_OK ? give_answer(answer, f, hello, began_ms, err) : st;
 }
 

@@ -171,10 +171,11 @@ cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
         st = describe(f->weights, &errand, err);
     if (st == CYGNET_OK)
         st = save(f, errand.token, err);
-    if (st != CYGNET_OK)
-        return st;
-    f->errand = errand;
-    return CYGNET_OK;
+    if (st == CYGNET_OK)
+        f->errand = errand;
+    else
+        f->unsaved = errand;
+    return st;
 }
 
 cygnet_status fedscale_take_up(struct fedscale *f, cygnet_error *err)

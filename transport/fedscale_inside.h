@@ -28,6 +28,7 @@ struct fedscale_errand {
 
 /* weights   the last ones that came and were not handed on; NULL: none
  * errand    what is to be done, or being done, with its weights
+ * unsaved   one that could not be written down; DUMMY: none
  * looked    what an earlier process left has been taken up
  * known     the server has answered this process as one that it knows
  * finished  the server has ended the job
@@ -42,6 +43,7 @@ struct fedscale {
     char id[FEDSCALE_ID_MAX + 1];
     cygnet_tensors *weights;
     struct fedscale_errand errand;
+    struct fedscale_errand unsaved;
     bool looked;
     bool known;
     bool finished;
@@ -51,8 +53,9 @@ struct fedscale {
 
 /* ---- fedscale_errand.c ---- */
 
-/* Makes f->weights and the event the errand at hand, durably. Errors: EFORMAT (meta),
- * EPROTOCOL, ESTORAGE, ENOSPC, ENOMEM, EHOST. */
+/* Makes f->weights and the event the errand at hand, durably; else, but for EPROTOCOL,
+ * the one that fedscale_give_back answers. Errors: EFORMAT (meta), EPROTOCOL, ESTORAGE,
+ * ENOSPC, ENOMEM, EHOST. */
 cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
                               const struct fedscale_meta *meta, cygnet_error *err);
 
@@ -104,5 +107,9 @@ cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receip
 cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *task,
                                    const cygnet_round_report *report,
                                    const cygnet_stop *stop, cygnet_error *err);
+
+/* Answers f->unsaved, if there is one, with nothing done. Best effort: its failure is
+ * not the news. */
+void fedscale_give_back(struct fedscale *f, const cygnet_stop *stop);
 
 #endif

@@ -596,6 +596,50 @@ static void test_a_restart_without_a_round_gets_the_task_again(void **state)
     assert_float_equal(b->answer.task.lr, 0.05f, 1e-9);
 }
 
+/* On a full disk: a task that cannot be kept is not done, but its job goes on. */
+static void test_a_task_that_cannot_be_written_down_is_given_back(void **state)
+{
+    for (int k = 1; k <= 2; k++) { /* the weights, the permit */
+        struct bench *b = *state;
+
+        reply_train(b);
+        reply_dummy(b);
+        b->store.fail_at = b->store.n_ops + 1 + k; /* a read comes first */
+        b->store.fail_with = CYGNET_ENOSPC;
+        assert_int_equal(check_in(b), CYGNET_ENOSPC);
+        assert_int_equal(b->http->n_requests, 2);
+        assert_called(b, 1, "CLIENT_EXECUTE_COMPLETION");
+        assert_true(has_bytes(b, 1, "upload_model", 12));
+        assert_null(memory_store_find(&b->store, PERMIT));
+        restart(b);
+    }
+}
+
+static void test_a_test_that_cannot_be_written_down_is_given_back(void **state)
+{
+    struct bench *b = *state;
+
+    reply_test(b, "weights_4.pickle");
+    reply_train(b); /* the next task is as good as any */
+    b->store.fail_at = b->store.n_ops + 2;
+    assert_int_equal(check_in(b), CYGNET_ESTORAGE);
+    assert_true(has_bytes(b, 1, "test_len", 8));
+    assert_int_equal(check_in(b), CYGNET_OK);
+    assert_int_equal(b->answer.task.kind, CYGNET_TASK_TRAIN);
+    assert_int_equal(b->http->n_requests, 2);
+}
+
+/* It may be there after all: then another process will send. */
+static void test_nothing_is_given_back_while_a_permit_may_be_left(void **state)
+{
+    struct bench *b = *state;
+
+    reply_train(b);
+    b->store.dies_after = b->store.n_ops + 1;
+    assert_int_equal(check_in(b), CYGNET_ESTORAGE);
+    assert_int_equal(b->http->n_requests, 1);
+}
+
 static void test_a_decline_sends_the_weights_as_they_came(void **state)
 {
     struct bench *b = *state;
@@ -758,6 +802,9 @@ int main(void)
         BENCH_TEST(test_nothing_is_sent_when_the_permit_cannot_be_given_up),
         BENCH_TEST(test_a_restart_goes_on_with_what_was_received),
         BENCH_TEST(test_a_restart_without_a_round_gets_the_task_again),
+        BENCH_TEST(test_a_task_that_cannot_be_written_down_is_given_back),
+        BENCH_TEST(test_a_test_that_cannot_be_written_down_is_given_back),
+        BENCH_TEST(test_nothing_is_given_back_while_a_permit_may_be_left),
         BENCH_TEST(test_a_decline_sends_the_weights_as_they_came),
         BENCH_TEST(test_a_completed_round_has_nothing_to_report),
         BENCH_TEST(test_results_of_a_test_go_out_once),
