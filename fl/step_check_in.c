@@ -180,7 +180,7 @@ static cygnet_status ask_and_take(struct participant *p, cygnet_error *err)
     if (st != CYGNET_OK)
         return st;
     if (answer.has_task)
-        return accept_task(p, &answer.task, asked_ms, err);
+        return accept_task(p, &answer.task, asked_ms + (int64_t)answer.waited_ms, err);
     return stay_away(p, &answer, err);
 }
 

@@ -4,8 +4,6 @@
 #include "base/error.h"
 #include "transport/fedscale_inside.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -96,14 +94,6 @@ static cygnet_status wait_for_errand(struct fedscale *f, const cygnet_stop *stop
 
 /* ---- Tasks ---------------------------------------------------------------------- */
 
-/* One that is none is NaN: the round says no to it, and the weights go back. */
-static float learning_rate(const struct fedscale_meta *meta)
-{
-    bool is_usable = meta->has_lr && meta->lr >= 0.0 && meta->lr <= (double)FLT_MAX;
-
-    return is_usable ? (float)meta->lr : NAN;
-}
-
 /* What the aggregator does not say, the job does. */
 static void make_task(cygnet_task *task, const struct fedscale *f, uint64_t last_round)
 {
@@ -119,7 +109,7 @@ static void make_task(cygnet_task *task, const struct fedscale *f, uint64_t last
         .epochs = job->epochs,
         .steps = job->steps,
         .batch = job->batch,
-        .lr = trains ? learning_rate(&f->errand.meta) : 0.0f,
+        .lr = trains ? (float)f->errand.meta.lr : 0.0f,
         .max_examples = trains ? job->max_examples : 0,
         .momentum = job->momentum,
         .weight_decay = job->weight_decay,
@@ -140,11 +130,13 @@ static void make_task(cygnet_task *task, const struct fedscale *f, uint64_t last
 }
 
 static void give_answer(cygnet_answer *answer, const struct fedscale *f,
-                        const cygnet_check_in *hello)
+                        const cygnet_check_in *hello, int64_t began_ms)
 {
     answer->has_task = has_errand(f);
     if (answer->has_task) {
         make_task(&answer->task, f, hello->last_round);
+        if (f->asked_ms > began_ms) /* else an earlier call has brought it */
+            answer->waited_ms = (uint32_t)(f->asked_ms - began_ms);
         return;
     }
     answer->reason = f->finished ? CYGNET_RETRY_FINISHED : CYGNET_RETRY_BUSY;
@@ -189,6 +181,7 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
                               cygnet_error *err)
 {
     struct fedscale *f = fedscale_of(c);
+    int64_t began_ms = fedscale_now_ms(f);
     cygnet_status st = set_id(f, hello->client_id, err);
 
     memset(answer, 0, sizeof(*answer));
@@ -196,16 +189,16 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
         st = take_trouble(f, err);
     if (st == CYGNET_OK)
         st = look_for_earlier(f, err);
-    if (st == CYGNET_OK)
-        st = fedscale_save(f, err);
     if (st == CYGNET_OK && !is_decided(f) && !f->known)
         st = join(f, hello, stop, err);
     if (st == CYGNET_OK)
         st = wait_for_errand(f, stop, err);
-    if (st == CYGNET_OK)
-        give_answer(answer, f, hello);
-    else
-        f->known = false;
+    if (st == CYGNET_OK) {
+        give_answer(answer, f, hello, began_ms);
+        return CYGNET_OK;
+    }
+    f->known = false;
+    fedscale_give_back(f, stop);
     return st;
 }
 

@@ -19,32 +19,41 @@ struct sending {
     const cygnet_stop *stop;
 };
 
-/* The event that comes back with the answer is no part of this round.
- *
- * sent  whether a byte may have left */
-static cygnet_status try_once(bool *sent, struct fedscale *f, struct bytes *message,
-                              const struct sending *sending, cygnet_error *err)
+/* The event that comes back with the answer is no part of this round. */
+static cygnet_status send(struct fedscale *f, struct grpc_outcome *outcome,
+                          struct bytes *message, const struct sending *sending,
+                          cygnet_error *err)
 {
-    const struct fedscale_errand errand = f->errand;
     const struct grpc_request request = {.method = FEDSCALE_COMPLETE,
                                          .message = message,
                                          .progress = sending->progress,
                                          .user = sending->user,
                                          .stop = sending->stop};
-    struct grpc_outcome outcome = {.sent = false};
     cygnet_error event;
+    cygnet_status st = fedscale_call(f, &request, outcome, &event, err);
+
+    if (st == CYGNET_OK && event.status != CYGNET_OK)
+        f->trouble = event;
+    return st;
+}
+
+/* sent  whether a byte may have left, now or before */
+static cygnet_status try_once(bool *sent, struct fedscale *f, struct bytes *message,
+                              const struct sending *sending, cygnet_error *err)
+{
+    const struct fedscale_errand errand = f->errand;
+    struct grpc_outcome outcome = {.sent = false};
     cygnet_status st = fedscale_spend_permit(f, errand.token, err);
 
     *sent = st != CYGNET_OK;
+    if (st == CYGNET_OK || st == CYGNET_ESTATE) /* answered, for better or worse */
+        f->errand.event = FEDSCALE_DUMMY;
     if (st != CYGNET_OK)
         return st;
-    f->errand.event = FEDSCALE_DUMMY;
-    st = fedscale_call(f, &request, &outcome, &event, err);
+    st = send(f, &outcome, message, sending, err);
     *sent = st == CYGNET_OK || outcome.sent;
     if (!*sent)
         fedscale_return_permit(f, &errand);
-    if (st == CYGNET_OK && event.status != CYGNET_OK)
-        f->trouble = event;
     return st;
 }
 
@@ -67,12 +76,11 @@ static cygnet_status send_once(struct fedscale *f, struct bytes *message,
 
 /* ---- Weights ------------------------------------------------------------------- */
 
-static cygnet_status write_upload(struct bytes *message, const struct fedscale *f,
+static cygnet_status write_upload(struct bytes *message, const char *id,
                                   const struct fedscale_upload *what, cygnet_error *err)
 {
     size_t mark = 0;
-    cygnet_status st =
-        fedscale_complete_begin(&mark, message, f->errand.id, "upload_model", err);
+    cygnet_status st = fedscale_complete_begin(&mark, message, id, "upload_model", err);
 
     if (st == CYGNET_OK)
         st = fedscale_upload_write(message, what, err);
@@ -88,7 +96,7 @@ static cygnet_status send_weights(struct fedscale *f, const struct fedscale_uplo
     cygnet_status st = fedscale_begin(&message, f, err);
 
     if (st == CYGNET_OK)
-        st = write_upload(&message, f, what, err);
+        st = write_upload(&message, f->errand.id, what, err);
     if (st == CYGNET_OK)
         st = send_once(f, &message, sending, err);
     bytes_clear(&message);
@@ -159,22 +167,32 @@ cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receip
 
 /* ---- Report ----------------------------------------------------------------------- */
 
+static cygnet_status write_results(struct bytes *message, const struct fedscale *f,
+                                   const char *id, const struct fedscale_results *results,
+                                   cygnet_error *err)
+{
+    struct bytes pickle;
+    cygnet_status st;
+
+    bytes_init(&pickle, FEDSCALE_ANSWER_EXTRA, f->config.alloc);
+    st = fedscale_results_write(&pickle, id, results, err);
+    if (st == CYGNET_OK)
+        st = fedscale_complete_write(message, id, "model_test", &pickle, err);
+    bytes_clear(&pickle);
+    return st;
+}
+
 static cygnet_status send_results(struct fedscale *f,
                                   const struct fedscale_results *results,
                                   const struct sending *sending, cygnet_error *err)
 {
     struct bytes message;
-    struct bytes pickle;
     cygnet_status st = fedscale_begin(&message, f, err);
 
-    bytes_init(&pickle, FEDSCALE_ANSWER_EXTRA, f->config.alloc);
     if (st == CYGNET_OK)
-        st = fedscale_results_write(&pickle, f->errand.id, results, err);
-    if (st == CYGNET_OK)
-        st = fedscale_complete_write(&message, f->errand.id, "model_test", &pickle, err);
+        st = write_results(&message, f, f->errand.id, results, err);
     if (st == CYGNET_OK)
         st = send_once(f, &message, sending, err);
-    bytes_clear(&pickle);
     bytes_clear(&message);
     return st;
 }
@@ -182,9 +200,7 @@ static cygnet_status send_results(struct fedscale *f,
 static cygnet_status decline_training(struct fedscale *f, const char *token,
                                       const struct sending *sending, cygnet_error *err)
 {
-    struct fedscale_upload what = {.who = &f->errand.meta,
-                                   .layout = &f->config.layout,
-                                   .untouched = true};
+    struct fedscale_upload what = {.who = &f->errand.meta, .layout = &f->config.layout};
     cygnet_tensors *weights;
     cygnet_status st = fedscale_errand_weights(&weights, f, token, err);
 
@@ -219,4 +235,44 @@ cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *tas
                                             .test_len = (double)report->examples};
     st = recall(f, task->token, err);
     return st == CYGNET_OK ? send_results(f, &results, &sending, err) : st;
+}
+
+/* ---- Not even begun ---------------------------------------------------------------- */
+
+static cygnet_status write_nothing_done(struct bytes *message, const struct fedscale *f,
+                                        const struct fedscale_errand *errand)
+{
+    const struct fedscale_upload upload = {.who = &errand->meta,
+                                           .weights = f->weights,
+                                           .layout = &f->config.layout};
+    const struct fedscale_results results = {.test_len = NO_TEST_LENGTH};
+
+    return errand->event == FEDSCALE_CLIENT_TRAIN
+               ? write_upload(message, errand->id, &upload, NULL)
+               : write_results(message, f, errand->id, &results, NULL);
+}
+
+/* No other process can know of it once there is surely no permit for it on disk. */
+void fedscale_give_back(struct fedscale *f, const cygnet_stop *stop)
+{
+    const struct fedscale_errand errand = f->unsaved;
+    const struct sending sending = {.stop = stop};
+    struct grpc_outcome outcome;
+    struct bytes message;
+    cygnet_status st;
+
+    f->unsaved.event = FEDSCALE_DUMMY;
+    if (errand.event == FEDSCALE_DUMMY || !f->weights)
+        return;
+    st = fedscale_begin(&message, f, NULL);
+    if (st == CYGNET_OK)
+        st = write_nothing_done(&message, f, &errand);
+    if (st == CYGNET_OK)
+        st = store_remove(f->config.store, FEDSCALE_PERMIT_FILE, NULL);
+    if (st == CYGNET_OK)
+        st = send(f, &outcome, &message, &sending, NULL);
+    bytes_clear(&message);
+    if (st == CYGNET_OK)
+        log_line(f->config.log, LOG_DEBUG,
+                 "fedscale: given back, as it could not be written down");
 }

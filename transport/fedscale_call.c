@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "transport/fedscale_inside.h"
 
+#include <float.h>
 #include <string.h>
 
 #define GRPC_UNKNOWN 2 /* what an exception in the server's handler becomes */
@@ -26,6 +27,11 @@ static cygnet_status keep_weights(struct fedscale *f,
     return CYGNET_OK;
 }
 
+static bool has_learning_rate(const struct fedscale_meta *meta)
+{
+    return meta->has_lr && meta->lr <= (double)FLT_MAX;
+}
+
 /* Aggregators before the end of 2023 send model_test without weights: it is then
  * about those of the last update_model. */
 static cygnet_status take_errand(struct fedscale *f,
@@ -38,6 +44,10 @@ static cygnet_status take_errand(struct fedscale *f,
 
     if (st != CYGNET_OK)
         return fail_within(err, st, "%s", response->name);
+    if (response->event == FEDSCALE_CLIENT_TRAIN && !has_learning_rate(&meta))
+        return fail(err, CYGNET_EPROTOCOL, 0,
+                    "fedscale: client_train has no learning rate, or none that is a "
+                    "float from 0");
     if (response->event == FEDSCALE_CLIENT_TRAIN ||
         fedscale_has_weights(response->data, response->data_len))
         st = keep_weights(f, response, err);
@@ -85,8 +95,10 @@ cygnet_status fedscale_call(struct fedscale *f, const struct grpc_request *reque
 {
     struct fedscale_response response;
     struct bytes answer;
-    cygnet_status st = grpc_call(&answer, outcome, &f->grpc, request, err);
+    cygnet_status st;
 
+    f->asked_ms = fedscale_now_ms(f);
+    st = grpc_call(&answer, outcome, &f->grpc, request, err);
     event->status = CYGNET_OK;
     if (st == CYGNET_OK) {
         f->known = true;

@@ -91,13 +91,14 @@ static bool read_errand(struct fedscale_errand *out, const cygnet_tensors *weigh
 
 /* ---- Files ------------------------------------------------------------------- */
 
-static cygnet_status save(const struct fedscale *f, cygnet_error *err)
+static cygnet_status save(const struct fedscale *f, const struct fedscale_errand *errand,
+                          cygnet_error *err)
 {
     struct store *store = f->config.store;
-    const char *token = f->errand.token;
+    const char *token = errand->token;
     void *data;
     size_t len;
-    cygnet_status st = describe(f->weights, &f->errand, err);
+    cygnet_status st = describe(f->weights, errand, err);
 
     if (st == CYGNET_OK)
         st = cygnet_tensors_serialize(&data, &len, f->weights, err);
@@ -175,21 +176,16 @@ cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
                     event_name(event));
     (void)snprintf(errand.id, sizeof(errand.id), "%s", f->id);
     st = draw_token(errand.token, err);
-    if (st != CYGNET_OK)
+    if (st == CYGNET_OK)
+        st = save(f, &errand, err);
+    if (st != CYGNET_OK) {
+        f->unsaved = errand;
         return st;
+    }
     f->errand = errand;
     f->paired = true;
-    f->unsaved = true;
     f->stale = false;
-    return fedscale_save(f, err);
-}
-
-cygnet_status fedscale_save(struct fedscale *f, cygnet_error *err)
-{
-    cygnet_status st = f->unsaved ? save(f, err) : CYGNET_OK;
-
-    f->unsaved = f->unsaved && st != CYGNET_OK;
-    return st;
+    return CYGNET_OK;
 }
 
 cygnet_status fedscale_forget(struct fedscale *f, cygnet_error *err)
@@ -198,7 +194,7 @@ cygnet_status fedscale_forget(struct fedscale *f, cygnet_error *err)
     f->weights = NULL;
     f->errand = (struct fedscale_errand){.event = FEDSCALE_DUMMY};
     f->paired = false;
-    f->unsaved = false;
+    f->unsaved = f->errand;
     f->stale = false;
     return store_remove(f->config.store, FEDSCALE_PERMIT_FILE, err);
 }

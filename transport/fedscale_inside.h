@@ -31,12 +31,13 @@ struct fedscale_errand {
 /* weights   the last ones that came and were not handed on; NULL: none
  * errand    what is to be done, or being done, with its weights
  * paired    the weights are the errand's
- * unsaved   the errand is not on disk yet, where there was no room
+ * unsaved   one that could not be written down; DUMMY: none
  * stale     the errand is an old one: the server has to say that it still knows us
  *           before it is offered
  * looked    what an earlier process left has been taken up
  * known     the server has answered this process as one that it knows
  * finished  the server has ended the job
+ * asked_ms  when the last call began
  * trouble   what was wrong with an event that came with the answer to an upload; for
  *           the next check-in to say */
 struct fedscale {
@@ -47,25 +48,23 @@ struct fedscale {
     char id[FEDSCALE_ID_MAX + 1];
     cygnet_tensors *weights;
     struct fedscale_errand errand;
+    struct fedscale_errand unsaved;
     bool paired;
-    bool unsaved;
     bool stale;
     bool looked;
     bool known;
     bool finished;
+    int64_t asked_ms;
     cygnet_error trouble;
 };
 
 /* ---- fedscale_errand.c ---- */
 
-/* Makes f->weights and the event the errand at hand, durably. When it cannot be saved it
- * is at hand all the same, for fedscale_save. Errors: EFORMAT (meta), EPROTOCOL,
- * ESTORAGE, ENOSPC, ENOMEM, EHOST. */
+/* Makes f->weights and the event the errand at hand, durably; else, but for EPROTOCOL,
+ * the one that fedscale_give_back answers. Errors: EFORMAT (meta), EPROTOCOL, ESTORAGE,
+ * ENOSPC, ENOMEM, EHOST. */
 cygnet_status fedscale_accept(struct fedscale *f, enum fedscale_event event,
                               const struct fedscale_meta *meta, cygnet_error *err);
-
-/* Saves the errand at hand if it is not on disk. Errors: ESTORAGE, ENOSPC, ENOMEM. */
-cygnet_status fedscale_save(struct fedscale *f, cygnet_error *err);
 
 /* Lets go of the errand and the weights: they are of another job or another client.
  * Errors: ESTORAGE. */
@@ -127,5 +126,9 @@ cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receip
 cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *task,
                                    const cygnet_round_report *report,
                                    const cygnet_stop *stop, cygnet_error *err);
+
+/* Answers f->unsaved, if there is one, with nothing done. Best effort: its failure is
+ * not the news. */
+void fedscale_give_back(struct fedscale *f, const cygnet_stop *stop);
 
 #endif

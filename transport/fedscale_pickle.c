@@ -391,6 +391,9 @@ static cygnet_status check_tensor(const cygnet_tensor *expected,
         return fail(err, CYGNET_ESHAPE, 0,
                     "upload: tensor \"%.100s\": %s is neither F32 nor I64",
                     expected->name, cygnet_dtype_name(found->dtype));
+    if (!is_finite(found))
+        return fail(err, CYGNET_ENUMERIC, 0,
+                    "upload: tensor \"%.100s\" holds NaN or infinity", expected->name);
     return CYGNET_OK;
 }
 
@@ -412,9 +415,6 @@ static cygnet_status check_upload(uint64_t *n_bytes, const struct fedscale_uploa
         const cygnet_tensor *found = cygnet_tensors_find(upload->weights, expected->name);
 
         st = check_tensor(expected, found, err);
-        if (st == CYGNET_OK && !upload->untouched && !is_finite(found))
-            st = fail(err, CYGNET_ENUMERIC, 0,
-                      "upload: tensor \"%.100s\" holds NaN or infinity", expected->name);
         *n_bytes += found ? found->size_bytes + TENSOR_SLACK_BYTES : 0;
     }
     if (st == CYGNET_OK && count != upload->layout->n)

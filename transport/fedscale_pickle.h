@@ -69,7 +69,6 @@ cygnet_status fedscale_results_write(struct bytes *out, const char *executor_id,
 
 /* An upload. The weights are found by the layout's names.
  *
- * untouched     the weights as the aggregator sent them: what is not finite may go back
  * moving_loss   not negative
  * trained_size  examples
  * wall_s        the training's duration */
@@ -77,7 +76,6 @@ struct fedscale_upload {
     const struct fedscale_meta *who;
     const cygnet_tensors *weights;
     const struct fedscale_layout *layout;
-    bool untouched;
     double moving_loss;
     double utility;
     uint64_t trained_size;
@@ -87,7 +85,7 @@ struct fedscale_upload {
 
 /* Appends the data of an upload_model. Also EINVAL (a number that is not finite or
  * negative, no client id), ESHAPE (weights that are not the layout's), ENUMERIC (a
- * weight that is not finite, of those that are not untouched). */
+ * weight that is not finite). */
 cygnet_status fedscale_upload_write(struct bytes *out,
                                     const struct fedscale_upload *upload,
                                     cygnet_error *err);

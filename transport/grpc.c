@@ -180,8 +180,8 @@ static cygnet_status explain_answer(const struct call *call, int http_status)
         return explain_status(call);
     if (http_status != 200 || !call->is_grpc)
         return explain_http(call, http_status);
-    if (outcome->status == GRPC_NO_STATUS)
-        return fail(call->err, CYGNET_EPROTOCOL, 0,
+    if (outcome->status == GRPC_NO_STATUS) /* a server that is killed leaves this too */
+        return fail(call->err, CYGNET_ENETWORK, 0,
                     "the answer ends without a grpc-status");
     if (!grpc_frame_is_whole(&call->frame))
         return fail(call->err, CYGNET_EPROTOCOL, 0,

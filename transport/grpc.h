@@ -64,6 +64,7 @@ cygnet_status grpc_begin(struct bytes *message, cygnet_error *err);
  *         caller clears it, also on failure
  *
  * Errors: what the HTTP stack says (ENETWORK, ETIMEOUT, ETLS, ECANCELLED, ...);
+ * ENETWORK when the answer ends without saying how the call has ended;
  * EPROTOCOL when the answer is no gRPC, is compressed, or is not one whole message;
  * ELIMIT beyond max_answer. A grpc-status other than 0 is a failure, with the number
  * in err->detail: 14 is ENETWORK, 4 ETIMEOUT, 8 ELIMIT, 16 EAUTH, 13 and 15 EPROTOCOL;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define TOKEN_MAX_BYTES 8192u
+#define ASSUME_MAX_BYTES 256u
 
 /* One open collection: the plan for the shape that was asked for last. */
 struct cursor {
@@ -161,16 +162,35 @@ static void data_close(void *cursor, void *user)
     free(c);
 }
 
+static cygnet_status read_assumed(cygnet_device_state *out, const char *path,
+                                  cygnet_error *err)
+{
+    uint8_t *text;
+    size_t len;
+    cygnet_status st = file_read(&text, &len, path, ASSUME_MAX_BYTES, err);
+
+    if (st != CYGNET_OK)
+        return st;
+    text[strcspn((const char *)text, "\r\n")] = '\0';
+    st = client_assume(out, path, (const char *)text, err);
+    free(text);
+    return st;
+}
+
 static int device_state(cygnet_device_state *state, void *user)
 {
-    const struct client_host *host = user;
-    const cygnet_device_state *assume = &host->options->assume;
+    struct client_host *host = user;
+    cygnet_device_state assume = host->options->assume;
+    const char *path = host->options->assume_file;
+    cygnet_error err;
 
-    state->charging = assume->charging;
-    state->idle = assume->idle;
-    state->unmetered = assume->unmetered;
-    state->battery_percent = assume->battery_percent;
-    state->thermal = assume->thermal;
+    if (path && read_assumed(&assume, path, &err) != CYGNET_OK)
+        return give_up(host, EINVAL, &err);
+    state->charging = assume.charging;
+    state->idle = assume.idle;
+    state->unmetered = assume.unmetered;
+    state->battery_percent = assume.battery_percent;
+    state->thermal = assume.thermal;
     return 0;
 }
 
@@ -233,7 +253,7 @@ cygnet_status client_host_open(struct client_host *out, cygnet_host *hooks,
     hooks->data_open = data_open;
     hooks->data_read = data_read;
     hooks->data_close = data_close;
-    hooks->device_state = options->assumed ? device_state : NULL;
+    hooks->device_state = options->assumed || options->assume_file ? device_state : NULL;
     hooks->auth_token = options->token || options->token_file ? auth_token : NULL;
     hooks->event = on_event;
     hooks->log = on_log;

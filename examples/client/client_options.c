@@ -40,6 +40,8 @@ const char CLIENT_HELP[] =
     "  --assume LIST        conditions instead of the device's own: charging, idle,\n"
     "                       unmetered, each also as no-..., and battery=PERCENT;\n"
     "                       those not listed are unknown\n"
+    "  --assume-file FILE   the same from a file's first line, read again each time\n"
+    "                       that the device is looked at\n"
     "  --rounds R           stop after R accepted updates\n"
     "  --until-done         stop when the population's training is over\n"
     "  --threads N          most threads to train with (as many as there are cores)\n"
@@ -155,15 +157,13 @@ static bool assume(cygnet_device_state *state, const char *item, size_t len)
     return true;
 }
 
-static cygnet_status read_assume(void *options, const char *name, const char *text,
-                                 cygnet_error *err)
+cygnet_status client_assume(cygnet_device_state *state, const char *name,
+                            const char *text, cygnet_error *err)
 {
-    struct client_options *o = options;
-
     for (const char *item = text;; item++) {
         size_t len = strcspn(item, ",");
 
-        if (!assume(&o->assume, item, len))
+        if (!assume(state, item, len))
             return complain(err, CYGNET_EINVAL, 0,
                             "%s: \"%.80s\" is not a list of [no-]charging, [no-]idle, "
                             "[no-]unmetered, battery=PERCENT",
@@ -172,8 +172,16 @@ static cygnet_status read_assume(void *options, const char *name, const char *te
         if (!*item)
             break;
     }
-    o->assumed = true;
     return CYGNET_OK;
+}
+
+static cygnet_status read_assume(void *options, const char *name, const char *text,
+                                 cygnet_error *err)
+{
+    struct client_options *o = options;
+
+    o->assumed = true;
+    return client_assume(&o->assume, name, text, err);
 }
 
 #define AT(field) offsetof(struct client_options, field)
@@ -199,6 +207,7 @@ static const struct option_row rows[] = {
     {"token", OPTION_TEXT, AT(token), 0, 0, NULL},
     {"token-file", OPTION_TEXT, AT(token_file), 0, 0, NULL},
     {"assume", OPTION_READ, 0, 0, 0, read_assume},
+    {"assume-file", OPTION_TEXT, AT(assume_file), 0, 0, NULL},
     {"rounds", OPTION_U32, AT(rounds), 1, 1000000, NULL},
     {"until-done", OPTION_FLAG, AT(until_done), 0, 0, NULL},
     {"threads", OPTION_U32, AT(threads), 1, 64, NULL},
@@ -247,6 +256,9 @@ static cygnet_status check(const struct client_options *o, cygnet_error *err)
     if (o->token && o->token_file)
         return complain(err, CYGNET_EINVAL, 0,
                         "--token and --token-file exclude each other");
+    if (o->assumed && o->assume_file)
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--assume and --assume-file exclude each other");
     return check_job(o, err);
 }
 

@@ -14,7 +14,8 @@
  * model           of the job; NULL: there is none, the coordinator says it all
  * steps ...       of the job; 0 and below 0: as cygnet_job_init has it
  * power_model     a file
- * assumed         some condition was given by --assume; the others are unknown */
+ * assumed         some condition was given by --assume; the others are unknown
+ * assume_file     names the conditions instead, each time they are looked at */
 struct client_options {
     const char *server;
     const char *population;
@@ -53,9 +54,14 @@ struct client_options {
     bool version;
     bool assumed;
     cygnet_device_state assume;
+    const char *assume_file;
 };
 
 extern const char CLIENT_HELP[];
+
+/* A list as --assume takes it: those listed are set in `state`. Errors: EINVAL. */
+cygnet_status client_assume(cygnet_device_state *state, const char *name,
+                            const char *text, cygnet_error *err);
 
 /* Errors: EINVAL. */
 cygnet_status client_options_parse(struct client_options *out, int argc, char **argv,

@@ -41,6 +41,12 @@ const char FLEET_LIVE_HELP[] =
     "                       coordinator.log\n"
     "  --bin-dir DIR        where cygnet-client and cygnet-coordinator are\n"
     "                       (beside this program)\n"
+    "  --coordinator URL    start none, but join a FedScale job, fedscale://host:port "
+    "or\n"
+    "                       fedscales://host:port. Its aggregator then says how many\n"
+    "                       rounds there are, who takes part, and the learning rate\n"
+    "  --steps N            there: steps of a round, instead of --epochs\n"
+    "  --ca FILE            there: trusted roots, PEM (the system's)\n"
     "  --help\n"
     "\n"
     "On a terminal the running round is redrawn; otherwise, or with TERM=dumb, each\n"
@@ -92,6 +98,9 @@ static const struct option_row rows[] = {
     {"max-round-mj", OPTION_U64, AT(max_round_mj), 0, 0, NULL},
     {"out", OPTION_TEXT, AT(out), 0, 0, NULL},
     {"bin-dir", OPTION_TEXT, AT(bin_dir), 0, 0, NULL},
+    {"coordinator", OPTION_TEXT, AT(coordinator), 0, 0, NULL},
+    {"steps", OPTION_U32, AT(steps), 1, 1000000, NULL},
+    {"ca", OPTION_TEXT, AT(ca), 0, 0, NULL},
     {"help", OPTION_FLAG, AT(help), 0, 0, NULL},
     {NULL, OPTION_TEXT, 0, 0, 0, NULL},
 };
@@ -107,10 +116,47 @@ static cygnet_status draw_seed(uint64_t *out, cygnet_error *err)
     return CYGNET_OK;
 }
 
+/* What another's job has to say is not to be said here. */
+static cygnet_status check_coordinator(const struct fleet_options *o, cygnet_error *err)
+{
+    if (!o->coordinator && (o->steps > 0 || o->ca))
+        return complain(err, CYGNET_EINVAL, 0, "--steps and --ca need --coordinator");
+    if (!o->coordinator)
+        return CYGNET_OK;
+    if (strncmp(o->coordinator, "fedscale://", strlen("fedscale://")) != 0 &&
+        strncmp(o->coordinator, "fedscales://", strlen("fedscales://")) != 0)
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--coordinator: \"%.80s\" is not fedscale:// or fedscales://",
+                        o->coordinator);
+    if (o->rounds > 0 || o->participants > 0 || o->lr >= 0.0 || o->codec ||
+        o->target_accuracy <= 1.0 || o->over_commitment > 0.0 || o->lease_s > 0)
+        return complain(err, CYGNET_EINVAL, 0,
+                        "--coordinator: it says --rounds, --participants, --lr, --codec, "
+                        "--target-accuracy, --over-commitment and --lease itself");
+    return CYGNET_OK;
+}
+
+static void set_defaults(struct fleet_options *o)
+{
+    if (o->rounds == 0)
+        o->rounds = 10;
+    if (o->lr < 0.0)
+        o->lr = 0.02;
+    if (!o->codec)
+        o->codec = o->coordinator ? "none" : "int8";
+    if (o->over_commitment <= 0.0)
+        o->over_commitment = 1.0;
+    if (o->lease_s == 0)
+        o->lease_s = 15;
+}
+
 static cygnet_status check(struct fleet_options *o, cygnet_error *err)
 {
-    cygnet_status st;
+    cygnet_status st = check_coordinator(o, err);
 
+    if (st != CYGNET_OK)
+        return st;
+    set_defaults(o);
     if (o->participants == 0)
         o->participants = o->clients;
     if (o->participants > o->clients)
@@ -145,16 +191,12 @@ cygnet_status fleet_options_parse(struct fleet_options *out, int argc, char **ar
         .classes = 10,
         .model = "lenet5",
         .clients = 10,
-        .rounds = 10,
         .epochs = 3,
         .batch = 16,
-        .lr = 0.02,
+        .lr = -1.0,
         .momentum = 0.9,
-        .codec = "int8",
         .target_accuracy = 2.0,
-        .over_commitment = 1.0,
         .deadline_s = 600,
-        .lease_s = 15,
         .threads = 1,
     };
     st = command_line_parse(out, rows, argc, argv, err);

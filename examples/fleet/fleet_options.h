@@ -17,7 +17,10 @@
  * policy         which tasks ask for; NULL: none
  * max_round_mj   of each client's training; 0: no limit
  * out            NULL: nothing is kept
- * bin_dir        NULL: beside this program */
+ * bin_dir        NULL: beside this program
+ * coordinator    of a FedScale job to join; NULL: one of our own is started
+ * steps          of a round there; 0: by epochs
+ * ca             trusted roots for it; NULL: the system's */
 struct fleet_options {
     const char *data;
     uint32_t classes;
@@ -46,6 +49,9 @@ struct fleet_options {
     uint64_t max_round_mj;
     const char *out;
     const char *bin_dir;
+    const char *coordinator;
+    uint32_t steps;
+    const char *ca;
     bool help;
 };
 

@@ -80,6 +80,10 @@ static void put_settings(FILE *file, const struct fleet_options *o)
     put_text(file, "partition", o->partition_text);
     fprintf(file, ",\n  \"seed\": %llu,\n  \"epochs\": %u,\n  \"batch\": %u",
             (unsigned long long)o->seed, o->epochs, o->batch);
+    if (o->coordinator) {
+        put_text(file, "coordinator", o->coordinator);
+        fprintf(file, ",\n  \"steps\": %u", o->steps);
+    }
     put_value(file, ",\n  \"lr\": ", o->lr);
     put_value(file, ",\n  \"momentum\": ", o->momentum);
     put_value(file, ",\n  \"over_commitment\": ", o->over_commitment);
@@ -97,7 +101,8 @@ static void put_summary(FILE *file, const struct summary *s)
     fprintf(file, ",\n  \"parameters\": %llu,\n  \"clients_died\": %u",
             (unsigned long long)s->parameters, s->clients_died);
     put_value(file, ",\n  \"seconds\": ", s->seconds);
-    put_text(file, "model_sha256", s->model_sha256);
+    if (s->model_sha256[0])
+        put_text(file, "model_sha256", s->model_sha256);
     put_text(file, "version", cygnet_version());
     fputs("\n}\n", file);
 }
@@ -141,9 +146,11 @@ void summary_print(const struct summary *s)
         printf(", %u of %u clients died", s->clients_died, s->options->clients);
     if (isfinite(last_accuracy(s->status)))
         printf("\naccuracy on held-out data: %.2f %%", 100.0 * last_accuracy(s->status));
-    printf("\nmodel SHA-256: %s (seed %llu)\n", s->model_sha256,
-           (unsigned long long)s->options->seed);
+    if (s->model_sha256[0])
+        printf("\nmodel SHA-256: %s (seed %llu)", s->model_sha256,
+               (unsigned long long)s->options->seed);
     if (s->options->out)
-        printf("kept in %s: summary.json, model.safetensors, coordinator.log, clients/\n",
-               s->options->out);
+        printf("\nkept in %s: summary.json, %sclients/", s->options->out,
+               s->model_sha256[0] ? "model.safetensors, coordinator.log, " : "");
+    putchar('\n');
 }

@@ -6,7 +6,7 @@
 #include "status.h"
 
 /* clients_died  processes that ended early
- * model_sha256  of model.safetensors, 64 hex digits */
+ * model_sha256  of model.safetensors, 64 hex digits; empty: the model is elsewhere */
 struct summary {
     const struct fleet_options *options;
     const struct status *status;

@@ -87,6 +87,8 @@ static void print_header(struct table *table)
 void table_show(struct table *table, const struct status *status, uint32_t rounds,
                 double seconds)
 {
+    char of[16] = "";
+
     if (table->n_rows < status->n_rows) {
         table_end(table);
         print_header(table);
@@ -95,9 +97,11 @@ void table_show(struct table *table, const struct status *status, uint32_t round
         print_row(&status->rows[table->n_rows]);
     if (table->live && !status->finished) {
         print_header(table);
-        printf(ERASE "%5u %5u/%-2u  running: round %u of %u, %u devices known %8.1f",
-               status->round, status->accepted, status->participants, status->round,
-               rounds, status->checked_in, seconds);
+        if (rounds > 0)
+            snprintf(of, sizeof(of), " of %u", rounds);
+        printf(ERASE "%5u %5u/%-2u  running: round %u%s, %u devices known %8.1f",
+               status->round, status->accepted, status->participants, status->round, of,
+               status->checked_in, seconds);
         table->has_live = true;
     }
     fflush(stdout);

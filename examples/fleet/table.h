@@ -16,7 +16,7 @@ struct table {
 void table_init(struct table *table);
 
 /* Prints rounds that have finished since, and the running one. `seconds` it has
- * run for. */
+ * run for; rounds 0: nobody knows how many there are. */
 void table_show(struct table *table, const struct status *status, uint32_t rounds,
                 double seconds);
 

@@ -359,6 +359,7 @@ def test_a_bad_power_model_is_one_line(program, tmp_path, text, message):
         (["--assume", "charging,slow"], "is not a list of [no-]charging"),
         (["--partition", "even"], 'partition "even" is not dirichlet:A'),
         (["--rounds"], "--rounds needs a value"),
+        (["--assume", "idle", "--assume-file", "x"], "exclude each other"),
         (["--energy", "battery"], '--energy: "battery" is not plugged or loan'),
         (["--max-round-mj", "-1"], '--max-round-mj: "-1" is not a whole number'),
         (["--battery-mwh", "0"], '--battery-mwh: "0" is not a whole number in 1..1000000'),
@@ -368,7 +369,7 @@ def test_a_bad_power_model_is_one_line(program, tmp_path, text, message):
     ],
 )
 def test_a_bad_command_line_is_one_line(program, options, message):
-    if "model" in "".join(options) or "model" in message:
+    if "model" in "".join(options) or "model" in message or "--assume-file" in options:
         options = ["--server", "https://x", "--population", "p", *options]
     done = run_client(program, *options)
     assert done.returncode == 2

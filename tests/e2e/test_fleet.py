@@ -9,6 +9,8 @@ import time
 
 import pytest
 from conftest import wait_for
+from fake_aggregator import FakeAggregator
+from fedscale_job import logistic
 
 SMALL = ["--clients", "3", "--rounds", "3", "--seed", "7"]
 LIMIT_S = 90
@@ -202,6 +204,11 @@ def test_a_target_accuracy_ends_the_run_early(fleet, tmp_path):
         (["--participants", "4", "--clients", "3"], 2, "more than the 3 clients"),
         (["--policy", "bold"], 2, "is not swan, greedy, fixed or efficient"),
         (["--model", "nonesuch"], 1, "nonesuch"),
+        (["--coordinator", "https://x"], 2, "is not fedscale:// or fedscales://"),
+        (["--coordinator", "fedscale://x:1", "--rounds", "3"], 2, "it says --rounds"),
+        (["--steps", "3"], 2, "--steps and --ca need --coordinator"),
+        (["--coordinator", "fedscale://x:1", "--clients", "60", "--partition", "iid"], 1,
+         "would have 24 examples; a FedScale job takes devices with 32"),
         (["--data", "idx:/nonesuch"], 1, "/nonesuch: has no {train,t10k}-"),
         (["--data", "nonesuch"], 1, "is not digits, idx:DIR or cifar10:DIR"),
         (["--clients", "1000", "--partition", "shards:2"], 1, "cannot be cut into"),
@@ -214,6 +221,57 @@ def test_bad_options_are_one_line(fleet, tmp_path, options, status, message):
     assert message in err
     assert err.count("\n") == 1
     assert leftovers(tmp_path) == []
+
+
+def join(fleet, aggregator, *options):
+    return fleet("--coordinator", f"fedscale://127.0.0.1:{aggregator.port}",
+                 "--model", "logistic", "--input", "1x8x8", "--partition", "iid",
+                 "--clients", "3", "--seed", "7", *options)  # fmt: skip
+
+
+def test_a_fleet_joins_a_job_of_fedscale_and_ends_with_it(fleet, tmp_path):
+    settings = dict(model=logistic(), participants=3, rounds=4, eval_interval=2)
+    with FakeAggregator(**settings) as aggregator:
+        run = join(fleet, aggregator, "--steps", "20", "--out", tmp_path / "out")
+        status, out, err = finish(run)
+    assert (status, err) == (0, "") and aggregator.died is None
+    assert [len(row["uploads"]) for row in aggregator.job.history] == [3, 3, 3]
+    assert "3 clients of fedscale://" in out and "3 rounds in" in out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [r["round"] for r in summary["rounds"]] == [1, 2, 3]
+    tested = {p["round"]: p for p in aggregator.job.performance}
+    for row in summary["rounds"]:
+        assert (row["participants"], row["failed"]) == (3, 0)
+        assert row["bytes_up"] > 3 * 2600 and row["bytes_down"] > 0
+        assert (row["accuracy"] is None) == (row["round"] not in tested)
+        if row["round"] in tested:
+            there = tested[row["round"]]
+            assert abs(row["accuracy"] - there["top_1"]) < 1e-6
+            assert abs(row["loss"] - there["test_loss"]) < 1e-4
+    assert "model_sha256" not in summary and summary["steps"] == 20
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["clients", "summary.json"]
+    assert leftovers(tmp_path) == []
+
+
+def test_a_fleet_that_cannot_join_says_why(fleet, tmp_path):
+    with FakeAggregator(model=logistic(), participants=3) as aggregator:
+        status, out, err = finish(join(fleet, aggregator, "--model", "mlp"))
+    assert status == 1
+    assert "client 0 died: exit status 1" in out
+    assert "the aggregator's weights" in err and "every client has died" in err
+    assert leftovers(tmp_path) == []
+
+
+def test_a_signal_ends_a_fleet_that_has_joined(fleet, tmp_path):
+    with FakeAggregator(model=logistic(), participants=4) as aggregator:
+        run = join(fleet, aggregator)
+        wait_for(lambda: len(aggregator.job.registered) == 3, 30, "three devices")
+        others = list(children(run))
+        assert len(others) == 3
+        run.send_signal(signal.SIGTERM)
+        assert finish(run)[0] == 4
+    assert leftovers(tmp_path) == []
+    assert not [p for p in others if os.path.exists(f"/proc/{p}")]
 
 
 def test_a_terminal_sees_the_running_round_redrawn(program, tmp_path):

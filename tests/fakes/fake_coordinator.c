@@ -88,6 +88,8 @@ static cygnet_status check_in(cygnet_coordinator *c, cygnet_answer *answer,
         answer->retry_max_s = fake->retry_max_s;
         return end(fake, CYGNET_OK, err);
     }
+    fake_clock_advance(fake->clock, fake->waited_ms);
+    answer->waited_ms = fake->waited_ms;
     answer->has_task = 1;
     answer->task = fake->task;
     answer->task.round = ++fake->n_tasks;

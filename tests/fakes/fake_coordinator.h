@@ -37,6 +37,7 @@ struct fake_coordinator {
     int no_task;
     cygnet_retry_reason reason;
     uint32_t retry_min_s, retry_max_s, retry_after_s;
+    uint32_t waited_ms; /* of each check-in that brings a task */
     const cygnet_tensors *weights;
     const cygnet_allocator *weights_alloc;
     cygnet_receipt receipts[FAKE_SCRIPT];

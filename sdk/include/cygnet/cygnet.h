@@ -302,7 +302,7 @@ struct cygnet_coordinator;
  * steps          optimiser steps; 0: by epochs (default 20)
  * batch          examples of a step; 1 to 65536 (default 30)
  * momentum, weight_decay   of SGD (default 0.9 and 5e-4)
- * deadline_s     how long a round may take from check-in (default 3600)
+ * deadline_s     how long a round may take once it is given (default 3600)
  * max_examples   train on at most so many; 0 (default): all
  * collection     of the examples to train on, for data_open (default "")
  * evaluate_collection  of those to evaluate with (default "test")
@@ -330,7 +330,8 @@ CYGNET_API void cygnet_job_init(cygnet_job *job);
 
 /* How to build a client. cygnet_options_init sets every default.
  *
- * server_url     "https://host[:port][/prefix]"; required, but with `coordinator`
+ * server_url     "https://host[:port][/prefix]", or a FedScale job (docs/fedscale.md):
+ *                "fedscale://host:port"; required, but with `coordinator`
  * population     the name under which the coordinator groups devices; required;
  *                at most 128 bytes of letters, digits, '.', '_', '-', '/', with
  *                no part between slashes empty, "." or ".."

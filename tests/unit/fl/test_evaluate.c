@@ -306,6 +306,15 @@ static void test_an_evaluation_out_of_time_is_given_up(void **state)
     assert_int_equal(n_evaluated(b), 0);
 }
 
+static void test_the_deadline_counts_from_the_task_a_dialect_waited_for(void **state)
+{
+    struct bench *b = *state;
+
+    b->coordinator.task.deadline_s = 10;
+    b->coordinator.waited_ms = 60000;
+    assert_ended(b, CYGNET_OK, CYGNET_OUTCOME_EVALUATED);
+}
+
 static void stop_now(void *user)
 {
     stop_set(&((struct bench *)user)->stop);
@@ -449,6 +458,7 @@ int main(void)
         TEST(test_a_dialect_without_reports_cannot_ask_for_an_evaluation),
         TEST(test_losing_power_interrupts_an_evaluation),
         TEST(test_an_evaluation_out_of_time_is_given_up),
+        TEST(test_the_deadline_counts_from_the_task_a_dialect_waited_for),
         TEST(test_a_cancelled_evaluation_is_reported_by_the_next_run),
         TEST(test_results_are_sent_until_they_are_received),
         TEST(test_at_most_once_results_are_never_sent_again),

@@ -1,6 +1,5 @@
 #include "fedscale_bench.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,17 +175,6 @@ void reply_weights_without(struct bench *b, const cygnet_tensor *t)
     bytes_init(&message, 1000000, NULL);
     put_field(&message, 1, "update_model", strlen("update_model"));
     put_weights(&message, t, 0.0f);
-    reply_frame(b, &message);
-}
-
-void reply_train_with_nan(struct bench *b, const cygnet_tensor *t)
-{
-    struct bytes message;
-
-    bytes_init(&message, 1000000, NULL);
-    put_field(&message, 1, "client_train", strlen("client_train"));
-    put_file(&message, 2, "train_meta_4.pickle");
-    put_weights(&message, t, NAN);
     reply_frame(b, &message);
 }
 

@@ -46,9 +46,6 @@ void reply_test(struct bench *b, const char *data);
 
 /* An update_model in which the values of `t` are all 0. */
 void reply_weights_without(struct bench *b, const cygnet_tensor *t);
-
-/* A client_train in which they are NaN. */
-void reply_train_with_nan(struct bench *b, const cygnet_tensor *t);
 void reply_unknown_client(struct bench *b);
 
 /* Fails unless that request called that method. */

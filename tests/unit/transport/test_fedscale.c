@@ -60,6 +60,7 @@ static void test_pings_are_a_second_apart(void **state)
     reply_train(b);
     assert_int_equal(bench_check_in(b), CYGNET_OK);
     assert_int_equal(b->clock.waited_ms, 3000);
+    assert_int_equal(b->answer.waited_ms, 3000);
 }
 
 /* Each wait takes ten seconds here: six fit into the minute. */

@@ -2,8 +2,6 @@
  * be answered at once. */
 #include "fedscale_bench.h"
 
-#include <math.h>
-
 #define PERMIT "received-due"
 
 /* Whether the body of a request holds these bytes. */
@@ -248,23 +246,6 @@ static void test_the_learning_rate_is_kept_bit_for_bit(void **state)
     assert_true(found);
 }
 
-/* A global model that has diverged is not for us to hold back. */
-static void test_weights_that_are_not_finite_can_go_back(void **state)
-{
-    struct bench *b = *state;
-    cygnet_tensors *weights;
-
-    bench_join(b);
-    weights = bench_fetched(b);
-    bench_restart(b);
-    reply_train_with_nan(b, cygnet_tensors_at(weights, 0));
-    assert_int_equal(bench_check_in(b), CYGNET_OK);
-    reply_dummy(b);
-    assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_OK);
-    assert_true(has_bytes(b, 1, "upload_model", 12));
-    cygnet_tensors_destroy(weights);
-}
-
 static void test_a_restart_without_a_round_gets_the_task_again(void **state)
 {
     struct bench *b = *state;
@@ -314,22 +295,64 @@ static void test_a_task_of_another_identity_is_not_taken_up(void **state)
     assert_int_equal(b->answer.task.kind, CYGNET_TASK_TRAIN);
 }
 
-static void test_an_event_survives_a_full_disk(void **state)
+/* The task is over, whatever became of its answer. */
+static void test_a_task_whose_upload_failed_is_not_offered_again(void **state)
 {
     struct bench *b = *state;
 
-    reply_dummy(b);
-    reply_train(b);
-    b->store.fail_at = b->store.n_ops + 2; /* after the look for an earlier one */
-    b->store.fail_with = CYGNET_ENOSPC;
-    assert_int_equal(bench_check_in(b), CYGNET_ENOSPC);
-    reply_dummy(b);
-    assert_int_equal(bench_check_in(b), CYGNET_OK);
-    assert_true(b->answer.has_task);
+    bench_join(b);
     cygnet_tensors_destroy(bench_fetched(b));
-    bench_restart(b);
-    reply_dummy(b);
-    assert_int_equal(upload(b), CYGNET_OK);
+    fake_http_fail(b->http, CYGNET_ENETWORK);
+    assert_int_equal(upload(b), CYGNET_ENETWORK);
+    assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_ESTATE);
+    reply_test(b, "weights_4.pickle");
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    assert_called(b, 4, "CLIENT_PING");
+    assert_int_equal(b->answer.task.kind, CYGNET_TASK_EVALUATE);
+}
+
+/* On a full disk: a task that cannot be kept is not done, but its job goes on. */
+static void test_a_task_that_cannot_be_written_down_is_given_back(void **state)
+{
+    for (int k = 1; k <= 2; k++) { /* the weights, the permit */
+        struct bench *b = *state;
+
+        reply_train(b);
+        reply_dummy(b);
+        b->store.fail_at = b->store.n_ops + 1 + k; /* a read comes first */
+        b->store.fail_with = CYGNET_ENOSPC;
+        assert_int_equal(bench_check_in(b), CYGNET_ENOSPC);
+        assert_int_equal(b->http->n_requests, 2);
+        assert_called(b, 1, "CLIENT_EXECUTE_COMPLETION");
+        assert_true(has_bytes(b, 1, "upload_model", 12));
+        assert_null(memory_store_find(&b->store, PERMIT));
+        bench_restart(b);
+    }
+}
+
+static void test_a_test_that_cannot_be_written_down_is_given_back(void **state)
+{
+    struct bench *b = *state;
+
+    reply_test(b, "weights_4.pickle");
+    reply_train(b); /* the next task is as good as any */
+    b->store.fail_at = b->store.n_ops + 2;
+    assert_int_equal(bench_check_in(b), CYGNET_ESTORAGE);
+    assert_true(has_bytes(b, 1, "test_len", 8));
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    assert_int_equal(b->answer.task.kind, CYGNET_TASK_TRAIN);
+    assert_int_equal(b->http->n_requests, 2);
+}
+
+/* It may be there after all: then another process will send. */
+static void test_nothing_is_given_back_while_a_permit_may_be_left(void **state)
+{
+    struct bench *b = *state;
+
+    reply_train(b);
+    b->store.dies_after = b->store.n_ops + 1;
+    assert_int_equal(bench_check_in(b), CYGNET_ESTORAGE);
+    assert_int_equal(b->http->n_requests, 1);
 }
 
 /* Weights that come between are for later. */
@@ -396,19 +419,18 @@ static void test_a_report_of_an_earlier_task_leaves_the_next_one(void **state)
     assert_string_not_equal(earlier.task.token, b->answer.task.token);
 }
 
-/* A round that checks its tasks then says no, and the weights go back. */
-static void test_a_learning_rate_out_of_range_is_left_to_the_round(void **state)
+/* It is not a task that comes back with each check-in. */
+static void test_a_task_without_a_learning_rate_is_none(void **state)
 {
     struct bench *b = *state;
 
-    reply_dummy(b);
     reply_event(b, "client_train", "lr_test_meta.pickle", "weights_4.pickle");
+    assert_failed(bench_check_in(b), CYGNET_EPROTOCOL, b->err, "no learning rate");
+    assert_null(memory_store_find(&b->store, PERMIT));
+    reply_dummy(b);
+    reply_train(b);
     assert_int_equal(bench_check_in(b), CYGNET_OK);
     assert_true(b->answer.has_task);
-    assert_true(isnan(b->answer.task.lr));
-    reply_dummy(b);
-    assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_OK);
-    assert_called(b, 2, "CLIENT_EXECUTE_COMPLETION");
 }
 
 static void test_a_decline_sends_the_weights_as_they_came(void **state)
@@ -478,8 +500,10 @@ static void test_the_reply_to_an_upload_may_bring_the_next_task(void **state)
     memcpy(token, b->answer.task.token, sizeof(token));
     reply_train(b);
     assert_int_equal(upload(b), CYGNET_OK);
+    fake_clock_advance(&b->clock, 1000);
     assert_int_equal(bench_check_in(b), CYGNET_OK);
     assert_true(b->answer.has_task);
+    assert_int_equal(b->answer.waited_ms, 0);
     assert_string_not_equal(token, b->answer.task.token);
     assert_int_equal(b->http->n_requests, 4);
 }
@@ -506,19 +530,21 @@ int main(void)
         BENCH_TEST(test_no_crash_makes_two_answers_of_one),
         BENCH_TEST(test_a_restart_goes_on_with_what_was_received),
         BENCH_TEST(test_the_learning_rate_is_kept_bit_for_bit),
-        BENCH_TEST(test_weights_that_are_not_finite_can_go_back),
         BENCH_TEST(test_a_restart_without_a_round_gets_the_task_again),
         BENCH_TEST(test_a_connection_that_cannot_be_made_is_tried_again),
         BENCH_TEST(test_an_answer_that_did_not_leave_stays_due),
         BENCH_TEST(test_a_job_ends_with_an_answer_still_due),
         BENCH_TEST(test_a_task_of_an_aggregator_before_is_forgotten),
         BENCH_TEST(test_a_task_of_another_identity_is_not_taken_up),
-        BENCH_TEST(test_an_event_survives_a_full_disk),
+        BENCH_TEST(test_a_task_whose_upload_failed_is_not_offered_again),
+        BENCH_TEST(test_a_task_that_cannot_be_written_down_is_given_back),
+        BENCH_TEST(test_a_test_that_cannot_be_written_down_is_given_back),
+        BENCH_TEST(test_nothing_is_given_back_while_a_permit_may_be_left),
         BENCH_TEST(test_a_task_keeps_the_weights_it_came_with),
         BENCH_TEST(test_results_after_a_restart_name_the_client),
         BENCH_TEST(test_a_task_with_an_upload_after_a_restart_is_this_clients),
         BENCH_TEST(test_a_report_of_an_earlier_task_leaves_the_next_one),
-        BENCH_TEST(test_a_learning_rate_out_of_range_is_left_to_the_round),
+        BENCH_TEST(test_a_task_without_a_learning_rate_is_none),
         BENCH_TEST(test_a_decline_sends_the_weights_as_they_came),
         BENCH_TEST(test_a_completed_round_has_nothing_to_report),
         BENCH_TEST(test_results_of_a_test_go_out_once),

@@ -66,7 +66,7 @@ typedef struct cygnet_check_in {
  * token         names this attempt; goes with lease, upload and report
  * lease_s       the coordinator counts the participant as lost when it has not
  *               heard of the token for so long
- * deadline_s    seconds from check-in until the round closes
+ * deadline_s    seconds from check-in until the round closes; see waited_ms
  * architecture  zoo name with arguments, as cygnet_model_options.architecture
  * input         one example; n_input_dims 0: the architecture's own
  * epochs        passes over the data; used when steps is 0
@@ -120,13 +120,17 @@ typedef struct cygnet_task {
 } cygnet_task;
 
 /* The answer to a check-in: a task, or a window [min_s, max_s] (seconds from
- * now) from which the client draws its next attempt uniformly. */
+ * now) from which the client draws its next attempt uniformly.
+ *
+ * waited_ms  of the check-in, until the coordinator was asked for this task: a
+ *            dialect that waits for work says so, and deadline_s counts from then */
 typedef struct cygnet_answer {
     int32_t has_task;
     cygnet_task task;
     cygnet_retry_reason reason;
     uint32_t retry_min_s;
     uint32_t retry_max_s;
+    uint32_t waited_ms;
 } cygnet_answer;
 
 /* How an upload or a lease renewal was received. */
