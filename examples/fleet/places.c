@@ -52,9 +52,10 @@ static cygnet_status find_program(char out[FILE_MAX_PATH], const char *folder,
     return st;
 }
 
-static cygnet_status find_programs(struct places *p, const char *bin_dir,
+static cygnet_status find_programs(struct places *p, const struct fleet_options *options,
                                    cygnet_error *err)
 {
+    const char *bin_dir = options->bin_dir;
     char folder[FILE_MAX_PATH];
     cygnet_status st = CYGNET_OK;
 
@@ -64,7 +65,7 @@ static cygnet_status find_programs(struct places *p, const char *bin_dir,
     }
     if (st == CYGNET_OK)
         st = find_program(p->client, bin_dir, "../client", "cygnet-client", err);
-    if (st == CYGNET_OK)
+    if (st == CYGNET_OK && !options->coordinator)
         st = find_program(p->coordinator, bin_dir, "../coordinator", "cygnet-coordinator",
                           err);
     return st;
@@ -134,7 +135,7 @@ cygnet_status places_open(struct places *out, const struct fleet_options *option
     cygnet_status st;
 
     memset(out, 0, sizeof(*out));
-    st = find_programs(out, options->bin_dir, err);
+    st = find_programs(out, options, err);
     if (st == CYGNET_OK)
         st = make_folders(out, options->out, err);
     if (st == CYGNET_OK)
