@@ -1,6 +1,7 @@
 /* Update codecs: one row each in the table of update.c. A codec turns one tensor
  * of float32 values into one tensor of the container, and back. Tensors of I64, which
- * count, are always carried by codec_none. */
+ * count, and those of fewer than two dimensions (biases, the state of batch norms) are
+ * always carried by codec_none. */
 #ifndef FL_CODEC_H
 #define FL_CODEC_H
 
@@ -28,7 +29,9 @@ struct codec_reader {
     const cygnet_allocator *alloc;
 };
 
-/* name        as in a task's update.codec
+/* `like` has at least two dimensions, but for codec_none.
+ *
+ * name        as in a task's update.codec
  * kind        what it carries: "delta", or "weights": the local weights themselves
  * stages      the names of its stages, NULL-terminated
  * parameters  writes the members of cygnet_codec.parameters; NULL: none

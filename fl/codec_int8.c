@@ -15,8 +15,7 @@
 
 #define ZSTD_LEVEL 3
 
-/* A tensor as a matrix: the first dimension is the rows; with fewer than two it is
- * one row. */
+/* A tensor as a matrix: the first dimension is the rows. */
 struct matrix {
     size_t n_rows;
     size_t n_columns;
@@ -25,12 +24,11 @@ struct matrix {
 static struct matrix as_matrix(const cygnet_tensor *t)
 {
     size_t n = (size_t)(t->size_bytes / sizeof(float));
-    struct matrix m = {1, n};
+    struct matrix m;
 
-    if (t->n_dims >= 2) {
-        m.n_rows = (size_t)t->shape[0];
-        m.n_columns = m.n_rows > 0 ? n / m.n_rows : 0;
-    }
+    assert(t->n_dims >= 2);
+    m.n_rows = (size_t)t->shape[0];
+    m.n_columns = m.n_rows > 0 ? n / m.n_rows : 0;
     return m;
 }
 

@@ -58,10 +58,11 @@ cygnet_status update_check_weights(const cygnet_tensors *global, cygnet_error *e
     return CYGNET_OK;
 }
 
-/* Integers are carried exactly, whatever the codec. */
+/* Counts, and what has fewer than two dimensions, are carried exactly, whatever the
+ * codec: docs/update-format.md says why. */
 static const struct codec *codec_of(const struct codec *codec, const cygnet_tensor *like)
 {
-    return like->dtype == CYGNET_I64 ? &codec_none : codec;
+    return like->dtype == CYGNET_I64 || like->n_dims < 2 ? &codec_none : codec;
 }
 
 static bool carries_weights(const struct codec *codec)

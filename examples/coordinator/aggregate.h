@@ -41,8 +41,8 @@ uint64_t aggregate_examples(const struct aggregate *a);
 
 /* New weights: global + server_lr * S / (2^AGGREGATE_SCALE_BITS * sum of n_i), in
  * double, rounded once to float; of I64 the change is rounded to the nearest integer,
- * ties to even. Counts and variances ("running_var") end at 0 from below: a codec's
- * rounding or a large server_lr can take them there, and no model accepts less.
+ * ties to even. Counts and variances ("running_var") end at 0 from below: a large
+ * server_lr or what a client claims can take them there, and no model accepts less.
  * Errors: ESTATE (nothing was added), ENUMERIC (a weight left its type's range),
  * ENOMEM. On failure *out is NULL. */
 cygnet_status aggregate_apply(cygnet_tensors **out, const struct aggregate *a,

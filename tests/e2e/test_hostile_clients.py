@@ -165,11 +165,15 @@ def rle_frame(n_blocks, content_size):
 
 
 def int8_update(weights, payload, size_of=None):
-    """An int8 container whose every tensor has this payload."""
+    """An int8 container whose every matrix has this payload."""
     header, body, about = {}, b"", {}
     for name, shape, values in weights:
-        rows = shape[0] if len(shape) > 1 else 1
-        size = 4 * rows + len(values) if size_of is None else size_of
+        if len(shape) < 2:
+            ends = [len(body), len(body) + 4 * len(values)]
+            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": ends}
+            body += bytes(4 * len(values))
+            continue
+        size = 4 * shape[0] + len(values) if size_of is None else size_of
         about[name] = {"shape": shape, "size": size}
         ends = [len(body), len(body) + len(payload)]
         header[name] = {"dtype": "U8", "shape": [len(payload)], "data_offsets": ends}

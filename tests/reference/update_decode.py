@@ -19,7 +19,8 @@ class Missing(Exception):
 
 
 def plain(name, dtype, shape, data):
-    """A tensor that is stored as it is; integers are, in every codec."""
+    """A tensor that is stored as it is; integers and what is no matrix are, in every
+    codec."""
     if dtype == "I64":
         return shape, list(struct.unpack(f"<{len(data) // 8}q", data))
     if dtype != "F32":
@@ -39,17 +40,19 @@ def decode_int8(tensors, codec):
         raise Missing("python3 numpy/zstandard is not installed") from error
     out = {}
     for name, (dtype, stored_shape, data) in tensors.items():
-        if dtype == "I64":
+        if dtype == "I64" or (dtype == "F32" and len(stored_shape) < 2):
             out[name] = plain(name, dtype, stored_shape, data)
             continue
+        if dtype != "U8":
+            raise ValueError(f"{name}: {dtype}")
         entry = codec["tensors"][name]
         shape, size = entry["shape"], entry["size"]
         count = 1
         for n in shape:
             count *= n
-        rows = shape[0] if len(shape) >= 2 else 1
-        if size != 4 * rows + count:
-            raise ValueError(f"{name}: size {size}")
+        rows = shape[0]
+        if len(shape) < 2 or size != 4 * rows + count:
+            raise ValueError(f"{name}: shape {shape}, size {size}")
         payload = zstandard.ZstdDecompressor().decompress(bytes(data), size)
         scales = numpy.frombuffer(payload, "<f4", rows)
         q = numpy.frombuffer(payload, "i1", count, 4 * rows).reshape(rows, -1)

@@ -149,8 +149,7 @@ static void test_none_comes_back_bit_for_bit_in_the_order_of_the_model(void **st
 
 static float row_scale(const cygnet_tensor *t, size_t row)
 {
-    size_t n_rows = t->n_dims >= 2 ? (size_t)t->shape[0] : 1;
-    size_t n = (size_t)(t->size_bytes / sizeof(float)) / n_rows;
+    size_t n = (size_t)(t->size_bytes / sizeof(float) / t->shape[0]);
     const float *x = (const float *)t->data + row * n;
     float largest = 0.0f;
 
@@ -219,6 +218,66 @@ static void test_int8_of_no_change_is_no_change(void **state)
     for (size_t i = 0; i < 15; i++)
         assert_true(((const float *)cygnet_tensors_at(deltas, 0)->data)[i] == 0.0f);
     cygnet_tensors_destroy(deltas);
+}
+
+#define N_CHANNELS 64
+
+/* From 1e-4 to 10, as the variances of one batch norm can be. */
+static void add_variances(cygnet_tensors *list, double decay)
+{
+    cygnet_tensor *t;
+
+    assert_int_equal(cygnet_tensors_add(&t, list, "bn.running_var", CYGNET_F32,
+                                        &(uint64_t){N_CHANNELS}, 1, NULL),
+                     CYGNET_OK);
+    for (size_t i = 0; i < N_CHANNELS; i++) {
+        double variance = 1e-4 * pow(1e5, (double)i / (N_CHANNELS - 1));
+
+        ((float *)t->data)[i] = (float)(variance * decay);
+    }
+}
+
+static void test_variances_of_any_magnitude_are_exact_in_every_codec(void **state)
+{
+    struct pair *p = *state;
+    const char *codec;
+
+    add_variances(p->global, 1.0);
+    add_variances(p->local, 0.81);
+    for (uint32_t c = 0; (codec = cygnet_update_codec_name(c)) != NULL; c++) {
+        const float *global = cygnet_tensors_find(p->global, "bn.running_var")->data;
+        const float *local = cygnet_tensors_find(p->local, "bn.running_var")->data;
+        cygnet_tensors *deltas;
+        const float *got;
+
+        assert_int_equal(encode(p, codec, 1), CYGNET_OK);
+        deltas = decode(p, NULL);
+        got = cygnet_tensors_find(deltas, "bn.running_var")->data;
+        for (size_t i = 0; i < N_CHANNELS; i++)
+            assert_true(got[i] == local[i] - global[i] && got[i] < 0.0f);
+        cygnet_tensors_destroy(deltas);
+    }
+}
+
+static void test_int8_stores_vectors_and_scalars_as_none_does(void **state)
+{
+    static const char *const names[] = {"fc.bias", "scale"};
+    struct pair *p = *state;
+    const char *says;
+
+    assert_int_equal(encode(p, "int8", 1), CYGNET_OK);
+    says = cygnet_tensors_metadata(p->update.container, "cygnet_codec");
+    assert_non_null(strstr(says, "\"fc.weight\""));
+    for (size_t i = 0; i < 2; i++) {
+        const cygnet_tensor *stored = cygnet_tensors_find(p->update.container, names[i]);
+        const cygnet_tensor *exact = cygnet_tensors_find(p->local, names[i]);
+
+        assert_int_equal(stored->dtype, CYGNET_F32);
+        assert_int_equal(stored->n_dims, exact->n_dims);
+        assert_int_equal(stored->size_bytes, exact->size_bytes);
+        assert_memory_equal(stored->data, exact->data, (size_t)exact->size_bytes);
+        assert_null(strstr(says, names[i]));
+    }
 }
 
 static void test_counts_are_exact_in_every_codec(void **state)
@@ -527,6 +586,44 @@ static void test_an_int8_payload_that_lies_is_refused(void **state)
     assert_int_equal(decode_list(p, p->update.container), CYGNET_ESHAPE);
 }
 
+/* The container of int8 with fc.bias made into bytes. */
+static cygnet_tensors *with_bias_of_bytes(const cygnet_tensors *container)
+{
+    cygnet_tensors *list;
+    cygnet_tensor *t;
+
+    assert_int_equal(cygnet_tensors_create(&list, 1 << 16, NULL, NULL), CYGNET_OK);
+    for (size_t i = 0; i < cygnet_tensors_count(container); i++) {
+        const cygnet_tensor *from = cygnet_tensors_at(container, i);
+        int is_bias = strcmp(from->name, "fc.bias") == 0;
+
+        assert_int_equal(cygnet_tensors_add(&t, list, from->name,
+                                            is_bias ? CYGNET_U8 : from->dtype,
+                                            is_bias ? &from->size_bytes : from->shape,
+                                            from->n_dims, NULL),
+                         CYGNET_OK);
+        memcpy(t->data, from->data, (size_t)from->size_bytes);
+    }
+    set(list, "cygnet_codec", cygnet_tensors_metadata(container, "cygnet_codec"));
+    set(list, "cygnet_update", cygnet_tensors_metadata(container, "cygnet_update"));
+    return list;
+}
+
+static void test_an_int8_vector_that_is_not_exact_is_refused(void **state)
+{
+    struct pair *p = *state;
+    cygnet_tensors *bytes;
+
+    assert_int_equal(encode(p, "int8", 1), CYGNET_OK);
+    bytes = with_bias_of_bytes(p->update.container);
+    assert_int_equal(decode_list(p, bytes), CYGNET_ESHAPE);
+    assert_non_null(strstr(p->err.message, "\"fc.bias\" is U8, not F32"));
+    cygnet_tensors_destroy(bytes);
+    ((float *)cygnet_tensors_find(p->update.container, "fc.bias")->data)[2] = (float)NAN;
+    assert_int_equal(decode_list(p, p->update.container), CYGNET_ENUMERIC);
+    assert_non_null(strstr(p->err.message, "fc.bias"));
+}
+
 static void test_every_truncation_is_refused(void **state)
 {
     struct pair *p = *state;
@@ -548,6 +645,8 @@ int main(void)
         TEST(test_int8_is_never_off_by_more_than_a_scale),
         TEST(test_int8_is_unbiased),
         TEST(test_int8_of_no_change_is_no_change),
+        TEST(test_variances_of_any_magnitude_are_exact_in_every_codec),
+        TEST(test_int8_stores_vectors_and_scalars_as_none_does),
         TEST(test_counts_are_exact_in_every_codec),
         TEST(test_a_change_of_a_count_that_does_not_fit_is_refused),
         TEST(test_weights_travel_whole_and_decode_to_their_change),
@@ -562,6 +661,7 @@ int main(void)
         TEST(test_values_that_are_not_finite_are_refused),
         TEST(test_a_count_of_another_type_is_refused),
         TEST(test_an_int8_payload_that_lies_is_refused),
+        TEST(test_an_int8_vector_that_is_not_exact_is_refused),
         TEST(test_every_truncation_is_refused),
     };
 
