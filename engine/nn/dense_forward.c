@@ -280,6 +280,15 @@ static size_t rows_of_block(const struct forward_plan *plan)
     return plan->d->by_position ? 0 : dense_rows(plan->pitch);
 }
 
+/* A small batch is less than a block. */
+static size_t gathered_rows(const struct lowering *l, const struct dense *d,
+                            size_t rows_per_block)
+{
+    size_t rows = lower_max_batch(l) * d->out.rows;
+
+    return rows < rows_per_block ? rows : rows_per_block;
+}
+
 void dense_lower_forward(struct lowering *l, const struct node *node,
                          const struct conv2d_shape *shape)
 {
@@ -306,7 +315,8 @@ void dense_lower_forward(struct lowering *l, const struct node *node,
         *lower_moments(l, node->out) = d->moments;
     }
     if (!d->direct && !d->by_position && plan->bands == 0)
-        lower_scratch(l, rows_per_block * plan->pitch * sizeof(real));
+        lower_scratch(l,
+                      gathered_rows(l, d, rows_per_block) * plan->pitch * sizeof(real));
     partition = partition_of(l, d, rows_per_block);
     lower_planned_call(l, run_forward, &partition, plan,
                        (const int[]){d->out.buffer, d->x.buffer, d->x.norm,
