@@ -5,6 +5,7 @@ Such jobs wait more than they work, so that all of them run side by side, each i
 of this process; a test asks how its own has ended."""
 
 import concurrent.futures
+import itertools
 import shutil
 
 import pytest
@@ -229,9 +230,13 @@ def played(program, tmp_path_factory, request):
     wanted = [item.callspec.params["name"] for item in request.session.items
               if getattr(item, "callspec", None) and item.path == request.path]  # fmt: skip
     parties = []
+    root = tmp_path_factory.mktemp("parties")
+    numbers = itertools.count()
 
     def party(**settings):
-        parties.append(Party(program, tmp_path_factory.mktemp("party"), **settings))
+        folder = root / str(next(numbers))
+        folder.mkdir()
+        parties.append(Party(program, folder, **settings))
         return parties[-1]
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(wanted)) as pool:

@@ -300,7 +300,7 @@ FILES = {
         safetensors({"a": tensor([1], 0, 4, "F99")}, bytes(4)), 'dtype "F99"'
     ),
     "other dtype": (
-        safetensors({"a": tensor([1], 0, 8, "I64")}, bytes(8)), '"a"'
+        safetensors({"a": tensor([1], 0, 8, "F64")}, bytes(8)), '"a"'
     ),
     "a tensor is missing": (weights_file({"linear.bias": None}), "linear.bias"),
     "a tensor too many": (weights_file({"extra": ([1], [0.0])}), "extra"),
