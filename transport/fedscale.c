@@ -23,6 +23,18 @@ static struct fedscale *fedscale_of(cygnet_coordinator *c)
 
 /* ---- Joining ------------------------------------------------------------------- */
 
+/* Somewhere in a second, by the client's id (FNV-1a). An aggregator that handles two
+ * registrations at once begins its first round twice, and clients that are started
+ * together would register together. */
+static int64_t own_moment_ms(const char *id)
+{
+    uint32_t hash = 2166136261u;
+
+    for (; *id; id++)
+        hash = (hash ^ (uint8_t)*id) * 16777619u;
+    return hash % FEDSCALE_PAUSE_MS;
+}
+
 /* Registering twice selects a client twice, so a ping asks first whether it is known. */
 static cygnet_status join(struct fedscale *f, const cygnet_check_in *hello,
                           const cygnet_stop *stop, cygnet_error *err)
@@ -37,7 +49,8 @@ static cygnet_status join(struct fedscale *f, const cygnet_check_in *hello,
                     "fedscale: %llu examples are here; an aggregator never selects a "
                     "client with fewer than %d",
                     (unsigned long long)hello->n_examples, MIN_EXAMPLES);
-    return fedscale_register(f, hello->n_examples, stop, err);
+    st = fedscale_wait(f, fedscale_now_ms(f) + own_moment_ms(f->id), stop, err);
+    return st == CYGNET_OK ? fedscale_register(f, hello->n_examples, stop, err) : st;
 }
 
 /* ---- Waiting ------------------------------------------------------------------- */

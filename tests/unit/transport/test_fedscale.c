@@ -16,6 +16,31 @@ static void test_it_pings_before_it_registers(void **state)
     assert_int_equal(b->http->requests[0].version, CYGNET_HTTP_2);
 }
 
+/* The wait before it, and the second before the ping behind it. */
+static int64_t waited_to_join(struct bench *b, const char *id)
+{
+    int64_t before = b->clock.waited_ms;
+
+    b->hello.client_id = id;
+    bench_join(b);
+    return b->clock.waited_ms - before - 1000;
+}
+
+static void test_clients_register_at_moments_of_their_own(void **state)
+{
+    struct bench *b = *state;
+    int64_t one = waited_to_join(b, "one");
+    int64_t other;
+
+    bench_restart(b);
+    memory_store_clear(&b->store);
+    memory_store_init(&b->store);
+    other = waited_to_join(b, "other");
+    assert_in_range(one, 0, 999);
+    assert_in_range(other, 0, 999);
+    assert_int_not_equal(one, other);
+}
+
 static void test_one_that_is_known_does_not_register_again(void **state)
 {
     struct bench *b = *state;
@@ -278,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BENCH_TEST(test_it_pings_before_it_registers),
+        BENCH_TEST(test_clients_register_at_moments_of_their_own),
         BENCH_TEST(test_one_that_is_known_does_not_register_again),
         BENCH_TEST(test_too_few_examples_do_not_register),
         BENCH_TEST(test_an_unclear_registration_is_followed_by_a_ping),
