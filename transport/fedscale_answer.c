@@ -118,6 +118,27 @@ static cygnet_status recall(struct fedscale *f, const char *token, cygnet_error 
     return st;
 }
 
+/* One that an earlier process left is answered to none but the aggregator that knows us:
+ * another would take it for its own round's, and end. */
+static cygnet_status ask_whether_due(struct fedscale *f, const char *token,
+                                     const cygnet_stop *stop, cygnet_error *err)
+{
+    bool known;
+    cygnet_status st;
+
+    if (!f->stale)
+        return CYGNET_OK;
+    st = fedscale_is_due(f, token, err);
+    if (st == CYGNET_ESTATE)
+        f->errand.event = FEDSCALE_DUMMY;
+    if (st == CYGNET_OK)
+        st = fedscale_ping(f, &known, stop, err);
+    if (st == CYGNET_OK && strcmp(f->errand.token, token) != 0)
+        st = fail(err, CYGNET_ESTATE, 0,
+                  "the aggregator no longer waits for the answer to this task");
+    return st;
+}
+
 /* The aggregator takes the root of moving_loss, and means over utility. */
 static double at_least_zero(double value)
 {
@@ -157,6 +178,8 @@ cygnet_status fedscale_send_update(cygnet_coordinator *c, cygnet_receipt *receip
         return st;
     upload.weights = weights;
     st = recall(f, task->token, err);
+    if (st == CYGNET_OK)
+        st = ask_whether_due(f, task->token, stop, err);
     if (st == CYGNET_OK)
         st = send_weights(f, &upload, &sending, err);
     cygnet_tensors_destroy(weights);
@@ -206,6 +229,8 @@ static cygnet_status decline_training(struct fedscale *f, const char *token,
 
     what.weights = weights;
     if (st == CYGNET_OK)
+        st = ask_whether_due(f, token, sending->stop, err);
+    if (st == CYGNET_OK)
         st = send_weights(f, &what, sending, err);
     cygnet_tensors_destroy(weights);
     if (st == CYGNET_OK)
@@ -234,6 +259,8 @@ cygnet_status fedscale_send_report(cygnet_coordinator *c, const cygnet_task *tas
                                             .test_loss = report->loss_sum,
                                             .test_len = (double)report->examples};
     st = recall(f, task->token, err);
+    if (st == CYGNET_OK)
+        st = ask_whether_due(f, task->token, stop, err);
     return st == CYGNET_OK ? send_results(f, &results, &sending, err) : st;
 }
 

@@ -228,7 +228,8 @@ cygnet_status fedscale_take_up(struct fedscale *f, cygnet_error *err)
     return CYGNET_OK;
 }
 
-/* From disk. The first after a restart says who we are. */
+/* From disk. The first after a restart says who we are, but not to whom: it may be
+ * another aggregator now. */
 static cygnet_status recall(cygnet_tensors **out, struct fedscale *f, const char *token,
                             cygnet_error *err)
 {
@@ -243,6 +244,7 @@ static cygnet_status recall(cygnet_tensors **out, struct fedscale *f, const char
         *out = NULL;
         return st;
     }
+    f->stale = f->stale || strcmp(f->errand.token, token) != 0;
     f->errand = errand;
     if (f->id[0] == '\0')
         memcpy(f->id, errand.id, sizeof(f->id));
@@ -266,8 +268,8 @@ cygnet_status fedscale_errand_weights(cygnet_tensors **out, struct fedscale *f,
     return st;
 }
 
-cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,
-                                    cygnet_error *err)
+cygnet_status fedscale_is_due(const struct fedscale *f, const char *token,
+                              cygnet_error *err)
 {
     char due[FEDSCALE_TOKEN_BYTES];
     cygnet_status st = read_permit(due, f, err);
@@ -275,6 +277,14 @@ cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,
     if (st == CYGNET_OK && strcmp(due, token) != 0)
         st = fail(err, CYGNET_ESTATE, 0,
                   "an answer to this task may have been sent; it is not sent again");
+    return st;
+}
+
+cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,
+                                    cygnet_error *err)
+{
+    cygnet_status st = fedscale_is_due(f, token, err);
+
     return st == CYGNET_OK ? store_remove(f->config.store, FEDSCALE_PERMIT_FILE, err)
                            : st;
 }

@@ -79,9 +79,13 @@ cygnet_status fedscale_take_up(struct fedscale *f, cygnet_error *err);
 cygnet_status fedscale_errand_weights(cygnet_tensors **out, struct fedscale *f,
                                       const char *token, cygnet_error *err);
 
-/* Gives up the right to answer the errand, durably: after OK nobody else has it, and the
- * caller may send, once. Errors: ESTATE (it is gone already, so that an answer may have
- * been sent), ESTORAGE. */
+/* Whether there still is the right to answer it. Errors: ESTATE (it is gone, so that an
+ * answer may have been sent), ESTORAGE. */
+cygnet_status fedscale_is_due(const struct fedscale *f, const char *token,
+                              cygnet_error *err);
+
+/* Gives that right up, durably: after OK nobody else has it, and the caller may send,
+ * once. Errors: of fedscale_is_due. */
 cygnet_status fedscale_spend_permit(struct fedscale *f, const char *token,
                                     cygnet_error *err);
 

@@ -143,6 +143,7 @@ def goes_on(p, *options, rounds):
     client = p.client(*options)
     assert client.wait(LIMIT_S) == 0, client.stderr
     assert outcomes(client)[-1] == "finished"
+    assert p.methods(before)[0] == "CLIENT_PING"
     assert "CLIENT_REGISTER" not in p.methods(before)
     assert p.n_completions("upload_model") == {n: 1 for n in range(1, rounds)}
     assert p.n_completions("model_test") == {1: 1}

@@ -57,8 +57,11 @@ static cygnet_status report(struct bench *b, cygnet_outcome outcome)
     return b->coordinator->report(b->coordinator, &b->answer.task, &what, NULL, &b->err);
 }
 
+/* The key and the value of train_meta_4.pickle, "1". */
 static void test_an_upload_echoes_the_client_id(void **state)
 {
+    static const char own_id[] = "X\t\0\0\0client_idX\1\0\0\0"
+                                 "1";
     struct bench *b = *state;
 
     bench_join(b);
@@ -66,7 +69,7 @@ static void test_an_upload_echoes_the_client_id(void **state)
     assert_int_equal(upload(b), CYGNET_OK);
     assert_called(b, 3, "CLIENT_EXECUTE_COMPLETION");
     assert_true(has_bytes(b, 3, "upload_model", 12));
-    assert_true(has_bytes(b, 3, "client_id", 9));
+    assert_true(has_bytes(b, 3, own_id, sizeof(own_id) - 1));
     assert_true(has_bytes(b, 3, "moving_loss", 11));
 }
 
@@ -115,8 +118,10 @@ static void test_an_upload_that_has_surely_not_left_may_be_declined(void **state
     bench_join(b);
     assert_failed(upload(b), CYGNET_ENETWORK, b->err, "no reply is queued");
     reply_dummy(b);
+    reply_dummy(b);
     assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_OK);
-    assert_true(has_bytes(b, 3, "upload_model", 12));
+    assert_called(b, 3, "CLIENT_PING");
+    assert_true(has_bytes(b, 4, "upload_model", 12));
 }
 
 static void test_nothing_is_sent_when_the_permit_cannot_be_given_up(void **state)
@@ -225,9 +230,80 @@ static void test_a_restart_goes_on_with_what_was_received(void **state)
     bench_restart(b);
     cygnet_tensors_destroy(bench_fetched(b));
     reply_dummy(b);
+    reply_dummy(b);
     assert_int_equal(upload(b), CYGNET_OK);
-    assert_true(has_bytes(b, 0, BENCH_ID, strlen(BENCH_ID)));
+    assert_called(b, 0, "CLIENT_PING");
+    assert_called(b, 1, "CLIENT_EXECUTE_COMPLETION");
+    assert_true(has_bytes(b, 1, BENCH_ID, strlen(BENCH_ID)));
     assert_null(memory_store_find(&b->store, PERMIT));
+}
+
+/* Simulations count their clients. */
+static void test_a_number_for_an_id_outlives_a_restart(void **state)
+{
+    static const char number[] = "X\t\0\0\0client_idJ\7\0\0\0";
+    struct bench *b = *state;
+
+    reply_event(b, "client_train", "train_meta_int.pickle", "weights_4.pickle");
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    assert_true(b->answer.has_task);
+    bench_restart(b);
+    reply_dummy(b);
+    reply_dummy(b);
+    assert_int_equal(upload(b), CYGNET_OK);
+    assert_true(has_bytes(b, 1, number, sizeof(number) - 1));
+}
+
+/* An answer that it has not asked for would end it, for everybody. */
+static void test_nothing_goes_to_an_aggregator_that_does_not_know_us(void **state)
+{
+    struct bench *b = *state;
+
+    bench_join(b);
+    bench_restart(b);
+    reply_unknown_client(b);
+    assert_failed(upload(b), CYGNET_ESTATE, b->err, "no longer waits");
+    assert_int_equal(report(b, CYGNET_OUTCOME_ABORTED), CYGNET_ESTATE);
+    assert_int_equal(b->http->n_requests, 1);
+    assert_null(memory_store_find(&b->store, PERMIT));
+}
+
+static void test_no_decline_goes_to_an_aggregator_that_does_not_know_us(void **state)
+{
+    struct bench *b = *state;
+
+    bench_join(b);
+    bench_restart(b);
+    reply_unknown_client(b);
+    assert_int_equal(report(b, CYGNET_OUTCOME_INTERRUPTED), CYGNET_ESTATE);
+    assert_int_equal(b->http->n_requests, 1);
+}
+
+static void test_no_results_go_to_an_aggregator_that_does_not_know_us(void **state)
+{
+    struct bench *b = *state;
+
+    reply_dummy(b);
+    reply_test(b, "weights_4.pickle");
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    bench_restart(b);
+    reply_unknown_client(b);
+    assert_int_equal(report(b, CYGNET_OUTCOME_EVALUATED), CYGNET_ESTATE);
+    assert_int_equal(b->http->n_requests, 1);
+}
+
+/* It has gone on without us: the answer belongs to no round any more. */
+static void test_a_ping_before_an_answer_may_bring_another_task(void **state)
+{
+    struct bench *b = *state;
+
+    bench_join(b);
+    bench_restart(b);
+    reply_train(b);
+    assert_int_equal(upload(b), CYGNET_ESTATE);
+    assert_int_equal(b->http->n_requests, 1);
+    assert_int_equal(bench_check_in(b), CYGNET_OK);
+    assert_true(b->answer.has_task);
 }
 
 /* Not as text of the locale: that of the next process may be another. */
@@ -384,8 +460,10 @@ static void test_results_after_a_restart_name_the_client(void **state)
     assert_int_equal(bench_check_in(b), CYGNET_OK);
     bench_restart(b);
     reply_dummy(b);
+    reply_dummy(b);
     assert_int_equal(report(b, CYGNET_OUTCOME_EVALUATED), CYGNET_OK);
-    assert_true(has_bytes(b, 0, BENCH_ID, strlen(BENCH_ID)));
+    assert_called(b, 0, "CLIENT_PING");
+    assert_true(has_bytes(b, 1, BENCH_ID, strlen(BENCH_ID)));
 }
 
 static void test_a_task_with_an_upload_after_a_restart_is_this_clients(void **state)
@@ -394,13 +472,14 @@ static void test_a_task_with_an_upload_after_a_restart_is_this_clients(void **st
 
     bench_join(b);
     bench_restart(b);
+    reply_dummy(b);
     reply_train(b);
     assert_int_equal(upload(b), CYGNET_OK);
     assert_int_equal(bench_check_in(b), CYGNET_OK);
     assert_true(b->answer.has_task);
     reply_dummy(b);
     assert_int_equal(upload(b), CYGNET_OK);
-    assert_true(has_bytes(b, 1, BENCH_ID, strlen(BENCH_ID)));
+    assert_true(has_bytes(b, 2, BENCH_ID, strlen(BENCH_ID)));
 }
 
 /* The round of the upload may end badly here, for instance on a full disk. */
@@ -529,6 +608,11 @@ int main(void)
         BENCH_TEST(test_nothing_is_sent_when_the_permit_cannot_be_given_up),
         BENCH_TEST(test_no_crash_makes_two_answers_of_one),
         BENCH_TEST(test_a_restart_goes_on_with_what_was_received),
+        BENCH_TEST(test_a_number_for_an_id_outlives_a_restart),
+        BENCH_TEST(test_nothing_goes_to_an_aggregator_that_does_not_know_us),
+        BENCH_TEST(test_no_decline_goes_to_an_aggregator_that_does_not_know_us),
+        BENCH_TEST(test_no_results_go_to_an_aggregator_that_does_not_know_us),
+        BENCH_TEST(test_a_ping_before_an_answer_may_bring_another_task),
         BENCH_TEST(test_the_learning_rate_is_kept_bit_for_bit),
         BENCH_TEST(test_a_restart_without_a_round_gets_the_task_again),
         BENCH_TEST(test_a_connection_that_cannot_be_made_is_tried_again),
