@@ -15,7 +15,6 @@ that says why) when it dies. As a class: `with FakeAggregator(...) as job`.
 import argparse
 import collections
 import dataclasses
-import json
 import math
 import operator
 import os
@@ -375,7 +374,6 @@ class FakeAggregator(grpc.GenericRpcHandler):
         self.died = None
         self.ended = threading.Event()
         self.stopping = threading.Event()
-        self.pings = collections.Counter()
         self.calls = []
         self.faults_lock = threading.Lock()
         self.server = None
@@ -477,9 +475,7 @@ class FakeAggregator(grpc.GenericRpcHandler):
             self.job.register(name, request.info)
             event, meta, data = "dummy_event", "N", "N"
         else:
-            if method == "CLIENT_PING":
-                self.pings[name] += 1
-            else:
+            if method != "CLIENT_PING":
                 self.job.complete(request)
             event, meta, data = self.job.next_event(request)
         return self.reply(event, meta, data, fault or self.find_fault(event, name))
@@ -501,19 +497,6 @@ class FakeAggregator(grpc.GenericRpcHandler):
         name = {"unknown-event": "mystery", "no-event": ""}.get(kind, event)
         message = wire.write_response(name, meta, data)
         return message[: len(message) // 2] if kind == "cut" else message
-
-    # Afterwards
-
-    def summary(self):
-        return {
-            "round": self.job.round,
-            "died": self.died,
-            "history": self.job.history,
-            "performance": self.job.performance,
-            "completions": self.job.log,
-            "received": self.job.received,
-            "pings": dict(self.pings),
-        }
 
 
 # ---- Command line ------------------------------------------------------------
@@ -542,27 +525,18 @@ def parse(argv):
         if field.type in (int, float):
             option = "--" + name.replace("_", "-")
             p.add_argument(option, type=field.type, default=field.default)
-    p.add_argument("--model", type=pathlib.Path, help="a safetensors file")
-    p.add_argument("--tensors", help="NAME:SHAPE[:i8],..., for instance w:10x784,b:10")
+    p.add_argument("--tensors", required=True, help="NAME:SHAPE[:i8],..., for instance w:10x784,b:10")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--int-ids", action="store_true")
-    p.add_argument("--no-test-weights", dest="test_weights", action="store_false")
     p.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), default=())
     p.add_argument("--fault", dest="faults", type=Fault.parse, action="append", default=[],
                    help="on=EVENT,kind=KIND[,arg=..][,times=N][,client=NAME][,round=N]")
-    p.add_argument("--save", type=pathlib.Path, help="the last model goes here")
-    p.add_argument("--summary", type=pathlib.Path, help="what happened, as JSON")
     args = p.parse_args(argv)
-    if bool(args.model) == bool(args.tensors):
-        p.error("one of --model and --tensors is needed")
-    args.model = (wire.read_safetensors(args.model) if args.model
-                  else parse_tensors(args.tensors, args.seed))  # fmt: skip
-    return args, {name: getattr(args, name) for name in known}
+    settings = {name: getattr(args, name) for name in known if hasattr(args, name)}
+    return settings | {"model": parse_tensors(args.tensors, args.seed)}
 
 
 def main(argv):
-    args, settings = parse(argv)
-    aggregator = FakeAggregator(**settings)
+    aggregator = FakeAggregator(**parse(argv))
     aggregator.is_process = True
     aggregator.start()
     print(aggregator.port, flush=True)
@@ -571,10 +545,6 @@ def main(argv):
             pass
     except KeyboardInterrupt:
         aggregator.died = "interrupted"
-    if args.save:
-        wire.write_safetensors(args.save, aggregator.job.model)
-    if args.summary:
-        args.summary.write_text(json.dumps(aggregator.summary(), indent=1) + "\n")
     if aggregator.died:
         print(aggregator.died, file=sys.stderr)
     sys.stderr.flush()

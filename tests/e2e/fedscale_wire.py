@@ -1,14 +1,13 @@
 """What a FedScale job says on the wire, without FedScale, PyTorch or NumPy.
 
-Protobuf for the four messages of JobService, the pickles of both directions, and
-safetensors to bring models in and out. A tensor is a Tensor here.
+Protobuf for the four messages of JobService, and the pickles of both directions. A
+tensor is a Tensor here.
 """
 
 import array
 import collections
 import contextlib
 import io
-import json
 import math
 import pickle
 import struct
@@ -97,38 +96,6 @@ class Tensor:
 
     def like(self, values):
         return Tensor(self.shape, values, self.kind, self.name)
-
-
-def read_safetensors(path):
-    """The tensors of a file in the order of their data."""
-    with open(path, "rb") as file:
-        (size,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(size))
-        data = file.read()
-    header.pop("__metadata__", None)
-    tensors = []
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        kind = {"F32": "f4", "I64": "i8"}[entry["dtype"]]
-        begin, end = entry["data_offsets"]
-        values = array.array(TYPES[kind][0], data[begin:end])
-        tensors.append(Tensor(entry["shape"], values, kind, name))
-    return tensors
-
-
-def write_safetensors(path, tensors):
-    header, data = {}, b""
-    for i, t in enumerate(tensors):
-        raw = t.values.tobytes()
-        header[t.name or f"tensor{i}"] = {
-            "dtype": {"f4": "F32", "i8": "I64"}[t.kind],
-            "shape": list(t.shape),
-            "data_offsets": [len(data), len(data) + len(raw)],
-        }
-        data += raw
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + data)
 
 
 # ---- Pickles to the client ---------------------------------------------------

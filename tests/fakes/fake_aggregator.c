@@ -52,15 +52,6 @@ void fake_aggregator_clear(struct fake_aggregator *fake)
     free(fake->nothing.data);
 }
 
-void fake_aggregator_forget(struct fake_aggregator *fake)
-{
-    *fake = (struct fake_aggregator){.weights = fake->weights,
-                                     .raw = fake->raw,
-                                     .train_meta = fake->train_meta,
-                                     .test_meta = fake->test_meta,
-                                     .nothing = fake->nothing};
-}
-
 /* ---- Replies ------------------------------------------------------------------ */
 
 struct message {

@@ -39,9 +39,6 @@ struct fake_aggregator {
 void fake_aggregator_init(struct fake_aggregator *fake, const char *golden);
 void fake_aggregator_clear(struct fake_aggregator *fake);
 
-/* The same recordings, and nothing has happened yet. */
-void fake_aggregator_forget(struct fake_aggregator *fake);
-
 /* Answers what is asked of this stack from now on. */
 void fake_aggregator_serve(struct fake_aggregator *fake, struct fake_http *http);
 

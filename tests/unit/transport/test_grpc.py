@@ -18,6 +18,7 @@ sys.path.insert(0, os.environ["CYGNET_E2E_DIR"])
 
 import fake_aggregator as fake  # noqa: E402
 import fedscale_wire as wire  # noqa: E402
+from conftest import certificate  # noqa: E402, F401
 
 PROBE = pathlib.Path(os.environ["CYGNET_GRPC_PROBE"])
 SLACK = int(os.environ.get("CYGNET_TIME_SLACK", "1"))
@@ -336,19 +337,6 @@ def test_spoilt_weights_differ_from_good_ones(job, tmp_path, kind):
 
 
 # ---- TLS and other servers ---------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "key.pem", "-out",
-         folder / "cert.pem", "-days", "30", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=IP:127.0.0.1,DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_a_job_behind_tls(job, certificate):
