@@ -103,6 +103,16 @@ def a_reply_to_an_upload_that_is_damaged_is_told(party):
 
 
 @scenario
+def training_that_diverges_sends_the_weights_back(party):
+    p = party(rounds=2, learning_rate=1e37)
+    client = p.client()
+    assert client.wait(LIMIT_S) == 1
+    assert "ENUMERIC" in one_line(client)
+    assert [u["unchanged"] for u in p.uploads()] == [True]
+    assert p.aggregator.died is None
+
+
+@scenario
 def a_client_that_hears_nothing_can_be_stopped(party):
     p = party(rounds=2, faults=[Fault("client_train", "lost")])
     client = p.client()
