@@ -201,7 +201,7 @@ class Array:
             raise TypeError(f"dtype {dtype!r}")
         if not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
             raise TypeError(f"shape {shape!r}")
-        self.shape = shape
+        self.shape, self.dtype = shape, dtype
         self.values = array.array(TYPES[dtype[1:]][0], buffer)
         if len(self.values) != math.prod(shape):
             raise TypeError("buffer is too small or too large for the requested array")

@@ -1,5 +1,7 @@
 #include "tests/fakes/fake_aggregator.h"
 
+#include "tests/fakes/fake_grpc.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,52 +56,17 @@ void fake_aggregator_clear(struct fake_aggregator *fake)
 
 /* ---- Replies ------------------------------------------------------------------ */
 
-struct message {
-    uint8_t data[2 * MAX_FILE];
-    size_t len;
-};
-
-static void put_field(struct message *to, unsigned number, const void *data, size_t len)
-{
-    size_t rest = len;
-
-    insist(to->len + len + 8 <= sizeof(to->data), "a message is too long");
-    to->data[to->len++] = (uint8_t)(number << 3 | 2);
-    for (; rest > 127; rest >>= 7)
-        to->data[to->len++] = (uint8_t)((rest & 127) | 128);
-    to->data[to->len++] = (uint8_t)rest;
-    memcpy(to->data + to->len, data, len);
-    to->len += len;
-}
-
 static struct fake_reply *reply_event(struct fake_http *http, const char *event,
                                       const struct fake_file *meta,
                                       const struct fake_file *data)
 {
-    static struct message message;
-    struct fake_reply *reply;
+    const struct fake_field fields[] = {
+        {1, event, strlen(event)},
+        {2, meta->data, meta->len},
+        {3, data->data, data->len},
+    };
 
-    message.len = 5;
-    put_field(&message, 1, event, strlen(event));
-    put_field(&message, 2, meta->data, meta->len);
-    put_field(&message, 3, data->data, data->len);
-    message.data[0] = 0;
-    for (int i = 0; i < 4; i++)
-        message.data[1 + i] = (uint8_t)((message.len - 5) >> (24 - 8 * i));
-    reply = fake_http_reply_bytes(http, 200, message.data, message.len);
-    fake_reply_header(reply, "content-type", "application/grpc");
-    fake_reply_trailer(reply, "grpc-status", "0");
-    return reply;
-}
-
-static struct fake_reply *reply_unknown(struct fake_http *http)
-{
-    struct fake_reply *reply = fake_http_reply(http, 200, "");
-
-    fake_reply_header(reply, "content-type", "application/grpc");
-    fake_reply_header(reply, "grpc-status", "2");
-    fake_reply_header(reply, "grpc-message", "Exception calling application: 'x'");
-    return reply;
+    return fake_grpc_reply(http, fields, 3);
 }
 
 static struct fake_reply *next_event(struct fake_aggregator *fake, struct fake_http *http)
@@ -107,7 +74,7 @@ static struct fake_reply *next_event(struct fake_aggregator *fake, struct fake_h
     const struct fake_file *nothing = &fake->nothing;
 
     if (fake->n_registered == 0)
-        return reply_unknown(http);
+        return fake_grpc_exception(http);
     if (fake->n_given == 0) {
         fake->n_given++;
         return fake->asks_test

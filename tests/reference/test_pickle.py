@@ -3,22 +3,22 @@
 
   test_pickle.py PROBE    tests/reference/pickle_probe.c
 
-The modules torch and numpy stand for the packages as far as pickles see them; what
-the installed torch writes is read as well."""
+The packages torch and numpy are what fedscale_wire.py makes of them; what the installed
+torch writes is read as well."""
 
 import collections
 import io
 import json
-import math
 import pathlib
 import pickle
 import struct
 import subprocess
 import sys
 import tempfile
-import types
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+import fedscale_wire as wire  # noqa: E402
 import safetensors_read  # noqa: E402
 
 try:
@@ -28,7 +28,7 @@ except ImportError:
 
 PROTOCOLS = range(2, 6)
 CODES = {"F32": "f", "I64": "q"}
-CLASSES = {"F32": "FloatStorage", "I64": "LongStorage"}
+KINDS = {"F32": "f4", "I64": "i8"}
 
 
 def probe(*args, text=b""):
@@ -122,85 +122,6 @@ def check_the_rest_is_refused(folder):
                 raise AssertionError(f"{value!r} is read from protocol {protocol}")
 
 
-# A module torch that pickles tensors as the real one does.
-
-
-class Reduced:
-    """What pickles as a call of `function` with `arguments`."""
-
-    def __init__(self, function, arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-
-class StorageType:
-    """Pickled by its name."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def __reduce__(self):
-        return self.name
-
-
-class Storage:
-    def __init__(self, identity):
-        self.identity = identity
-
-
-class StoragePickler(pickle._Pickler):
-    def persistent_id(self, obj):
-        return obj.identity if isinstance(obj, Storage) else None
-
-    def save_global(self, obj, name=None):
-        """A class of a module that is not there."""
-        self.write(b"ctorch\n" + name.encode() + b"\n")
-        self.memoize(obj)
-
-
-def blob(dtype, values, key):
-    file = io.BytesIO()
-    pickle.dump(0x1950A86A20F9469CFC6C, file, protocol=2)
-    pickle.dump(1001, file, protocol=2)
-    pickle.dump({"protocol_version": 1001, "little_endian": True,
-                 "type_sizes": {"short": 2, "int": 4, "long": 4}}, file, protocol=2)
-    identity = "storage", StorageType(CLASSES[dtype]), key, "cpu", len(values), None
-    StoragePickler(file, 2).dump(Storage(identity))
-    pickle.dump([key], file, protocol=2)
-    file.write(struct.pack(f"<q{len(values)}{CODES[dtype]}", len(values), *values))
-    return file.getvalue()
-
-
-def strides(shape):
-    return tuple(math.prod(shape[i + 1:]) for i in range(len(shape)))
-
-
-def _load_from_bytes(data):
-    raise AssertionError("nothing is loaded here")
-
-
-def _rebuild_tensor_v2(*args):
-    raise AssertionError("nothing is rebuilt here")
-
-
-def stand_in_torch():
-    modules = {name: types.ModuleType(name)
-               for name in ("torch", "torch._utils", "torch.storage")}
-    _load_from_bytes.__module__ = "torch.storage"
-    _rebuild_tensor_v2.__module__ = "torch._utils"
-    modules["torch.storage"]._load_from_bytes = _load_from_bytes
-    modules["torch._utils"]._rebuild_tensor_v2 = _rebuild_tensor_v2
-    return modules
-
-
-def tensor(dtype, shape, values, key):
-    storage = Reduced(_load_from_bytes, (blob(dtype, values, key),))
-    return Reduced(_rebuild_tensor_v2, (storage, 0, tuple(shape), strides(shape), False,
-                                        collections.OrderedDict()))
-
-
 MODEL = {
     "conv": ("F32", [4, 1, 3, 3], [0.25 * i for i in range(36)]),
     "volume": ("F32", [2, 3, 4], [-1.5 * i for i in range(24)]),
@@ -245,19 +166,11 @@ def read_back(folder, text, model):
 
 def check_weights(folder):
     model = {name: packed(entry) for name, entry in MODEL.items()}
-    tensors = [tensor(dtype, shape, values, str(1000 + 7 * i))
-               for i, (dtype, shape, values) in enumerate(MODEL.values())]
-    kept = {name: sys.modules.get(name) for name in stand_in_torch()}
-    sys.modules.update(stand_in_torch())
-    try:
-        texts = [pickle.dumps(tensors, protocol) for protocol in PROTOCOLS if protocol > 2]
-    finally:
-        for name, module in kept.items():
-            sys.modules.pop(name)
-            if module:
-                sys.modules[name] = module
-    for text in texts:
-        read_back(folder, text, model)
+    tensors = [wire.Tensor(shape, values, KINDS[dtype])
+               for dtype, shape, values in MODEL.values()]
+    for protocol in PROTOCOLS:
+        if protocol > 2:
+            read_back(folder, wire.write_weights(tensors, protocol), model)
 
 
 def check_weights_of_torch(folder):
@@ -280,20 +193,6 @@ def check_views_of_torch_are_refused(folder):
         must_equal(got, {"error": "EFORMAT"})
 
 
-# A module numpy whose arrays remember what they were made of.
-
-
-class ndarray:
-    def __init__(self, shape, dtype, data):
-        self.made_of = shape, dtype, data
-
-
-class Unpickler(pickle.Unpickler):
-    def find_class(self, module, name):
-        must_equal((module, name), ("numpy", "ndarray"))
-        return ndarray
-
-
 def sent(folder, model):
     """The three messages of the probe."""
     path = folder / "model"
@@ -309,14 +208,14 @@ def finite_model():
 def check_upload(folder):
     model = finite_model()
     upload, info, results = sent(folder, model)
-    upload = Unpickler(io.BytesIO(upload)).load()
+    upload = wire.read_pickle(upload)
     arrays = upload.pop("update_weight")
     must_equal(upload, {"client_id": "grüß", "moving_loss": 0.1, "trained_size": 2**40,
                         "success": False, "utility": 12.0, "wall_duration": 1.5})
     must_equal(type(upload["utility"]), float)
-    codes = {"F32": "<f4", "I64": "<i8"}
-    must_equal([array.made_of for array in arrays],
-               [(tuple(shape), codes[dtype], raw) for dtype, shape, raw in model.values()])
+    must_equal([(a.shape, a.dtype, a.values.tobytes()) for a in arrays],
+               [(tuple(shape), "<" + KINDS[dtype], raw)
+                for dtype, shape, raw in model.values()])
     must_equal(pickle.loads(info), {"size": [3000000000]})
     must_equal(pickle.loads(results), {"executorId": "7", "results": {
         "top_1": 25, "top_5": 126, "test_loss": 632.5, "test_len": 1e-9}})

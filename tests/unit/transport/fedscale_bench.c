@@ -1,5 +1,7 @@
 #include "fedscale_bench.h"
 
+#include "tests/fakes/fake_grpc.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,59 +71,22 @@ void bench_restart(struct bench *b)
 
 /* ---- The aggregator's side -------------------------------------------------- */
 
-static void put_field(struct bytes *out, unsigned number, const void *data, size_t len)
-{
-    uint8_t head[8] = {(uint8_t)(number << 3 | 2)};
-    size_t n = 1;
-
-    for (size_t rest = len; n < 7; rest >>= 7) {
-        head[n++] = (uint8_t)((rest & 127) | (rest > 127 ? 128 : 0));
-        if (rest <= 127)
-            break;
-    }
-    assert_int_equal(bytes_append(out, head, n, NULL), CYGNET_OK);
-    assert_int_equal(bytes_append(out, data, len, NULL), CYGNET_OK);
-}
-
-static void put_file(struct bytes *out, unsigned number, const char *name)
-{
-    size_t len;
-    uint8_t *data = golden_read(&len, name);
-
-    put_field(out, number, data, len);
-    free(data);
-}
-
-static struct fake_reply *reply_frame(struct bench *b, struct bytes *message)
-{
-    uint8_t *frame = malloc(message->len + 5);
-    struct fake_reply *reply;
-
-    assert_non_null(frame);
-    frame[0] = 0;
-    for (int i = 0; i < 4; i++)
-        frame[1 + i] = (uint8_t)(message->len >> (24 - 8 * i));
-    memcpy(frame + 5, message->data, message->len);
-    reply = fake_http_reply_bytes(b->http, 200, frame, message->len + 5);
-    fake_reply_header(reply, "content-type", "application/grpc");
-    fake_reply_trailer(reply, "grpc-status", "0");
-    free(frame);
-    bytes_clear(message);
-    return reply;
-}
-
 struct fake_reply *reply_event(struct bench *b, const char *event, const char *meta,
                                const char *data)
 {
-    struct bytes message;
+    struct fake_field fields[] = {{1, event, strlen(event)},
+                                  {.number = 2},
+                                  {.number = 3}};
+    uint8_t *meta_bytes = meta ? golden_read(&fields[1].len, meta) : NULL;
+    uint8_t *data_bytes = data ? golden_read(&fields[2].len, data) : NULL;
+    struct fake_reply *reply;
 
-    bytes_init(&message, 1000000, NULL);
-    put_field(&message, 1, event, strlen(event));
-    if (meta)
-        put_file(&message, 2, meta);
-    if (data)
-        put_file(&message, 3, data);
-    return reply_frame(b, &message);
+    fields[1].data = meta_bytes;
+    fields[2].data = data_bytes;
+    reply = fake_grpc_reply(b->http, fields, 3);
+    free(meta_bytes);
+    free(data_bytes);
+    return reply;
 }
 
 void reply_dummy(struct bench *b)
@@ -132,14 +97,12 @@ void reply_dummy(struct bench *b)
 void reply_long_dummy(struct bench *b, size_t len)
 {
     uint8_t *data = calloc(1, len);
-    struct bytes message;
+    const struct fake_field fields[] = {{1, "dummy_event", strlen("dummy_event")},
+                                        {3, data, len}};
 
     assert_non_null(data);
-    bytes_init(&message, len + 100, NULL);
-    put_field(&message, 1, "dummy_event", strlen("dummy_event"));
-    put_field(&message, 3, data, len);
+    fake_grpc_reply(b->http, fields, 2);
     free(data);
-    reply_frame(b, &message);
 }
 
 void reply_train(struct bench *b)
@@ -152,39 +115,25 @@ void reply_test(struct bench *b, const char *data)
     reply_event(b, "model_test", "lr_test_meta.pickle", data);
 }
 
-/* The recorded weights with `value` in each place of `t`. */
-static void put_weights(struct bytes *message, const cygnet_tensor *t, float value)
+void reply_weights_without(struct bench *b, const cygnet_tensor *t)
 {
     size_t len, at = 0;
     uint8_t *data = golden_read(&len, "weights_4.pickle");
     size_t size = (size_t)t->size_bytes;
+    const struct fake_field fields[] = {{1, "update_model", strlen("update_model")},
+                                        {3, data, len}};
 
     while (at + size <= len && memcmp(data + at, t->data, size) != 0)
         at++;
     assert_true(at + size <= len);
-    for (size_t i = 0; i < size; i += sizeof(value))
-        memcpy(data + at + i, &value, sizeof(value));
-    put_field(message, 3, data, len);
+    memset(data + at, 0, size);
+    fake_grpc_reply(b->http, fields, 2);
     free(data);
-}
-
-void reply_weights_without(struct bench *b, const cygnet_tensor *t)
-{
-    struct bytes message;
-
-    bytes_init(&message, 1000000, NULL);
-    put_field(&message, 1, "update_model", strlen("update_model"));
-    put_weights(&message, t, 0.0f);
-    reply_frame(b, &message);
 }
 
 void reply_unknown_client(struct bench *b)
 {
-    struct fake_reply *reply = fake_http_reply(b->http, 200, "");
-
-    fake_reply_header(reply, "content-type", "application/grpc");
-    fake_reply_header(reply, "grpc-status", "2");
-    fake_reply_header(reply, "grpc-message", "Exception calling application: 'x'");
+    fake_grpc_exception(b->http);
 }
 
 void assert_called(const struct bench *b, uint32_t at, const char *method)
